@@ -1,0 +1,285 @@
+"""Pure: the delivery's records against the table's rows → what has to be written.
+
+The order of versions decides, not the order of arrival. A record's value is as old as its own `updated_at`, or else as
+its file. A row is as old as the version it holds; where that version has no time of its own, the last applied snapshot
+vouches for it as of its export. What is older than the row is stale. On a tie the later arrival wins.
+"""
+
+from __future__ import annotations
+
+import decimal
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Final
+
+import msgspec
+import polars as pl
+
+from fleetfuel.frame import EAST_AFRICA, INDEX, INSTANT, TYPED
+from fleetfuel.model import Sample, State
+from fleetfuel.rules import Rules
+
+_DECIDING: Final = ("id", "is_delete", "is_deleted", "deleted_at", "file_at", "source_at", "has_own_time")
+CANDIDATES: Final = pl.Schema({**INDEX, **{name: TYPED[name] for name in _DECIDING}, "warned": pl.Boolean})
+"""What of an accepted record the decision needs."""
+
+WRITES: Final = pl.Schema(
+    {
+        "action": pl.String,
+        "id": pl.Int64,
+        "file": pl.UInt32,  # the file that says so
+        "position": pl.UInt32,  # where in it the record's text lies; null where `raw` is left as it is
+        "fingerprint": pl.Binary,
+        "source_at": INSTANT,
+        "deleted_at": INSTANT,
+        "absent_since": INSTANT,
+        "changed": pl.List(pl.String),  # names of fields, as the feed calls them
+        "before": pl.String,  # JSON text of the row before; null for an insert
+        "plate": pl.String,  # of the row before
+        "filled_at": INSTANT,
+    }
+)
+"""Rows to write. Actions: insert, update, restore, soft_delete_flagged, soft_delete_absent; and, without meaning for a
+reader of the table, refresh (the fingerprint of an unchanged row) and mark_absent (a deleted row that is gone, too)."""
+
+DECISIONS: Final = pl.Schema({**WRITES, "warned": pl.Boolean})
+"""`WRITES` with two more actions, unchanged and stale, which write nothing."""
+
+QUIET: Final = ("refresh", "mark_absent")
+
+
+def match_rows(index: pl.DataFrame, state: State) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Records whose very text the table holds as it stands (`INDEX` with `id`), and the others (`INDEX`)."""
+    held = (
+        state.rows.lazy().filter(pl.col("fingerprint").is_not_null() & pl.col("is_present")).select("fingerprint", "id")
+    )
+    matched = index.lazy().join(held, on="fingerprint", how="left", maintain_order="left").collect()
+    return matched.filter(pl.col("id").is_not_null()), matched.filter(pl.col("id").is_null()).select(INDEX.names())
+
+
+def split_repeated(known: pl.DataFrame, accepted_ids: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """`known` without, and only, the records whose id occurs again in the delivery: their order has to be found."""
+    again = known["id"].is_in(accepted_ids.implode()) | known["id"].is_duplicated()
+    return known.filter(~again), known.filter(again)
+
+
+def last_words(candidates: pl.DataFrame) -> pl.DataFrame:
+    """One row an id, the version that wins: by source time, then file, then position.
+
+    A delete message that wins keeps the values of the newest version before it: `value_file`, `value_position`
+    and `value_at` say where those lie and how old they are (null for a delete message alone).
+    """
+    ordered = candidates.sort("id", "source_at", "file", "position")
+    values = (
+        ordered.filter(~pl.col("is_delete"))
+        .unique("id", keep="last")
+        .select("id", value_file="file", value_position="position", value_at="source_at")
+    )
+    return ordered.unique("id", keep="last", maintain_order=True).join(
+        values, on="id", how="left", maintain_order="left"
+    )
+
+
+def compare_rows(
+    winners: pl.DataFrame, details: pl.DataFrame, texts: Sequence[bytes | None], vouched_at: datetime | None
+) -> pl.DataFrame:
+    """Decide each winner (`last_words`) against the row it meets (`state.DETAILS`) → `DECISIONS`.
+
+    `texts` holds the record's text for each winner, or None for a delete message that comes without values.
+    """
+    met = winners.join(
+        details.rename({name: f"row_{name}" for name in details.columns if name != "id"}),
+        on="id",
+        how="left",
+        maintain_order="left",
+    )
+    before = met["row_raw"].to_list()
+    changed = [
+        changed_fields(old.encode(), new) if old is not None and new is not None else []
+        for old, new in zip(before, texts, strict=True)
+    ]
+    vouched = pl.lit(vouched_at, dtype=INSTANT)
+    exists = pl.col("row_raw").is_not_null()
+    row_absent = pl.col("row_absent_since").is_not_null()
+    row_deleted = pl.col("row_deleted_at").is_not_null()
+    row_time = (
+        pl.when(~pl.col("has_own_time") & ~row_absent)
+        .then(pl.max_horizontal("row_source_at", vouched))
+        .otherwise("row_source_at")
+    )
+    says_deleted = pl.col("is_delete") | pl.col("is_deleted")
+    applies = (pl.col("source_at") >= pl.col("row_time")).fill_null(value=True)
+    is_same = (pl.col("changed").list.len() == 0) | (pl.col("value_at") < pl.col("row_time")).fill_null(value=False)
+    is_back = row_absent & (pl.col("file_at") >= pl.col("row_absent_since"))
+    will_delete = pl.when(applies).then(says_deleted).otherwise(row_deleted)
+    will_absent = row_absent & ~is_back
+    was_live = ~row_deleted & ~row_absent
+    writes_nothing = (is_same | ~applies) & (will_delete == row_deleted) & ~is_back
+    is_older = ~applies & (~is_same | (says_deleted != row_deleted))
+    keeps_fingerprint = pl.col("fingerprint") == pl.col("row_fingerprint")
+
+    action = (
+        pl.when(~exists)
+        .then(pl.lit("insert"))
+        .when(writes_nothing & is_older)
+        .then(pl.lit("stale"))
+        .when(writes_nothing & ~pl.col("is_delete") & ~row_absent & ~keeps_fingerprint.fill_null(value=False))
+        .then(pl.lit("refresh"))
+        .when(writes_nothing)
+        .then(pl.lit("unchanged"))
+        .when(was_live & will_delete)
+        .then(pl.lit("soft_delete_flagged"))
+        .when(~was_live & ~will_delete & ~will_absent)
+        .then(pl.lit("restore"))
+        .otherwise(pl.lit("update"))
+    )
+    writes_raw = ~exists | (applies & ~is_same)
+    has_value = pl.col("value_position").is_not_null()
+    deleted_at = (
+        pl.when(~exists)
+        .then(pl.when(says_deleted).then(pl.coalesce("deleted_at", "source_at")))
+        .when(~will_delete)
+        .then(None)
+        .when(~applies)
+        .then("row_deleted_at")
+        .otherwise(
+            pl.coalesce(
+                "deleted_at", pl.when(is_same).then("row_deleted_at"), pl.max_horizontal("source_at", "row_source_at")
+            )
+        )
+    )
+    return (
+        met.with_columns(changed=pl.Series(changed, dtype=pl.List(pl.String)), row_time=row_time)
+        .with_columns(action=action)
+        .select(
+            "action",
+            "id",
+            pl.when(writes_raw & has_value).then("value_file").otherwise("file").alias("file"),
+            pl.when(writes_raw).then(pl.when(has_value).then("value_position").otherwise("position")).alias("position"),
+            fingerprint=pl.when(~pl.col("is_delete") & (applies | ~exists) & ~will_absent.fill_null(value=False)).then(
+                "fingerprint"
+            ),
+            source_at=pl.max_horizontal("source_at", pl.when(exists).then("row_source_at")),
+            deleted_at=deleted_at,
+            absent_since=pl.when(~exists & (pl.col("file_at") < vouched))
+            .then(vouched)
+            .when(will_absent)
+            .then("row_absent_since"),
+            changed=pl.when(exists).then(
+                pl.when(pl.col("is_delete") & (says_deleted != row_deleted))
+                .then(pl.col("changed").list.concat(pl.lit(["deleted_at"])))
+                .otherwise("changed")
+            ),
+            before=pl.col("row_raw"),
+            plate=pl.col("row_plate"),
+            filled_at=pl.col("row_filled_at"),
+            warned=pl.col("warned"),
+        )
+        .cast(dict(DECISIONS.items()))
+    )
+
+
+def find_absent(state: State, present_ids: pl.Series) -> pl.Series:
+    """Ids of the rows that a complete snapshot does not hold: absent, if they are not newer than it."""
+    return state.rows.filter(pl.col("is_present")).join(present_ids.to_frame("id"), on="id", how="anti")["id"]
+
+
+def mark_absent(details: pl.DataFrame, snapshot_at: datetime, vouched_at: datetime | None) -> pl.DataFrame:
+    """Rows that the snapshot lacks (`state.DETAILS`) → `DECISIONS` for those that are not newer than the snapshot."""
+    row_time = pl.max_horizontal("source_at", pl.lit(vouched_at, dtype=INSTANT))
+    return (
+        details.filter(row_time <= snapshot_at)
+        .select(
+            action=pl.when(pl.col("deleted_at").is_null())
+            .then(pl.lit("soft_delete_absent"))
+            .otherwise(pl.lit("mark_absent")),
+            id="id",
+            file=pl.lit(0, dtype=pl.UInt32),
+            position=pl.lit(None, dtype=pl.UInt32),
+            fingerprint=pl.lit(None, dtype=pl.Binary),
+            source_at="source_at",
+            deleted_at="deleted_at",
+            absent_since=pl.lit(snapshot_at, dtype=INSTANT),
+            changed=pl.lit(["absent_since"]),
+            before="raw",
+            plate="plate",
+            filled_at="filled_at",
+            warned=pl.lit(value=False),
+        )
+        .cast(dict(DECISIONS.items()))
+    )
+
+
+# --- equality of JSON values, as jsonb sees it --------------------------------------------------------------------
+
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_value: msgspec.json.Decoder[object] = msgspec.json.Decoder(float_hook=decimal.Decimal)
+
+
+def changed_fields(before: bytes, after: bytes) -> list[str]:
+    """Names of the top-level fields in which two JSON objects differ as values: 1.10 is 1.1, order does not count."""
+    try:
+        old, new = _fields.decode(before), _fields.decode(after)
+    except msgspec.ValidationError:  # a row whose raw somebody made something else than an object
+        return ["raw"] if not same_json(before, after) else []
+    names = [*new, *(name for name in old if name not in new)]
+    return [name for name in names if name not in old or name not in new or not same_json(old[name], new[name])]
+
+
+def same_json(before: msgspec.Raw | bytes, after: msgspec.Raw | bytes) -> bool:
+    """Whether two JSON texts are the same value to jsonb."""
+    return memoryview(before) == memoryview(after) or _same(_value.decode(before), _value.decode(after))
+
+
+def _same(before: object, after: object) -> bool:
+    if isinstance(before, bool) or isinstance(after, bool):
+        return before is after
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        return before.keys() == after.keys() and all(_same(value, after[key]) for key, value in before.items())
+    if isinstance(before, list) and isinstance(after, list):
+        return len(before) == len(after) and all(map(_same, before, after))
+    return before == after
+
+
+def changed_columns(writes: pl.DataFrame, rules: Rules) -> Mapping[str, int]:
+    """Column → in how many rows it changed, most first; a field the rules do not know goes by its own name."""
+    canonical = {alias: field for field, aliases in rules.fields.items() for alias in aliases}
+    counted = (
+        writes.filter(pl.col("action").is_in(["update", "restore", "soft_delete_flagged"]))
+        .select(pl.col("changed").list.eval(pl.element().replace(canonical)).list.unique().explode())
+        .drop_nulls()
+        .group_by("changed")
+        .len()
+        .sort("len", "changed", descending=[True, False])
+    )
+    return dict(counted.iter_rows())
+
+
+def sample_changes(
+    writes: pl.DataFrame, text_of: Callable[[int, int], bytes], rules: Rules, *, each: int = 3, columns: int = 8
+) -> Mapping[str, Sequence[Sample]]:
+    """Column → a few of its changes in updated rows, to show; never of a personal column."""
+    canonical = {alias: field for field, aliases in rules.fields.items() for alias in aliases}
+    samples: dict[str, list[Sample]] = {}
+    changed = writes.filter((pl.col("action") == "update") & pl.col("position").is_not_null()).head(2_000)
+    for row in changed.select("id", "file", "position", "changed", "before", "plate", "filled_at").iter_rows(
+        named=True
+    ):
+        wanted = [
+            (name, canonical[name])
+            for name in row["changed"]
+            if name in canonical
+            and canonical[name] not in rules.personal
+            and (canonical[name] in samples or len(samples) < columns)
+            and len(samples.get(canonical[name], ())) < each
+        ]
+        if not wanted:
+            continue
+        old = _fields.decode(row["before"].encode())
+        new = _fields.decode(text_of(row["file"], row["position"]))
+        day = row["filled_at"].astimezone(EAST_AFRICA).date().isoformat() if row["filled_at"] else ""
+        for name, column in wanted:
+            before, after = (bytes(side.get(name, b"null")).decode() for side in (old, new))
+            sample = Sample(before=before, after=after, plate=row["plate"] or f"id {row['id']}", day=day)
+            samples.setdefault(column, []).append(sample)
+    return samples

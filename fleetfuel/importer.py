@@ -1,0 +1,212 @@
+"""One import, from its request to its exit code: lock, fetch, plan, leave evidence, load."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from fleetfuel import database, errors, load, pipeline, report, source, state, summary, validate
+from fleetfuel.gaps import describe_gaps
+from fleetfuel.limits import Overrides
+from fleetfuel.model import Delivery, Plan, Reading
+from fleetfuel.rules import load_rules
+from fleetfuel.settings import Settings
+
+log = logging.getLogger("fleetfuel")
+
+ATTEMPTS: Final = 3
+"""How often a run is planned where somebody else keeps writing the same rows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the person at the keyboard, or cron, asked for."""
+
+    mode: Literal["snapshot", "changes", "file"]
+    apply: bool = False
+    paths: tuple[Path, ...] = ()
+    """The files of mode `file`."""
+    reading: Reading = "changes"
+    """How the files are read."""
+    report: Path | None = None
+    """Where the report goes; None = a folder of the run's name in the settings' reports folder."""
+    wants_report: bool = True
+    overrides: Overrides = Overrides()
+    skip_bad_files: bool = False
+    strict: bool = False
+    reseed: datetime | None = None
+    """Changes mode: read again from this instant on, whatever the ledger says."""
+    wait_seconds: float = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of it."""
+
+    run: dict[str, Any]
+    """The `--json` object."""
+    error: errors.FleetfuelError | None
+    """What the exit code tells of, where the run did not end well but was planned and, as far as it goes, loaded."""
+
+    @property
+    def exit_code(self) -> int:
+        return self.error.exit_code if self.error else 0
+
+
+class Refused(errors.FleetfuelError):
+    """Refused by {guards}: nothing was loaded."""
+
+    exit_code = 3
+
+
+class RejectsInStrictRun(errors.FleetfuelError):
+    """{rejected} records were set aside, and --strict does not accept that. The others were treated as usual.
+    They are in rejects.parquet of the report; `fleetfuel rejects --open` lists those of applied runs."""
+
+    exit_code = 65
+
+
+def run_import(request: Request, settings: Settings, database_url: str) -> Outcome:
+    """Run one import. Raises every error that keeps it from being planned, or rolls it back."""
+    started = time.monotonic()
+    rules = load_rules(settings.rules)
+    validate.prove_rules(rules)
+    now = datetime.now(UTC)
+    run = pipeline.Run(
+        run_id=f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}",
+        mode=request.mode,
+        started_at=now,
+        zone=settings.timezone,
+        rules=rules,
+        overrides=request.overrides,
+        skip_bad_files=request.skip_bad_files,
+    )
+    with database.connect(database_url, application_name=f"fleetfuel {run.run_id}") as connection:
+        if request.apply:
+            connection.take_lock(wait_seconds=request.wait_seconds)
+        with _fetched(request, settings, connection) as delivery:
+            for attempt in range(1, ATTEMPTS + 1):
+                try:
+                    return _plan_and_apply(request, settings, delivery, connection, run, started)
+                except database.SerializationConflict as conflict:
+                    if attempt == ATTEMPTS:
+                        reason = conflict.facts["reason"]
+                        raise errors.WriteConflict(reason=reason, attempts=ATTEMPTS) from conflict
+                    log.warning("somebody else wrote the same rows; planning again (%s of %s)", attempt + 1, ATTEMPTS)
+    raise AssertionError("unreachable")
+
+
+def _plan_and_apply(
+    request: Request,
+    settings: Settings,
+    delivery: Delivery,
+    connection: database.Database,
+    run: pipeline.Run,
+    started: float,
+) -> Outcome:
+    connection.begin("repeatable read", read_only=not request.apply)
+    plan = pipeline.plan_run(delivery, connection, run)
+    folder = _report_folder(request, settings, plan)
+    shown = summary.plan_object(plan, applied=False, report=str(folder) if folder else None, seconds=_since(started))
+    if folder:
+        report.write_report(plan, shown, folder)
+    if plan.guards:
+        refusal = Refused(guards=", ".join(guard.code for guard in plan.guards))
+        if request.apply:
+            load.record_outcome(plan, connection, status="refused", exit_code=3, message=_refusals(plan))
+        return Outcome(run=shown, error=refusal)
+    if request.apply:
+        receipt = pipeline.apply_plan(plan, connection)
+        shown |= {"applied": True, "refreshed": receipt.refreshed, "seconds": _since(started)}
+        if folder:
+            report.finish_report(shown, folder)
+    return Outcome(run=shown, error=_complaint(request, plan))
+
+
+def _complaint(request: Request, plan: Plan) -> errors.FleetfuelError | None:
+    bad = next((file for file in plan.files if file.status == "bad"), None)
+    if bad:
+        done = "was applied" if request.apply else "would be applied"
+        return errors.BadChangeFile(key=bad.key, reason=bad.reason, preceding=done)
+    if request.strict and plan.counts.rejected:
+        return RejectsInStrictRun(rejected=plan.counts.rejected)
+    return None
+
+
+def _report_folder(request: Request, settings: Settings, plan: Plan) -> Path | None:
+    """Where the report goes: a dry run or a refusal always leaves one, an applied run where it has something to tell."""
+    if not request.wants_report:
+        return None
+    counts = plan.counts
+    tells = (
+        plan.diff.writes.height or counts.rejected or counts.warned or plan.guards or any(f.reason for f in plan.files)
+    )
+    if request.apply and not tells:
+        return None
+    return request.report or settings.reports / plan.run_id
+
+
+def _refusals(plan: Plan) -> str:
+    return "; ".join(f"{guard.code}: {guard.seen}, limit {guard.limit}" for guard in plan.guards)
+
+
+def _since(started: float) -> float:
+    return round(time.monotonic() - started, 3)
+
+
+# --- what to read -------------------------------------------------------------------------------------------------
+
+
+def _fetched(request: Request, settings: Settings, connection: database.Database) -> AbstractContextManager[Delivery]:
+    if request.mode == "file":
+        return source.open_files(request.paths, reading=request.reading, timezone=settings.timezone)
+    if request.mode == "changes":
+        return _fetched_changes(request, settings, connection)
+    return _read_as(source.fetch_snapshot(settings), request.reading)
+
+
+@contextmanager
+def _read_as(fetched: AbstractContextManager[Delivery], reading: Reading) -> Iterator[Delivery]:
+    with fetched as delivery:
+        yield replace(delivery, reading=reading)
+
+
+@contextmanager
+def _fetched_changes(request: Request, settings: Settings, connection: database.Database) -> Iterator[Delivery]:
+    """The change files that no run has read yet: all since the watermark, and late or overwritten ones in the look-back."""
+    connection.begin("read committed", read_only=True)
+    watermark = state.read_watermark(connection)
+    read = state.read_files(connection) if request.reseed is None else frozenset()
+    connection.rollback()
+    since = request.reseed or (watermark - timedelta(hours=settings.lookback_hours) if watermark else None)
+    listing = source.list_changes(settings, since)
+    wanted = [file for file in listing.files if (file.key, file.etag) not in read]
+    times = [file.at for file in wanted] + ([watermark] if watermark else [])
+    notices = (*listing.notices, *describe_gaps(_from(watermark, times)))
+    with source.fetch_changes(settings, wanted) as delivery:
+        yield replace(delivery, notices=(*notices, *delivery.notices))
+
+
+def _from(watermark: datetime | None, times: list[datetime]) -> list[datetime]:
+    """Times from the watermark on: what lies before it was looked at when it was new."""
+    return [at for at in times if watermark is None or at >= watermark]
+
+
+def record_failure(request: Request, settings: Settings, database_url: str, error: errors.FleetfuelError) -> None:
+    """Leave a line in the ledger for an applying run that failed; where even that cannot be done, nothing."""
+    with contextlib.suppress(errors.FleetfuelError), database.connect(database_url) as connection:
+        load.record_failure(request.mode, _source_of(request, settings), error, connection)
+
+
+def _source_of(request: Request, settings: Settings) -> str:
+    if request.mode == "file":
+        return ", ".join(map(str, request.paths))
+    return f"s3://{settings.bucket}/{settings.prefix}{'latest.json' if request.mode == 'snapshot' else 'changes/'}"

@@ -1,0 +1,133 @@
+"""Pure: the totals of a run against the limits in `rules/` → the guards it trips."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from fleetfuel.model import Counts, Cut, Guard, Reading
+from fleetfuel.rules import Rules, ShareLimit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """`--max-deletes N` or `P%`: how many rows are let through, once."""
+
+    number: float
+    is_share: bool
+
+    def rows(self, base: int) -> int:
+        return math.floor(self.number / 100 * base) if self.is_share else int(self.number)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overrides:
+    """What the person at the keyboard lets through this once."""
+
+    max_deletes: Allowance | None = None
+    max_rejects: Allowance | None = None
+    max_updates: Allowance | None = None
+    force_old_snapshot: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """What the guards look at."""
+
+    reading: Reading
+    cuts: tuple[Cut, ...]
+    counts: Counts
+    live_before: int
+    """Live rows in the table."""
+    vouched_at: datetime | None
+    """Export time of the last applied snapshot."""
+    stops: tuple[tuple[str, int], ...]
+    """Rule of severity stop → how many records break it."""
+    lost_columns: tuple[tuple[str, float], ...] = ()
+    """Column that no new record has → the share of stored rows that have it."""
+
+
+def check_limits(totals: Totals, rules: Rules, overrides: Overrides) -> tuple[Guard, ...]:
+    """The guards this run trips, gravest first; empty for a run that may go on."""
+    return (*_snapshot_guards(totals, rules, overrides), *_share_guards(totals, rules, overrides), *_stops(totals))
+
+
+def _snapshot_guards(totals: Totals, rules: Rules, overrides: Overrides) -> Iterator[Guard]:
+    if totals.reading != "snapshot":
+        return
+    counts, guards = totals.counts, rules.guards
+    wipes = overrides.max_deletes is not None and overrides.max_deletes.rows(totals.live_before) >= totals.live_before
+    if guards.empty_snapshot.enabled and counts.records == 0 and not wipes:
+        yield Guard(
+            code="empty_snapshot",
+            seen=f"the snapshot holds no record, the table {totals.live_before:,} live rows",
+            limit="a snapshot holds at least one record",
+            override=f"--max-deletes {totals.live_before}",
+        )
+    for cut in totals.cuts:
+        held = len(cut.records)
+        if guards.count_mismatch.enabled and cut.declared is not None and cut.declared != held:
+            yield Guard(
+                code="count_mismatch",
+                seen=f"the metadata announces {cut.declared:,} records, the file holds {held:,}",
+                limit="a snapshot is deleted from only when it is complete",
+                override="--as changes (loads what is there, deletes nothing by absence)",
+            )
+        is_old = totals.vouched_at is not None and cut.file_at < totals.vouched_at
+        if guards.old_snapshot.enabled and is_old and not overrides.force_old_snapshot:
+            yield Guard(
+                code="old_snapshot",
+                seen=f"the snapshot is of {cut.file_at:%Y-%m-%d %H:%M:%SZ}",
+                limit=f"the last one applied is of {totals.vouched_at:%Y-%m-%d %H:%M:%SZ}",
+                override="--force-old-snapshot",
+            )
+
+
+def _share_guards(totals: Totals, rules: Rules, overrides: Overrides) -> Iterator[Guard]:
+    counts, guards = totals.counts, rules.guards
+    rows = (
+        (
+            "max_deletes",
+            counts.soft_deletes,
+            totals.live_before,
+            "live rows",
+            guards.max_deletes,
+            overrides.max_deletes,
+        ),
+        ("max_rejects", counts.rejected, counts.records, "records", guards.max_rejects, overrides.max_rejects),
+        ("max_updates", counts.updates, totals.live_before, "live rows", guards.max_updates, overrides.max_updates),
+    )
+    for code, seen, base, noun, limit, override in rows:
+        allowed = override.rows(base) if override else _allowed(limit, base)
+        if allowed is not None and seen > allowed:
+            verb = {"max_deletes": "soft-deletes", "max_rejects": "rejects", "max_updates": "updates"}[code]
+            said = f"as given: {allowed:,}" if override else f"{limit.share:.0%} ({allowed:,})"
+            yield Guard(
+                code=code,
+                seen=f"{verb} {seen:,} of {base:,} {noun} ({seen / base:.1%})" if base else f"{verb} {seen:,}",
+                limit=said,
+                override=f"--{code.replace('_', '-')} {seen}",
+            )
+    for column, share in totals.lost_columns:
+        yield Guard(
+            code="lost_column",
+            seen=f"no new record has {column}, {share:.0%} of the stored rows do",
+            limit=f"{guards.lost_column.share:.0%} of the stored rows",
+            override="lower lost_column in rules/guards.toml, if the feed really dropped it",
+        )
+
+
+def _allowed(limit: ShareLimit, base: int) -> int | None:
+    return None if base < limit.exempt_under_rows else math.floor(limit.share * base)
+
+
+def _stops(totals: Totals) -> Iterator[Guard]:
+    for code, rows in totals.stops:
+        yield Guard(
+            code=code,
+            seen=f"{rows:,} records break the rule {code}",
+            limit="its severity is stop: not one may",
+            override="change its severity in rules/checks.toml",
+        )

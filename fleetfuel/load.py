@@ -1,0 +1,275 @@
+"""THE WRITER: stage, merge, prove that the merge did what the plan says, keep the ledger, commit. It decides nothing.
+
+The plan was made in the same REPEATABLE READ transaction, so what it read is what is written over: a row that somebody
+else changed meanwhile makes the merge fail (`SerializationConflict`) and the run is planned again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import secrets
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import polars as pl
+import pyarrow as pa
+import xxhash
+
+from fleetfuel import __version__, errors, frame
+from fleetfuel.database import Database
+from fleetfuel.model import Cut, Plan, Receipt
+from fleetfuel.summary import plan_object
+
+BATCH: Final = 20_000
+"""Rows staged at a time: the driver encodes a whole batch in memory."""
+
+STAGE: Final = pa.schema(
+    [
+        ("action", pa.string()),
+        ("id", pa.int64()),
+        ("raw", pa.json_()),
+        ("fingerprint", pa.uuid()),
+        ("source_key", pa.string()),
+        ("source_at", pa.timestamp("us", tz="UTC")),
+        ("deleted_at", pa.timestamp("us", tz="UTC")),
+        ("absent_since", pa.timestamp("us", tz="UTC")),
+    ]
+)
+"""Columns of sql/create_stage.sql, as Arrow sends them."""
+
+REJECT_STAGE: Final = pa.schema(
+    [
+        ("content_hash", pa.uuid()),
+        ("rule", pa.string()),
+        ("id", pa.int64()),
+        ("reason", pa.string()),
+        ("content", pa.string()),
+        ("content_bytes", pa.binary()),
+        ("source_key", pa.string()),
+        ("position", pa.int64()),
+    ]
+)
+"""Columns of sql/create_reject_stage.sql."""
+
+WRITING_ACTIONS: Final = ("update", "restore", "soft_delete_flagged", "soft_delete_absent")
+
+
+def load_plan(plan: Plan, database: Database) -> Receipt:
+    """Write a plan in the open transaction and commit it.
+
+    Raises `LoadMismatch` where the merge did something else than planned, `SerializationConflict` where somebody else
+    wrote the same rows; nothing is written then.
+    """
+    planned = dict(plan.diff.writes["action"].value_counts().iter_rows())
+    if planned:
+        _stage(plan, database)
+        _merge(plan, planned, database)
+    _quarantine(plan, database)
+    _keep_ledger(plan, database)
+    database.commit()
+    refreshed = planned.get("refresh", 0) + planned.get("mark_absent", 0)
+    return Receipt(written=sum(planned.values()) - refreshed, refreshed=refreshed)
+
+
+def record_outcome(plan: Plan, database: Database, *, status: str, exit_code: int, message: str | None) -> None:
+    """The ledger's line of a run that wrote nothing else: refused by a guard, or failed."""
+    database.begin()
+    database.execute("write_run", _run_line(plan, status=status, exit_code=exit_code, message=message))
+    database.commit()
+
+
+def record_failure(mode: str, source: str, error: errors.FleetfuelError, database: Database) -> None:
+    """The ledger's line of a run that failed before it had a plan, or while applying it."""
+    now = datetime.now(UTC)
+    line = {
+        "run_id": f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}",
+        "mode": mode,
+        "source": source,
+        "started_at": now,
+        "status": "failed",
+        "exit_code": error.exit_code,
+        "counts": {},
+        "summary": {},
+        "metadata": [],
+        "message": str(error).splitlines()[0],
+        "version": __version__,
+    }
+    database.begin()
+    database.execute("write_run", json.dumps(line, default=str))
+    database.commit()
+
+
+def _stage(plan: Plan, database: Database) -> None:
+    database.execute("create_stage")
+    database.ingest("fuel_stage", pa.RecordBatchReader.from_batches(STAGE, _stage_batches(plan)))
+    database.execute("index_stage")
+
+
+def _stage_batches(plan: Plan) -> Iterator[pa.RecordBatch]:
+    keys = [cut.file.key for cut in plan.cuts]
+    for rows in plan.diff.writes.iter_slices(BATCH):
+        texts = [
+            None if position is None else frame.record_text(plan.cuts, plan.unwrapped, file, position)
+            for file, position in rows.select("file", "position").iter_rows()
+        ]
+        yield pa.RecordBatch.from_arrays(
+            [
+                rows["action"].to_arrow().cast(pa.string()),
+                rows["id"].to_arrow(),
+                pa.ExtensionArray.from_storage(pa.json_(), pa.array(texts, type=pa.binary()).cast(pa.string())),
+                _uuids(rows["fingerprint"].to_list()),
+                pa.array([keys[file] for file in rows["file"]], type=pa.string()),
+                *(rows[name].to_arrow() for name in ("source_at", "deleted_at", "absent_since")),
+            ],
+            schema=STAGE,
+        )
+
+
+def _uuids(values: list[bytes | None]) -> pa.ExtensionArray:
+    return pa.ExtensionArray.from_storage(pa.uuid(), pa.array(values, type=pa.binary(16)))
+
+
+def _merge(plan: Plan, planned: Mapping[str, int], database: Database) -> None:
+    done = {"insert": _rows(database, "merge_inserts", plan.run_id)} if "insert" in planned else {}
+    for action in WRITING_ACTIONS:
+        if action in planned:
+            done[action] = _rows(database, "merge_writes", plan.run_id, action)
+    if "mark_absent" in planned:
+        done["mark_absent"] = _rows(database, "merge_marks", plan.run_id)
+    if "refresh" in planned:
+        done["refresh"] = _rows(database, "merge_refreshes")
+    for action, rows in planned.items():
+        if done.get(action) != rows:
+            raise errors.LoadMismatch(what=action, planned=rows, done=done.get(action))
+    wrong = database.rows("prove_merge", plan.run_id)[0]["wrong"]
+    if wrong:
+        raise errors.LoadMismatch(
+            what="rows as planned", planned=sum(planned.values()), done=sum(planned.values()) - wrong
+        )
+
+
+def _rows(database: Database, statement: str, *parameters: object) -> int:
+    """How many rows the statement wrote, counted by itself: the driver does not say where there are parameters."""
+    return int(database.rows(statement, *parameters)[0]["rows"])
+
+
+def _quarantine(plan: Plan, database: Database) -> None:
+    if plan.rejected.height:
+        database.execute("create_reject_stage")
+        database.ingest("fuel_reject_stage", pa.RecordBatchReader.from_batches(REJECT_STAGE, [_reject_batch(plan)]))
+        database.execute("merge_rejects", plan.run_id)
+    ids = "{" + ",".join(map(str, plan.resolved_rejects)) + "}"
+    snapshot_key = plan.cuts[-1].file.key if plan.reading == "snapshot" and plan.cuts else None
+    database.execute("resolve_rejects", plan.run_id, ids, snapshot_key)
+
+
+def _reject_batch(plan: Plan) -> pa.RecordBatch:
+    rows = plan.rejected
+    contents = [
+        bytes(plan.cuts[file].records[position]) for file, position in rows.select("file", "position").iter_rows()
+    ]
+    texts = [frame.storable_text(content) for content in contents]
+    return pa.RecordBatch.from_arrays(
+        [
+            _uuids([xxhash.xxh3_128_digest(content) for content in contents]),
+            rows["rule"].to_arrow().cast(pa.string()),
+            rows["id"].to_arrow(),
+            rows["reason"].to_arrow().cast(pa.string()),
+            pa.array(texts, type=pa.string()),
+            pa.array(
+                [None if text is not None else content for text, content in zip(texts, contents, strict=True)],
+                type=pa.binary(),
+            ),
+            pa.array([plan.cuts[file].file.key for file in rows["file"]], type=pa.string()),
+            rows["position"].cast(pl.Int64).to_arrow(),
+        ],
+        schema=REJECT_STAGE,
+    )
+
+
+# --- the ledger ---------------------------------------------------------------------------------------------------
+
+
+def _keep_ledger(plan: Plan, database: Database) -> None:
+    database.execute("write_run", _run_line(plan, status="applied", exit_code=0, message=None))
+    lines = [*_file_lines(plan)]
+    if lines:
+        database.execute("write_files", json.dumps(lines))
+    mark = _mark(plan)
+    if mark:
+        database.execute("write_mark", json.dumps(mark))
+
+
+def _run_line(plan: Plan, *, status: str, exit_code: int, message: str | None) -> str:
+    line = {
+        "run_id": plan.run_id,
+        "mode": plan.mode,
+        "source": plan.source,
+        "source_at": max((cut.file_at for cut in plan.cuts), default=None),
+        "started_at": plan.started_at,
+        "status": status,
+        "exit_code": exit_code,
+        "counts": dataclasses.asdict(plan.counts),
+        "summary": plan_object(plan, applied=status == "applied"),
+        "metadata": [_metadata(cut) for cut in plan.cuts],
+        "message": message,
+        "rules_digest": plan.rules_digest,
+        "version": __version__,
+    }
+    return json.dumps(line, default=str)
+
+
+def _metadata(cut: Cut) -> Any:
+    try:
+        return json.loads(cut.metadata)
+    except ValueError:
+        return cut.metadata
+
+
+def _file_lines(plan: Plan) -> Iterator[dict[str, object]]:
+    """The files read, and those skipped as bad in a version that will not get better."""
+    cuts = {cut.file.key: cut for cut in plan.cuts}
+    for file in plan.files:
+        if file.status == "bad" or not file.is_lasting:
+            continue
+        cut = cuts.get(file.key)
+        yield {
+            "key": file.key,
+            "etag": file.etag,
+            "size": cut.file.size if cut else 0,
+            "file_at": (cut.file_at if cut else file.at).isoformat(),
+            "modified_at": cut.file.modified_at.isoformat() if cut else None,
+            "status": file.status,
+            "records": len(cut.records) if cut else 0,
+            "counts": file.counts,
+            "reason": file.reason,
+            "run_id": plan.run_id,
+        }
+
+
+def _mark(plan: Plan) -> dict[str, object] | None:
+    """Where the feed stands after this run; None where nothing of the feed was read.
+
+    A snapshot stands at its export time, because it vouches for what it held then. Change files stand at the time their
+    keys name, because that is what finds the next ones; a file of markers advances nothing.
+    """
+    if plan.reading == "snapshot":
+        at = {cut.file.key: cut.file_at for cut in plan.cuts}
+    elif plan.mode == "changes":
+        at = {file.key: file.at for file in plan.files if file.status in ("applied", "quarantined") and file.is_lasting}
+    else:
+        return None
+    if not at:
+        return None
+    newest = max(at, key=lambda key: (at[key], key))
+    etags = {file.key: file.etag for file in plan.files}
+    return {
+        "feed": plan.reading,
+        "watermark": at[newest].isoformat(),
+        "key": newest,
+        "etag": etags[newest],
+        "rules_digest": plan.rules_digest,
+        "run_id": plan.run_id,
+    }

@@ -1,0 +1,244 @@
+"""Bring the database up to this version: the files of `migrations/` in order, then `rules/` into their tables."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from fleetfuel import errors
+from fleetfuel.database import Database, named_sql
+from fleetfuel.migration_files import MigrationFile, read_migrations
+from fleetfuel.rule_rows import rule_rows
+from fleetfuel.rules import Rules
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedMigration:
+    """One line of the ledger fuel.schema_migrations."""
+
+    file: str
+    """The name of the file."""
+    checksum: str
+    """Hex SHA-256 of its text when it was applied."""
+    applied_at: datetime.datetime
+    """When it was applied, UTC."""
+    milliseconds: int
+    """How long it took."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationPlan:
+    """What was applied and what is to be."""
+
+    files: tuple[MigrationFile, ...]
+    """Every file of the folder, in order."""
+    applied: tuple[AppliedMigration, ...]
+    """The ledger: the first of the files, unchanged since."""
+
+    @property
+    def pending(self) -> tuple[MigrationFile, ...]:
+        """The files still to be applied, in order."""
+        return self.files[len(self.applied) :]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowChanges:
+    """How many rows of a rules table a sync changed."""
+
+    inserted: int
+    """Rows that are new."""
+    updated: int
+    """Rows whose key was there with other values."""
+    deleted: int
+    """Rows the rules no longer hold."""
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.inserted + self.updated + self.deleted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationReceipt:
+    """What was done, all of it committed."""
+
+    applied: tuple[AppliedMigration, ...]
+    """The files applied by this run."""
+    rules: Mapping[str, RowChanges]
+    """The rules tables that changed, by name."""
+    rederived: int | None
+    """Records whose derived columns changed; None where nothing asked for deriving them again."""
+    devices: str | None
+    """What the views' devices are bound to, in words; None before the migration that binds them."""
+    rights: tuple[str, ...]
+    """What was said while granting rights."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything was up to date."""
+        return not (self.applied or self.rules or self.rederived)
+
+
+def plan_migrations(database: Database, folder: Path) -> MigrationPlan:
+    """Compare the files of `folder` with the ledger. Raises `MigrationError` where they cannot be applied in order."""
+    return _planned(read_migrations(folder), _read_ledger(database))
+
+
+def apply_migrations(
+    database: Database, plan: MigrationPlan, rules: Rules, *, wait_seconds: float = 60
+) -> MigrationReceipt:
+    """Apply the pending files, one transaction each, then sync the rules in another.
+
+    Holds the run lock until the connection ends; a run that waited for it applies only what is still pending then.
+    Raises `AnotherRun`, `MigrationError`, and what `database` raises. A file that fails leaves nothing of itself;
+    the files before it stay applied.
+    """
+    database.take_lock(wait_seconds=wait_seconds)
+    ledger = _read_ledger(database, create=True)
+    applied = tuple(_apply(database, file) for file in _planned(plan.files, ledger).pending)
+    return _sync(database, rules, applied, [*ledger, *applied])
+
+
+def _read_ledger(database: Database, *, create: bool = False) -> tuple[AppliedMigration, ...]:
+    """The ledger's lines in order. Where it does not exist: none, or a new one."""
+    database.begin()
+    if database.rows("has_migration_ledger")[0]["present"]:
+        rows = database.rows("read_migration_ledger")
+        database.rollback()
+        return tuple(AppliedMigration(**row) for row in rows)
+    if create:
+        database.script(named_sql("create_migration_ledger"))
+        database.commit()
+    return ()
+
+
+def _planned(files: tuple[MigrationFile, ...], applied: tuple[AppliedMigration, ...]) -> MigrationPlan:
+    """The plan, if the ledger holds the first of the files, unchanged."""
+    by_name = {file.file: file for file in files}
+    for line in applied:
+        on = f"{line.applied_at:%Y-%m-%d %H:%M} UTC"
+        if line.file not in by_name:
+            raise errors.MigrationError(
+                file=line.file,
+                reason=f"applied on {on}, but not among the migrations here.",
+                next_step="Use the fleetfuel that migrated this database, or a later one; nothing was applied.",
+            )
+        if by_name[line.file].checksum != line.checksum:
+            raise errors.MigrationError(
+                file=line.file,
+                reason=f"edited since it was applied on {on}.",
+                next_step="Restore the file and put the change into a new migration; nothing was applied.",
+            )
+    for file, line in zip(files, applied, strict=False):
+        if file.file != line.file:
+            raise errors.MigrationError(
+                file=file.file,
+                reason=f"not applied, though {line.file} after it is.",
+                next_step="Give it a number after the last one applied; nothing was applied.",
+            )
+    return MigrationPlan(files=files, applied=applied)
+
+
+def _apply(database: Database, file: MigrationFile) -> AppliedMigration:
+    """One file and its line in the ledger, in one transaction."""
+    started = time.monotonic()
+    try:
+        database.script(file.text)
+    except (errors.Bug, errors.SchemaNotReady, errors.WriteConflict) as error:
+        raise errors.MigrationError(
+            file=file.file,
+            reason=f"refused by the database: {error.facts['reason']}.",
+            next_step="Nothing of it was kept; the files before it stay applied. Correct it and repeat the command.",
+        ) from error
+    milliseconds = round((time.monotonic() - started) * 1000)
+    line = AppliedMigration(**database.rows("record_migration", file.file, file.checksum, milliseconds)[0])
+    database.commit()
+    return line
+
+
+_DERIVING: Final = frozenset({"source_field", "fuel_type_alias", "department_alias"})
+"""The rules tables that derived columns are read with."""
+
+
+def _sync(
+    database: Database, rules: Rules, applied: tuple[AppliedMigration, ...], ledger: Sequence[AppliedMigration]
+) -> MigrationReceipt:
+    """Rules into their tables and what follows from them, in one transaction.
+
+    What was synced is remembered together with the last migration: should the sync after a migration fail, the next
+    run derives the records again though it has no migration left to apply.
+    """
+    database.begin()
+    changes = {
+        table: RowChanges(**database.rows(f"sync_{table}", json.dumps(rows))[0])
+        for table, rows in rule_rows(rules).items()
+    }
+    changed = {table: change for table, change in changes.items() if change.total}
+    synced = {**rules.file_digests, "migrations": ledger[-1].checksum}
+    moved = {row["file"] for row in database.rows("record_rules_state", json.dumps(synced))}
+    rederived = None
+    if "migrations" in moved or changed.keys() & _DERIVING:
+        _call(database, "rebuild_reader")
+        rederived = next(iter(_call(database, "rederive")), None)
+    devices = _call(database, "bind_devices")
+    rights = _call(database, "grant_rights")
+    database.commit()
+    return MigrationReceipt(
+        applied=applied,
+        rules=changed,
+        rederived=None if rederived is None else int(rederived),
+        devices="; ".join(devices) or None,
+        rights=tuple(line for said in rights for line in said.splitlines()),
+    )
+
+
+def _call(
+    database: Database, function: Literal["rebuild_reader", "rederive", "bind_devices", "grant_rights"]
+) -> list[str]:
+    """What `fuel.<function>()` says, row by row; nothing where no migration has brought the function yet."""
+    if not database.rows("has_function", f"fuel.{function}()")[0]["present"]:
+        return []
+    return [row["said"] for row in database.rows(f"call_{function}") if row["said"] is not None]
+
+
+def render_status(plan: MigrationPlan) -> str:
+    """The ledger and the pending files as a table."""
+    rows = [
+        *(
+            (line.file, f"{line.applied_at:%Y-%m-%d %H:%M:%S} UTC", f"{line.milliseconds:,} ms")
+            for line in plan.applied
+        ),
+        *((file.file, "pending", "") for file in plan.pending),
+    ]
+    width = max(len(file) for file, _, _ in rows)
+    lines = [f"{file:<{width}}  {applied:<23}  {took:>10}".rstrip() for file, applied, took in rows]
+    return "\n".join([*lines, "", f"{len(plan.applied)} applied, {len(plan.pending)} pending."])
+
+
+def render_receipt(receipt: MigrationReceipt) -> str:
+    """What was done, a line for each kind of thing."""
+    lines = [f"{_count(len(receipt.applied), 'migration')} applied:"] if receipt.applied else []
+    lines += [f"  {line.file}  {line.milliseconds:,} ms" for line in receipt.applied]
+    if receipt.rules:
+        lines.append("Rules synced:")
+        lines += [
+            f"  fuel.{table}: {change.inserted:,} new, {change.updated:,} changed, {change.deleted:,} removed"
+            for table, change in receipt.rules.items()
+        ]
+    if receipt.rederived is not None and (receipt.rederived or not receipt.is_empty):
+        lines.append(f"{_count(receipt.rederived, 'record')} derived anew.")
+    if receipt.is_empty:
+        lines.append("Nothing to do: schema and rules are up to date.")
+    if receipt.devices is not None:
+        lines.append(f"Devices: {receipt.devices}")
+    lines += [f"Rights: {said}" for said in receipt.rights]
+    return "\n".join(lines)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

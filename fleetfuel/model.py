@@ -1,0 +1,290 @@
+"""The frozen values that travel from stage to stage. No work, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import msgspec
+    import polars as pl
+
+Reading = Literal["snapshot", "changes"]
+"""How a file is read: a snapshot is complete, so what it lacks is absent; changes say nothing of what they lack."""
+
+Severity = Literal["warn", "reject", "stop"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SourceFile:
+    """One file of the feed, fetched: its bytes stay readable until the delivery is closed."""
+
+    key: str
+    """Bucket key, or the path as it was given."""
+    etag: str
+    """What tells one version of the key from another: the store's ETag, or a hash of a local file's content."""
+    size: int
+    """Bytes, as parsed (after gzip)."""
+    modified_at: datetime
+    """LastModified or mtime, UTC."""
+    key_at: datetime | None
+    """The instant the key's name holds, UTC; None where it holds none."""
+    content: memoryview
+    """The file's bytes: a view on a memory map."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Delivery:
+    """What a reader brought: files in time order, read in one way."""
+
+    reading: Reading
+    source: str
+    """Where it came from, as a person would write it: `s3://fuel/fuel_records/latest.json`, `last-tuesday.json`."""
+    files: tuple[SourceFile, ...]
+    """In the order they apply."""
+    unreadable: tuple[UnreadableFile, ...] = ()
+    """Files of changes that were wanted and could not be had, in the order they would apply."""
+    notices: tuple[str, ...] = ()
+    """What the reader noticed, in sentences."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """One object of the bucket, as a listing names it; (`key`, `etag`) is one version of one file."""
+
+    key: str
+    etag: str
+    """Never empty: made from size and time where the store gives none."""
+    size: int
+    """Bytes, as stored (before gzip)."""
+    modified_at: datetime
+    """LastModified, UTC."""
+    key_at: datetime | None
+    """The instant the key's name holds, UTC; None where it holds none."""
+
+    @property
+    def at(self) -> datetime:
+        """Where the file stands in time: the key's instant, else LastModified."""
+        return self.key_at or self.modified_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeListing:
+    """The change files of the bucket, none of them fetched. What a listing lacks is not thereby gone."""
+
+    files: tuple[Listed, ...]
+    """Sorted by (`at`, `key`)."""
+    notices: tuple[str, ...]
+    """What the listing noticed, in sentences: keys without an instant, objects that are no change files."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnreadableFile:
+    """One file that was listed or named and could not be had."""
+
+    key: str
+    etag: str
+    at: datetime
+    """Where the file stands in time, like `Listed.at`."""
+    reason: str
+    """Completes the sentence "KEY cannot be read: …", without a full stop."""
+    is_lasting: bool
+    """True: this version of the file is bad, fetching it again cannot help. False: the store failed, later it may not."""
+
+
+# --- from file to rows --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Cut:
+    """One file cut into the exact texts of its records."""
+
+    file: SourceFile
+    file_at: datetime
+    """When the file was true: its metadata's export time, else the instant in its key, else its modification time; UTC."""
+    file_at_from: Literal["metadata", "key", "modification time"]
+    metadata: str
+    """The file's metadata as JSON text, verbatim; `null` where it has none."""
+    declared: int | None
+    """How many records the metadata announces."""
+    records: Sequence[msgspec.Raw | bytes]
+    """Each element of the file's list: a view on the file's bytes, in file order; its index is the record's position."""
+    is_recovered: bool
+    """Whether the file's JSON is broken and its elements were told apart by their brackets."""
+
+    @property
+    def at(self) -> datetime:
+        """Where the file stands among the files of the feed: its key's instant, else its modification time."""
+        return self.file.key_at or self.file.modified_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rows:
+    """Records read into columns."""
+
+    typed: pl.DataFrame
+    """One row a record that can be stored and keyed: `frame.TYPED`."""
+    refused: pl.DataFrame
+    """One row a record that cannot: `frame.REFUSED`."""
+    markers: Sequence[tuple[int, int]]
+    """(file, position) of elements that are no records: `{}`, `{"success": true}`, `{"message": …, "error": …}`."""
+    unwrapped: Mapping[tuple[int, int], bytes]
+    """(file, position) → the record's own text, where the list holds a message around it (`{"op": …, "row": {…}}`)."""
+    unknown_fields: Mapping[str, tuple[int, str]]
+    """Field the rules do not know → how many records have it, and one value as JSON text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Verdict:
+    """What validation says of rows: accepted and rejected are disjoint and together all of them."""
+
+    accepted: pl.DataFrame
+    """The rows of `Rows.typed` that load, with `warned`."""
+    rejected: pl.DataFrame
+    """`frame.REFUSED`: the records set aside by a rule."""
+    notices: pl.DataFrame
+    """`validate.NOTICES`: one row a record and rule it breaks, whatever the rule's severity."""
+
+
+# --- the table as it stands ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class State:
+    """What a plan needs to know of the database."""
+
+    rows: pl.DataFrame
+    """Every row of fuel.records: `id`, `fingerprint` (16 bytes or null), `is_live`, `is_present`."""
+    vouched_at: datetime | None
+    """Export time of the last applied snapshot: it vouches for every row it held."""
+    snapshot_etag: str | None
+    """ETag of the last applied snapshot."""
+    snapshot_rules: str | None
+    """Digest of the rules it was validated under."""
+    watermark: datetime | None
+    """Time of the newest change file applied."""
+    open_rejects: pl.DataFrame
+    """Unresolved rows of fuel.rejects: `reject_id`, `id`, `rule`, `source_key`."""
+
+
+# --- the plan -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What a run does, in records. `records` is the sum of all but `soft_deletes`, `soft_deletes_absent`, `warned`,
+    `skipped`; `soft_deletes` = flagged + absent."""
+
+    records: int = 0
+    inserts: int = 0
+    updates: int = 0
+    soft_deletes: int = 0
+    soft_deletes_flagged: int = 0
+    soft_deletes_absent: int = 0
+    restores: int = 0
+    unchanged: int = 0
+    stale: int = 0
+    superseded: int = 0
+    rejected: int = 0
+    warned: int = 0
+    skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileCount:
+    """What one file of a run says, in records."""
+
+    key: str
+    at: datetime
+    """Where the file stands in time: its key's instant, else its modification time."""
+    status: Literal["applied", "empty", "quarantined", "bad"]
+    """empty: nothing but markers. quarantined: skipped, as asked. bad: the run stopped before it."""
+    counts: Mapping[str, int]
+    """Names of `Counts` → records; those that are zero are left out."""
+    reason: str | None = None
+    """Why it could not be read."""
+    etag: str
+    is_lasting: bool = True
+    """Whether reading this version again cannot help."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """A limit that the run exceeds: nothing is loaded."""
+
+    code: str
+    seen: str
+    """What the run would do, with its number."""
+    limit: str
+    override: str
+    """The option that lets exactly this through once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Diff:
+    """What has to be written so that the table equals the delivery."""
+
+    writes: pl.DataFrame
+    """One row a table row that is written: `diff.WRITES`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Plan:
+    """A run, decided. The summary, the report and the load are all made from this value."""
+
+    run_id: str
+    mode: Literal["snapshot", "changes", "file"]
+    reading: Reading
+    source: str
+    started_at: datetime
+    cuts: tuple[Cut, ...]
+    unwrapped: Mapping[tuple[int, int], bytes]
+    diff: Diff
+    rejected: pl.DataFrame
+    notices: pl.DataFrame
+    counts: Counts
+    columns: Mapping[str, int]
+    """Column → in how many updated rows it changed, most first."""
+    samples: Mapping[str, Sequence[Sample]]
+    """Column → two or three changed values to show; never of a personal column."""
+    rules: Mapping[str, RuleCount]
+    """Rule code → its severity and how many records broke it."""
+    resolved_rejects: Sequence[int]
+    """`reject_id`s whose record is accepted by this run."""
+    files: tuple[FileCount, ...]
+    """The files of the run in time order, those that could not be read among them."""
+    guards: tuple[Guard, ...]
+    live_before: int
+    """Live rows in the table before the run."""
+    watermark_before: datetime | None
+    rules_digest: str
+    remarks: tuple[str, ...]
+    """What the reader and the framing noticed, in sentences: shown, and kept in plan.json."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One changed value, as JSON text, and which fill it is of."""
+
+    before: str
+    after: str
+    plate: str
+    day: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleCount:
+    severity: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What was written and committed."""
+
+    written: int
+    """Rows of fuel.records written."""
+    refreshed: int
+    """Rows whose bookkeeping alone was brought up to date: fingerprints, marks of absence on deleted rows."""

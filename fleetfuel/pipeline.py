@@ -1,0 +1,304 @@
+"""The order of a run, written once: read, cut, match, judge, compare, limit → a plan; and applying it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from fleetfuel import diff, errors, frame, load, state, validate
+from fleetfuel.database import Database
+from fleetfuel.limits import Overrides, Totals, check_limits
+from fleetfuel.model import Counts, Cut, Delivery, Diff, FileCount, Plan, Receipt, RuleCount, State
+from fleetfuel.rules import Rules
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What a run is, before it has read anything."""
+
+    run_id: str
+    mode: Literal["snapshot", "changes", "file"]
+    started_at: datetime
+    zone: ZoneInfo
+    rules: Rules
+    overrides: Overrides
+    skip_bad_files: bool = False
+
+    @property
+    def seed(self) -> int:
+        """Seeds fingerprints with the rules: under other rules no record counts as already validated."""
+        return int(self.rules.digest[:15], 16)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Judged:
+    """The records that had to be read: what may load, what is set aside, and what was noticed."""
+
+    accepted: pl.DataFrame
+    rejected: pl.DataFrame
+    notices: pl.DataFrame
+    unwrapped: dict[tuple[int, int], bytes]
+    unknown_fields: Counter[str]
+    samples: dict[str, str]
+    markers: list[tuple[int, int]]
+
+
+def plan_run(
+    delivery: Delivery, database: Database, run: Run, progress: Callable[[str, int], None] | None = None
+) -> Plan:
+    """Decide what has to be written so that the table equals the delivery. Reads the database, writes nothing.
+
+    Raises `BadInput` for a file that cannot be cut into records.
+    """
+    cuts, bad = _cut(delivery, run)
+    index = pl.concat([frame.fingerprints(cut, number, run.seed) for number, cut in enumerate(cuts)] or [_no_records()])
+    current = state.read_state(database)
+    known, unknown = diff.match_rows(index, current)
+    judged = _judge(unknown, cuts, run)
+    known, repeated = diff.split_repeated(known, judged.accepted["id"])
+    if repeated.height:
+        judged = _together(judged, _judge(repeated.select(frame.INDEX.names()), cuts, run))
+    winners = diff.last_words(judged.accepted)
+    decisions = [*_compare(winners, judged, cuts, current, database)]
+    if delivery.reading == "snapshot" and cuts:
+        present = pl.concat([known["id"], judged.accepted["id"], judged.rejected["id"].drop_nulls()])
+        decisions += _absent(present, cuts[-1], current, database)
+    decided = pl.concat([diff.DECISIONS.to_frame(), *decisions])
+    return _plan(run, delivery, cuts, bad, known, winners, judged, decided, current)
+
+
+def apply_plan(plan: Plan, database: Database) -> Receipt:
+    """Write the plan in the open transaction, prove that it did exactly that, and commit."""
+    return load.load_plan(plan, database)
+
+
+# --- the stages' loops: chunk by chunk, so that memory does not grow with the file ---------------------------------
+
+
+def _judge(index: pl.DataFrame, cuts: tuple[Cut, ...], run: Run) -> _Judged:
+    judged = _nothing_judged()
+    for chunk in index.iter_slices(frame.CHUNK):
+        rows = frame.read_rows(chunk, cuts, run.rules, run.zone, run.seed)
+        verdict = validate.validate_rows(rows.typed, run.rules)
+        judged = _together(
+            judged,
+            _Judged(
+                accepted=verdict.accepted.select(diff.CANDIDATES.names()),
+                rejected=pl.concat([rows.refused, verdict.rejected]),
+                notices=verdict.notices,
+                unwrapped=dict(rows.unwrapped),
+                unknown_fields=Counter({name: count for name, (count, _) in rows.unknown_fields.items()}),
+                samples={name: sample for name, (_, sample) in rows.unknown_fields.items()},
+                markers=list(rows.markers),
+            ),
+        )
+    return judged
+
+
+def _compare(
+    winners: pl.DataFrame, judged: _Judged, cuts: tuple[Cut, ...], current: State, database: Database
+) -> Iterable[pl.DataFrame]:
+    stored = current.rows["id"]
+    for chunk in winners.iter_slices(frame.CHUNK):
+        texts = [
+            None if position is None else frame.record_text(cuts, judged.unwrapped, file, position)
+            for file, position in chunk.select("value_file", "value_position").iter_rows()
+        ]
+        met = chunk.filter(pl.col("id").is_in(stored.implode()))["id"]
+        details = state.read_details(database, met) if met.len() else state.DETAILS.to_frame()
+        yield diff.compare_rows(chunk, details, texts, current.vouched_at)
+
+
+def _absent(present: pl.Series, cut: Cut, current: State, database: Database) -> Iterable[pl.DataFrame]:
+    for chunk in diff.find_absent(current, present).to_frame().iter_slices(frame.CHUNK):
+        details = state.read_details(database, chunk["id"])
+        yield diff.mark_absent(details, cut.file_at, current.vouched_at)
+
+
+def _plan(
+    run: Run,
+    delivery: Delivery,
+    cuts: tuple[Cut, ...],
+    bad: tuple[FileCount, ...],
+    known: pl.DataFrame,
+    winners: pl.DataFrame,
+    judged: _Judged,
+    decided: pl.DataFrame,
+    current: State,
+) -> Plan:
+    acted = Counter(dict(decided["action"].value_counts().iter_rows()))
+    writes = decided.filter(~pl.col("action").is_in(["unchanged", "stale"])).select(diff.WRITES.names())
+    counts = Counts(
+        records=sum(len(cut.records) for cut in cuts) - len(judged.markers),
+        inserts=acted["insert"],
+        updates=acted["update"],
+        soft_deletes=acted["soft_delete_flagged"] + acted["soft_delete_absent"],
+        soft_deletes_flagged=acted["soft_delete_flagged"],
+        soft_deletes_absent=acted["soft_delete_absent"],
+        restores=acted["restore"],
+        unchanged=known.height + acted["unchanged"] + acted["refresh"],
+        stale=acted["stale"],
+        superseded=judged.accepted.height - winners.height,
+        rejected=judged.rejected.height,
+        warned=int(judged.accepted["warned"].sum()),
+        skipped=len(judged.markers),
+    )
+    live = int(current.rows["is_live"].sum())
+    rules = {
+        code: RuleCount(severity=severity, rows=rows)
+        for code, severity, rows in judged.notices.group_by("rule", "severity")
+        .len()
+        .sort("len", "rule", descending=[True, False])
+        .iter_rows()
+    }
+    refused = judged.rejected.filter(~pl.col("rule").is_in(list(rules)))
+    rules |= {
+        code: RuleCount(severity="reject", rows=rows)
+        for code, rows in refused.group_by("rule").len().sort("rule").iter_rows()
+    }
+    totals = Totals(
+        reading=delivery.reading,
+        cuts=cuts,
+        counts=counts,
+        live_before=live,
+        vouched_at=current.vouched_at,
+        stops=tuple((code, found.rows) for code, found in rules.items() if found.severity == "stop"),
+    )
+    return Plan(
+        run_id=run.run_id,
+        mode=run.mode,
+        reading=delivery.reading,
+        source=delivery.source,
+        started_at=run.started_at,
+        cuts=cuts,
+        unwrapped=judged.unwrapped,
+        diff=Diff(writes=writes),
+        rejected=judged.rejected,
+        notices=judged.notices,
+        counts=counts,
+        columns=diff.changed_columns(writes, run.rules),
+        samples=diff.sample_changes(
+            writes, lambda file, position: frame.record_text(cuts, judged.unwrapped, file, position), run.rules
+        ),
+        rules=rules,
+        resolved_rejects=_resolved(current, judged),
+        files=tuple(
+            sorted([*_file_counts(cuts, known, winners, judged, decided), *bad], key=lambda each: (each.at, each.key))
+        ),
+        guards=check_limits(totals, run.rules, run.overrides),
+        live_before=live,
+        watermark_before=current.watermark,
+        rules_digest=run.rules.digest,
+        remarks=(*delivery.notices, *_remarks(judged)),
+    )
+
+
+def _cut(delivery: Delivery, run: Run) -> tuple[tuple[Cut, ...], tuple[FileCount, ...]]:
+    """The files cut into records, and those of changes that cannot be: unless asked to skip them, none after the first."""
+    cuts: list[Cut] = []
+    bad = [
+        FileCount(
+            key=each.key,
+            etag=each.etag,
+            at=each.at,
+            status="bad",
+            counts={},
+            reason=each.reason,
+            is_lasting=each.is_lasting,
+        )
+        for each in delivery.unreadable
+    ]
+    for file in delivery.files:
+        try:
+            cuts.append(frame.cut_file(file, run.zone))
+        except errors.BadInput as error:
+            if run.mode != "changes":
+                raise
+            at = file.key_at or file.modified_at
+            bad.append(FileCount(key=file.key, etag=file.etag, at=at, status="bad", counts={}, reason=error.why))
+    if run.skip_bad_files:
+        return tuple(cuts), tuple(replace(each, status="quarantined") for each in bad)
+    first = min(bad, key=lambda each: (each.at, each.key), default=None)
+    if first is None:
+        return tuple(cuts), ()
+    return tuple(cut for cut in cuts if (cut.at, cut.file.key) < (first.at, first.key)), (first,)
+
+
+def _file_counts(
+    cuts: tuple[Cut, ...], known: pl.DataFrame, winners: pl.DataFrame, judged: _Judged, decided: pl.DataFrame
+) -> Iterable[FileCount]:
+    """What became of each file's records. A row is counted where the version that decides it lies."""
+    counts: list[Counter[str]] = [Counter(records=len(cut.records)) for cut in cuts]
+    for file, _ in judged.markers:
+        counts[file].update(skipped=1, records=-1)
+    acts = winners.select("id", winner="file").join(decided.select("id", "action"), on="id", how="inner")
+    for file, action, rows in acts.group_by("winner", "action").len().iter_rows():
+        counts[file][FILE_COUNT_OF[action]] += rows
+    for frame_, name in ((known, "unchanged"), (judged.rejected, "rejected"), (judged.accepted, "superseded")):
+        for file, rows in frame_.group_by("file").len().iter_rows():
+            counts[file][name] += rows
+    for file, rows in winners.group_by("file").len().iter_rows():
+        counts[file]["superseded"] -= rows
+    for number, cut in enumerate(cuts):
+        found = {name: rows for name, rows in counts[number].items() if rows}
+        is_empty = bool(found.get("skipped")) and not found.get("records")
+        yield FileCount(
+            key=cut.file.key, etag=cut.file.etag, at=cut.at, status="empty" if is_empty else "applied", counts=found
+        )
+
+
+FILE_COUNT_OF = {
+    "insert": "inserts",
+    "update": "updates",
+    "restore": "restores",
+    "soft_delete_flagged": "soft_deletes_flagged",
+    "unchanged": "unchanged",
+    "refresh": "unchanged",
+    "stale": "stale",
+}
+"""Decision → the name in `Counts`."""
+
+
+def _resolved(current: State, judged: _Judged) -> tuple[int, ...]:
+    """Open rejects whose record is accepted now."""
+    repaired = current.open_rejects.join(judged.accepted.select("id").unique(), on="id", how="semi")
+    return tuple(repaired["reject_id"])
+
+
+def _remarks(judged: _Judged) -> Iterable[str]:
+    for name, count in judged.unknown_fields.most_common():
+        yield f"unknown field {name!r} in {count:,} records"
+
+
+def _no_records() -> pl.DataFrame:
+    return frame.INDEX.to_frame()
+
+
+def _nothing_judged() -> _Judged:
+    return _Judged(
+        accepted=diff.CANDIDATES.to_frame(),
+        rejected=frame.REFUSED.to_frame(),
+        notices=validate.NOTICES.to_frame(),
+        unwrapped={},
+        unknown_fields=Counter(),
+        samples={},
+        markers=[],
+    )
+
+
+def _together(one: _Judged, other: _Judged) -> _Judged:
+    return _Judged(
+        accepted=pl.concat([one.accepted, other.accepted]),
+        rejected=pl.concat([one.rejected, other.rejected]),
+        notices=pl.concat([one.notices, other.notices]),
+        unwrapped={**one.unwrapped, **other.unwrapped},
+        unknown_fields=one.unknown_fields + other.unknown_fields,
+        samples={**other.samples, **one.samples},
+        markers=one.markers + other.markers,
+    )

@@ -1,0 +1,2 @@
+-- Versions of change files that were read before.
+select key, etag from fuel.ingest_files

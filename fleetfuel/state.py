@@ -1,0 +1,78 @@
+"""READER 2: the table as it stands. Reads only; what it read means something only within its transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final
+
+import polars as pl
+import pyarrow as pa
+
+from fleetfuel.database import Database
+from fleetfuel.frame import INSTANT
+from fleetfuel.model import State
+
+ROWS: Final = pl.Schema({"id": pl.Int64, "fingerprint": pl.Binary, "is_live": pl.Boolean, "is_present": pl.Boolean})
+
+DETAILS: Final = pl.Schema(
+    {
+        "id": pl.Int64,
+        "raw": pl.String,
+        "fingerprint": pl.Binary,
+        "deleted_at": INSTANT,
+        "absent_since": INSTANT,
+        "source_at": INSTANT,
+        "plate": pl.String,
+        "filled_at": INSTANT,
+    }
+)
+"""Rows in full, `raw` as PostgreSQL writes jsonb."""
+
+OPEN_REJECTS: Final = pl.Schema({"reject_id": pl.Int64, "id": pl.Int64, "rule": pl.String, "source_key": pl.String})
+
+
+def read_state(database: Database) -> State:
+    """Ids, fingerprints and marks, in the open transaction. Raises `SchemaNotReady` where migrations are missing."""
+    marks = {mark["feed"]: mark for mark in database.rows("read_marks")}
+    with database.stream("read_rows") as stream:
+        rows = _frame(stream.read_all(), ROWS)
+    snapshot = marks.get("snapshot", {})
+    return State(
+        rows=rows,
+        vouched_at=snapshot.get("watermark"),
+        snapshot_etag=snapshot.get("etag"),
+        snapshot_rules=snapshot.get("rules_digest"),
+        watermark=marks.get("changes", {}).get("watermark"),
+        open_rejects=_frame(database.table("read_open_rejects"), OPEN_REJECTS),
+    )
+
+
+def read_details(database: Database, ids: Iterable[int]) -> pl.DataFrame:
+    """The rows with these ids, in full (`DETAILS`)."""
+    return _frame(database.table("read_details", "{" + ",".join(map(str, ids)) + "}"), DETAILS)
+
+
+def read_watermark(database: Database) -> datetime | None:
+    """Time of the newest change file applied; None before the first."""
+    return next((mark["watermark"] for mark in database.rows("read_marks") if mark["feed"] == "changes"), None)
+
+
+def read_files(database: Database) -> frozenset[tuple[str, str]]:
+    """(key, etag) of every version of a file that a run has read."""
+    table = database.table("read_files")
+    return frozenset(zip(table["key"].to_pylist(), table["etag"].to_pylist(), strict=True))
+
+
+def _frame(table: pa.Table, schema: pl.Schema) -> pl.DataFrame:
+    if table.num_rows == 0:
+        return schema.to_frame()
+    plain = pa.table(
+        {
+            name: column.combine_chunks().storage if isinstance(column.type, pa.BaseExtensionType) else column
+            for name, column in zip(table.column_names, table.columns, strict=True)
+        }
+    )
+    frame = pl.from_arrow(plain)
+    assert isinstance(frame, pl.DataFrame)
+    return frame.cast(dict(schema.items())).select(schema.names())

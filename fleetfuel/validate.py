@@ -1,0 +1,163 @@
+"""Pure: the rules' checks, run by Pandera over rows; the only Pandera import. Bad data is a value here, never an error.
+
+A check that itself fails is a bug (`Bug`): Pandera reports it without a row, and a finding without a row is no finding.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import pandera.polars as pa
+import polars as pl
+from pandera.errors import SchemaErrors
+
+from fleetfuel import errors, frame
+from fleetfuel.model import SourceFile, Verdict
+from fleetfuel.rules import Check, Rules
+
+NOTICES: Final = pl.Schema(
+    {
+        "file": pl.UInt32,
+        "position": pl.UInt32,
+        "id": pl.Int64,
+        "rule": pl.String,
+        "severity": pl.String,
+        "field": pl.String,
+        "value": pl.String,  # as the feed wrote it
+        "reason": pl.String,
+    }
+)
+
+
+def validate_rows(rows: pl.DataFrame, rules: Rules) -> Verdict:
+    """Judge rows (`frame.TYPED`): accepted with `warned`, rejected whole, and a notice a row and check it fails."""
+    notices = _notices(rows, _failures(rows, rules), rules)
+    refusing = notices.filter(pl.col("severity").is_in(["reject", "stop"]))
+    rejected = refusing.unique(["file", "position"], keep="first", maintain_order=True)
+    aside = rows.join(rejected, on=["file", "position"], how="semi")
+    accepted = rows.join(aside, on=["file", "position"], how="anti", maintain_order="left")
+    warned = notices.filter(severity="warn").select("file", "position").unique().with_columns(warned=True)
+    return Verdict(
+        accepted=accepted.join(warned, on=["file", "position"], how="left", maintain_order="left").with_columns(
+            pl.col("warned").fill_null(value=False)
+        ),
+        rejected=rejected.select(frame.REFUSED.names()),
+        notices=notices,
+    )
+
+
+def prove_rules(rules: Rules) -> None:
+    """Run every check's own examples. Raises `RulesError`, with file and line, for a check that disagrees with them."""
+    examples = [
+        (check, example, example in check.bad) for check in rules.checks for example in (*check.good, *check.bad)
+    ]
+    failures = _failures(_example_rows([example for _, example, _ in examples], rules), rules)
+    failed = set(failures.iter_rows())
+    for index, (check, example, should_fail) in enumerate(examples):
+        if ((index, check.code) in failed) != should_fail:
+            said, kind = ("passes", "bad") if should_fail else ("fails", "good")
+            shown = json.dumps(example, default=str)
+            reason = f"the check {check.code} {said} its own {kind} example {shown}"
+            raise errors.RulesError(file=check.file, line=check.line, reason=reason)
+
+
+def _example_rows(examples: Sequence[Mapping[str, object]], rules: Rules) -> pl.DataFrame:
+    """Examples, read like the records of a file of the day they were written."""
+    texts = [json.dumps({"id": number, **example}, default=str).encode() for number, example in enumerate(examples)]
+    now = datetime(2026, 6, 11, 12, tzinfo=UTC)
+    content = b"[" + b",".join(texts) + b"]"
+    file = SourceFile(
+        key="examples", etag="", size=len(content), modified_at=now, key_at=None, content=memoryview(content)
+    )
+    cut = frame.cut_file(file, frame.EAST_AFRICA)
+    return frame.read_rows(frame.fingerprints(cut, 0, 0), [cut], rules, frame.EAST_AFRICA, 0).typed
+
+
+# --- Pandera ------------------------------------------------------------------------------------------------------
+
+
+def _failures(rows: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+    """One row a failed check: `index` of the row, `check`."""
+    empty = pl.DataFrame(schema={"index": pl.UInt32, "check": pl.String})
+    rows = rows.with_row_index("row").filter(~pl.col("is_delete"))  # a delete message says nothing of the fill
+    if rows.is_empty():
+        return empty
+    try:
+        _schema(rules.checks).validate(rows, lazy=True)
+    except SchemaErrors as problems:
+        cases = problems.failure_cases
+        if cases["index"].null_count():
+            broken = cases.filter(pl.col("index").is_null())
+            raise errors.Bug(
+                reason=f"the check {broken['check'][0]} could not be run: {broken['failure_case'][0]}"
+            ) from None
+        return cases.select(rows["row"].gather(cases["index"]).alias("index"), "check")
+    return empty
+
+
+def _schema(checks: tuple[Check, ...]) -> pa.DataFrameSchema:
+    columns: dict[str, list[pa.Check]] = {}
+    for check in checks:
+        columns.setdefault(check.field, []).append(_pandera_check(check))
+    return pa.DataFrameSchema(
+        {name: pa.Column(frame.TYPED[name], checks=checks, nullable=True) for name, checks in columns.items()}
+    )
+
+
+def _pandera_check(check: Check) -> pa.Check:
+    passes = _predicate(check).fill_null(value=True)
+    return pa.Check(lambda data: data.lazyframe.select(passes), name=check.code, error=check.code, ignore_na=False)
+
+
+def _predicate(check: Check) -> pl.Expr:
+    """True for a row that passes, null where there is nothing to judge."""
+    value = pl.col(check.field)
+    if check.required:
+        written = pl.col(f"{check.field}_text") if check.field in frame.READ else value
+        return written.str.strip_chars().fill_null("") != ""
+    if check.readable:
+        return pl.col(f"{check.field}_text").is_null() | value.is_not_null()
+    if check.one_of is not None:
+        return value.is_in(check.one_of)
+    if check.matches is not None:
+        return value.str.contains(check.matches)
+    if check.max_hours_ahead is not None:
+        return value <= pl.col("file_at") + pl.duration(minutes=round(check.max_hours_ahead * 60))
+    bounds = [value >= check.min] if check.min is not None else []
+    bounds += [value <= check.max] if check.max is not None else []
+    return pl.all_horizontal(bounds)
+
+
+def _notices(rows: pl.DataFrame, failures: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+    if failures.is_empty():
+        return pl.DataFrame(schema=NOTICES)
+    numbered = rows.with_row_index("index")
+    parts = [
+        numbered.join(failures.filter(check=check.code), on="index", how="semi").select(
+            "file",
+            "position",
+            "id",
+            rule=pl.lit(check.code),
+            severity=pl.lit(check.severity),
+            field=pl.lit(check.field),
+            value=_written(check, rules),
+            reason=pl.lit(check.why),
+        )
+        for check in _in_order(rules.checks, failures)
+    ]
+    return pl.concat(parts).sort("file", "position", maintain_order=True).cast(NOTICES)  # type: ignore[arg-type]
+
+
+def _in_order(checks: Sequence[Check], failures: pl.DataFrame) -> Sequence[Check]:
+    failed = set(failures["check"].unique())
+    return [check for check in checks if check.code in failed]
+
+
+def _written(check: Check, rules: Rules) -> pl.Expr:
+    if check.field in rules.personal:
+        return pl.lit(None, dtype=pl.String)
+    name = f"{check.field}_text" if check.field in frame.READ else check.field
+    return pl.col(name).cast(pl.String)

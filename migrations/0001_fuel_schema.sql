@@ -1,0 +1,186 @@
+-- The fuel schema: the records, raw first, and the ledgers that account for every run, file, refusal and overwritten value.
+
+create schema if not exists fuel;
+create schema if not exists reporting;
+
+-- One row per source record. `raw` is the record as the feed said it; what the normalisers make of it is derived by the
+-- trigger (0003) and cannot be written by hand. The columns from `absent_since` on are fleetfuel's own bookkeeping.
+create table fuel.records (
+    id                  bigint primary key,
+    raw                 jsonb not null,
+    car                 text,
+    plate               text,
+    driver              text,
+    department          text,
+    fuel_type           text,
+    litres              numeric,
+    amount_kes          numeric,
+    price_per_litre_kes numeric,
+    odometer_km         bigint,
+    filled_at           timestamptz,
+    source_created_at   timestamptz,
+    source_updated_at   timestamptz,
+    deleted_at          timestamptz,
+    absent_since        timestamptz,
+    source_key          text,
+    source_at           timestamptz not null default now(),
+    fingerprint         uuid,
+    run_id              text,
+    first_seen_at       timestamptz not null default now(),
+    last_changed_at     timestamptz not null default now()
+) with (fillfactor = 90);
+
+comment on column fuel.records.raw is 'The source record, whole. Holds personal data (sender, raw_message): never grant it to readers of reports.';
+comment on column fuel.records.deleted_at is 'When the source said this record is deleted; null while it is live.';
+comment on column fuel.records.absent_since is 'Export time of the first complete snapshot that no longer held this record; null while it is present.';
+comment on column fuel.records.source_at is 'The record''s own updated_at where usable, else the time of the file it came from: the order of versions.';
+comment on column fuel.records.fingerprint is 'XXH3-128 of the record''s text, seeded with the rules it was validated under; null where raw, deletion or absence was changed by anything but a load, so that the next load looks again.';
+comment on column fuel.records.run_id is 'The run that wrote this version.';
+
+-- Every overwritten version of a record, whoever overwrote it.
+create table fuel.record_versions (
+    version_id       bigint generated always as identity primary key,
+    id               bigint not null,
+    raw              jsonb not null,
+    deleted_at       timestamptz,
+    absent_since     timestamptz,
+    source_key       text,
+    source_at        timestamptz,
+    run_id           text,
+    valid_from       timestamptz not null,
+    replaced_at      timestamptz not null default now(),
+    replaced_by_run  text,
+    replaced_by_role text not null default session_user
+);
+create index on fuel.record_versions (id, replaced_at);
+
+comment on column fuel.record_versions.replaced_by_run is 'The run that overwrote this version; null where somebody did it by hand.';
+
+-- One row per run that was allowed to write: applied, refused by a guard, or failed.
+create table fuel.ingest_runs (
+    run_id       text primary key,
+    mode         text not null check (mode in ('snapshot', 'changes', 'file')),
+    source       text not null,
+    source_at    timestamptz,
+    started_at   timestamptz not null,
+    finished_at  timestamptz not null default clock_timestamp(),
+    status       text not null check (status in ('applied', 'refused', 'failed')),
+    exit_code    integer not null,
+    counts       jsonb not null default '{}',
+    summary      jsonb not null default '{}',
+    metadata     jsonb not null default '[]',
+    message      text,
+    rules_digest text,
+    version      text not null,
+    role         text not null default session_user
+);
+create index on fuel.ingest_runs (finished_at desc);
+
+comment on column fuel.ingest_runs.summary is 'The run''s --json object.';
+comment on column fuel.ingest_runs.metadata is 'The metadata of each file read, verbatim.';
+
+-- One row per version (etag) of a file that was read.
+create table fuel.ingest_files (
+    key          text not null,
+    etag         text not null,
+    size         bigint not null,
+    file_at      timestamptz not null,
+    modified_at  timestamptz,
+    status       text not null check (status in ('applied', 'empty', 'quarantined')),
+    records      bigint not null default 0,
+    counts       jsonb not null default '{}',
+    reason       text,
+    run_id       text not null,
+    processed_at timestamptz not null default now(),
+    primary key (key, etag)
+);
+create index on fuel.ingest_files (file_at);
+
+comment on column fuel.ingest_files.file_at is 'The export time in the file''s metadata, else the instant in its key, else its modification time.';
+
+-- Where each feed stands: one row for `snapshot`, one for `changes`.
+create table fuel.ingest_state (
+    feed         text primary key check (feed in ('snapshot', 'changes')),
+    watermark    timestamptz not null,
+    key          text,
+    etag         text,
+    rules_digest text,
+    run_id       text not null,
+    updated_at   timestamptz not null default now()
+);
+
+comment on column fuel.ingest_state.watermark is 'snapshot: export time of the last applied snapshot, which vouches for every row it held. changes: time of the newest change file applied.';
+
+-- Records set aside, whole. The same text refused again next hour is one row seen twice.
+create table fuel.rejects (
+    reject_id      bigint generated always as identity primary key,
+    content_hash   uuid not null,
+    rule           text not null,
+    id             bigint,
+    reason         text not null,
+    content        text,
+    content_bytes  bytea,
+    source_key     text not null,
+    position       bigint not null,
+    first_run_id   text not null,
+    last_run_id    text not null,
+    first_seen_at  timestamptz not null default now(),
+    last_seen_at   timestamptz not null default now(),
+    times_seen     bigint not null default 1,
+    resolved_at    timestamptz,
+    resolved_by    text,
+    unique (content_hash, rule, source_key)
+);
+create index on fuel.rejects (id) where resolved_at is null;
+
+comment on column fuel.rejects.content is 'The record''s own text; content_bytes where it is not text that PostgreSQL can hold.';
+
+-- What rules/ says, as tables: filled by `fleetfuel migrate`, never by hand.
+create table fuel.rules_state (
+    file      text primary key,
+    digest    text not null,
+    synced_at timestamptz not null default now()
+);
+
+create table fuel.source_field (
+    field text not null,
+    alias text primary key,
+    rank  integer not null,
+    unique (field, rank)
+);
+
+create table fuel.fuel_type_alias (
+    alias     text primary key,
+    canonical text not null
+);
+
+create table fuel.department_alias (
+    alias     text primary key,
+    canonical text not null
+);
+
+create table fuel.pump_prices (
+    fuel_type           text not null,
+    valid_from          date not null,
+    valid_to            date,
+    price_per_litre_kes numeric not null check (price_per_litre_kes > 0),
+    primary key (fuel_type, valid_from)
+);
+
+create table fuel.vehicle_class (
+    class              text primary key,
+    plate_pattern      text,
+    rank               integer not null unique,
+    litres_min         numeric not null,
+    litres_max         numeric not null,
+    km_per_litre_min   numeric not null,
+    km_per_litre_max   numeric not null
+);
+
+create table fuel.check_limit (
+    code     text not null,
+    name     text not null,
+    value    numeric not null,
+    severity text,
+    primary key (code, name)
+);

@@ -1,0 +1,199 @@
+-- The normalisers and readers: what a plate, a fuel type, a department, a number and a time mean, said in one place for everybody.
+
+-- Pure functions pin their search path or name every object in full, so that they mean the same in every session.
+
+-- A plate as A-Z and 0-9. A text that starts with a known shape followed by a boundary is cut to that shape, and in the
+-- shape's digit positions O reads 0, I and L read 1. Everything else is kept, cleaned; a placeholder is no plate.
+create function fuel.norm_plate(plate text) returns text
+language plpgsql immutable strict parallel safe
+set search_path = pg_catalog
+as $$
+declare
+    spaced text;
+    found  text;
+    digits text;
+    tail   text;
+    first_digit integer;
+    last_digit  integer;
+begin
+    if plate ~ '^K[A-HJ-NP-Z]{2,3}[0-9]{3}[A-HJ-NP-Z]$' then
+        return plate;
+    end if;
+    if octet_length(plate) <> char_length(plate) then
+        plate := normalize(plate, nfkc);
+    end if;
+    spaced := btrim(regexp_replace(upper(plate collate "C"), '[^A-Z0-9]+', ' ', 'g'));
+
+    -- The longest shape wins: KAA 123 B is one plate, KAA 123 BUS is KAA123. I and O are never letters of a Kenyan plate.
+    found := replace(substring(spaced || ' ' from
+        '^(?:K ?[A-HJ-NP-Z] ?[A-HJ-NP-Z] ?[A-HJ-NP-Z] ?[0-9OIL] ?[0-9OIL] ?[0-9OIL] ?[A-HJ-NP-Z]'
+        '|[KG] ?[A-HJ-NP-Z] ?[A-HJ-NP-Z] ?[0-9OIL] ?[0-9OIL] ?[0-9OIL] ?[A-HJ-NP-Z]'
+        '|K ?[A-HJ-NP-Z] ?[A-HJ-NP-Z] ?[0-9OIL] ?[0-9OIL] ?[0-9OIL]'
+        '|U ?[A-Z] ?[A-Z] ?[0-9OIL] ?[0-9OIL] ?[0-9OIL] ?[A-Z]'
+        '|U ?A ?[0-9OIL] ?[0-9OIL] ?[0-9OIL] ?[A-Z] ?[A-Z]'
+        '|Z ?[A-HJ-NP-Z] ?[0-9OIL] ?[0-9OIL] ?[0-9OIL] ?[0-9OIL]'
+        '|[0-9OIL](?: ?[0-9OIL]){0,2} ?C ?[DG] ?[0-9OIL](?: ?[0-9OIL]){0,3}(?: ?[A-HJ-NP-Z])?) '), ' ', '');
+
+    if left(found, 1) in ('K', 'G', 'U', 'Z') then
+        first_digit := case
+            when left(found, 1) = 'Z' then 3
+            when length(found) = 8 then 5
+            -- UA123BJ and UAA123A are told apart by a digit that only one of them has in that place.
+            when left(found, 1) = 'U' and substr(found, 3, 1) ~ '[0-9]' then 3
+            when left(found, 1) = 'U' and substr(found, 6, 1) !~ '[0-9OIL]' then 3
+            else 4
+        end;
+        last_digit := case when left(found, 1) = 'Z' then 6 else first_digit + 2 end;
+        digits := substr(found, first_digit, last_digit - first_digit + 1);
+        -- A word is no plate: KEN OIL has the letters of KAA 123 and not one digit.
+        if digits ~ '[0-9]' then
+            return left(found, first_digit - 1) || translate(digits, 'OIL', '011') || substr(found, last_digit + 1);
+        end if;
+    elsif found is not null then
+        tail := case when right(found, 1) ~ '[A-HJ-NP-Z]' then right(found, 1) else '' end;
+        digits := left(split_part(found, 'C', 2), -length(tail));
+        if tail = '' then
+            digits := split_part(found, 'C', 2);
+        end if;
+        if split_part(found, 'C', 1) ~ '[0-9]' and digits ~ '[0-9]' then
+            return translate(split_part(found, 'C', 1), 'OIL', '011') || 'C' || translate(digits, 'OIL', '011') || tail;
+        end if;
+    end if;
+
+    found := replace(spaced, ' ', '');
+    if found in ('', 'NA', 'NIL', 'NONE', 'TBA', 'TBD', 'X') then
+        return null;
+    end if;
+    -- An index entry has a limit; a plate has not 1,000 characters.
+    return left(found, 1000);
+end
+$$;
+
+comment on function fuel.norm_plate(text) is 'A number plate as A-Z and 0-9, so that spellings of one plate are equal; null for placeholders.';
+
+-- A label with case, accents of width, punctuation and repeated spaces taken away: V.POWER, v-power and V POWER are one.
+create function fuel.clean_label(label text) returns text
+language plpgsql immutable strict parallel safe
+set search_path = pg_catalog
+as $$
+begin
+    if octet_length(label) <> char_length(label) then
+        label := normalize(label, nfkc);
+    end if;
+    return nullif(btrim(regexp_replace(upper(label collate "C"), '[\s!-/:-@\[-`{-~]+', ' ', 'g')), '');
+end
+$$;
+
+-- A department likewise, without a final DEPT or DEPARTMENT; dots of an abbreviation and apostrophes join what they part.
+create function fuel.clean_department(department text) returns text
+language plpgsql immutable strict parallel safe
+set search_path = pg_catalog
+as $$
+declare
+    cleaned text;
+    shorter text;
+begin
+    department := replace(regexp_replace(upper(department collate "C"), '\m([A-Z])\.(?=[A-Z](?:\M|\.))', '\1', 'g'), '''', '');
+    cleaned := fuel.clean_label(department);
+    loop
+        shorter := nullif(btrim(regexp_replace(cleaned, '(?:^| )(?:DEPT|DEPARTMENT)$', '')), '');
+        exit when shorter is null or shorter = cleaned;
+        cleaned := shorter;
+    end loop;
+    return cleaned;
+end
+$$;
+
+create index on fuel.fuel_type_alias (fuel.clean_label(alias));
+create index on fuel.department_alias (fuel.clean_department(alias));
+
+-- The canonical fuel type of a spelling; null where rules/ does not know it. Never guessed.
+create function fuel.canon_fuel_type(fuel_type text) returns text
+language sql stable strict parallel safe
+as $$
+    select min(known.canonical)
+    from (
+        select a.canonical from fuel.fuel_type_alias as a where fuel.clean_label(a.alias) = fuel.clean_label(fuel_type)
+        union all
+        select a.canonical from fuel.fuel_type_alias as a where fuel.clean_label(a.canonical) = fuel.clean_label(fuel_type)
+    ) as known
+$$;
+
+-- The canonical department of a spelling; the cleaned text where rules/ does not know it.
+create function fuel.canon_department(department text) returns text
+language sql stable strict parallel safe
+as $$
+    select coalesce(min(a.canonical), fuel.clean_department(department))
+    from fuel.department_alias as a
+    where fuel.clean_department(a.alias) = fuel.clean_department(department)
+$$;
+
+-- A number as people and exports write it: 1234, "1,234.50", "KSH 7 200/=". Null where it is none, or too large to be
+-- meant (1e18 and beyond). A comma or a space parts thousands only: `45,5` is not read, a guess would be off by ten.
+create function fuel.read_number(written text) returns numeric
+language plpgsql immutable strict parallel safe
+set search_path = pg_catalog
+as $$
+declare
+    number text;
+begin
+    if length(written) > 200 then
+        return null;
+    end if;
+    if octet_length(written) <> char_length(written) then
+        written := normalize(written, nfkc);
+    end if;
+    number := regexp_replace(
+        upper(written collate "C"),
+        '^\s*(?:KSHS?|KES)?[.:]?\s*|\s*(?:/=|/-|(?:KSHS?|KES)\.?)?\s*$', '', 'g'
+    );
+    if number ~ '^[+-]?[0-9]{1,3}(?:(?:,[0-9]{3})+|(?: [0-9]{3})+)(?:\.[0-9]*)?$' then
+        number := translate(number, ', ', '');
+    end if;
+    if number ~ '^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:E[+-]?[0-9]{1,2})?$' and abs(number::numeric) < 1e18 then
+        return number::numeric;
+    end if;
+    return null;
+end
+$$;
+
+-- An instant as exports write it. In this order: `YYYY-MM-DD-HH-MM` (East Africa Time); date and time with Z or an offset;
+-- date and time without one, meant in `zone`; a date alone (midnight, East Africa Time). Null for everything else: a day
+-- that does not exist, a zero date, infinity, and 1970-01-01 00:00 UTC, which is how "unknown" is written.
+create function fuel.read_time(written text, zone text) returns timestamptz
+language plpgsql stable strict parallel safe
+set search_path = pg_catalog
+as $$
+declare
+    moment timestamptz;
+begin
+    written := upper(btrim(written, e' \t\n\r'));
+    -- No group is captured: a match that only has to say yes or no costs a tenth. What it lets through, no cast refuses.
+    if written !~
+        '^\d{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\d|30)|02-(?:0[1-9]|[12]\d))'
+        '(?:-(?:[01]\d|2[0-3])-[0-5]\d|[T ](?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:[.,]\d{1,9})?)?(?: ?(?:Z|[+-](?:0\d|1[0-4])(?::?[0-5]\d)?))?)?$'
+        or left(written, 4) = '0000'
+    then
+        return null;
+    end if;
+    if substr(written, 6, 5) = '02-29' then
+        if extract(day from make_date(left(written, 4)::integer, 3, 1) - 1) <> 29 then
+            return null;
+        end if;
+    end if;
+    if length(written) = 10 then
+        moment := written::timestamp at time zone 'Africa/Nairobi';
+    elsif substr(written, 11, 1) = '-' then
+        moment := (left(written, 10) || ' ' || replace(substr(written, 12), '-', ':'))::timestamp at time zone 'Africa/Nairobi';
+    elsif substr(written, 17) ~ '[Z+-]' then
+        moment := replace(written, ',', '.')::timestamptz;
+    else
+        moment := replace(written, ',', '.')::timestamp at time zone zone;
+    end if;
+    -- Years of four digits in any zone: what every reader of this table can hold.
+    if moment < timestamptz '0001-01-02 00:00:00Z' or moment >= timestamptz '9999-12-31 00:00:00Z' or moment = timestamptz 'epoch' then
+        return null;
+    end if;
+    return moment;
+end
+$$;

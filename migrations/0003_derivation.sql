@@ -1,0 +1,288 @@
+-- The derivation: triggers that keep every derived column true to `raw`, drop the fingerprint of what somebody else edits, and keep each overwritten version.
+
+-- What the source calls its fields, until `fleetfuel migrate` syncs rules/fields.toml.
+insert into fuel.source_field (field, alias, rank)
+select named.field, named.alias, named.rank
+from (values
+    ('id', 'id', 1), ('created_at', 'created_at', 1), ('updated_at', 'updated_at', 1), ('deleted_at', 'deleted_at', 1), ('is_deleted', 'is_deleted', 1),
+    ('filled_at', 'datetime', 1), ('filled_at', 'fuel_date', 2), ('filled_at', 'filled_at', 3), ('filled_at', 'date', 4),
+    ('department', 'department', 1), ('driver', 'driver', 1), ('car', 'car', 1), ('car', 'plate', 2), ('car', 'vehicle', 3),
+    ('litres', 'liters', 1), ('litres', 'litres', 2), ('amount_kes', 'amount', 1), ('fuel_type', 'type', 1), ('fuel_type', 'fuel_type', 2),
+    ('odometer_km', 'odometer', 1), ('sender', 'sender', 1), ('raw_message', 'raw_message', 1)
+) as named (field, alias, rank)
+where not exists (select from fuel.source_field);
+
+-- Writes the functions that read a record, with the names and spellings of the rule tables as constants: a row costs no
+-- look-up in a table. A field is first tried by its first name in its usual shape, then with every care: all its names
+-- in order, text and numbers only, not blank. True where the functions had to be written again.
+create function fuel.rebuild_reader() returns boolean
+language plpgsql
+set search_path = pg_catalog
+as $rebuild$
+declare
+    wanted text;
+    first  text;
+    any_of text;
+    named  text;
+    body   text := $body$
+    -- A compressed or out-of-line value is opened once, not once a field.
+    source := fill.raw;
+    if pg_column_size(source) > 1500 then
+        source := source || '{}';
+    end if;
+
+    written := {car:first};
+    if written ~ '^K[A-HJ-NP-Z]{2,3} ?[0-9]{3}[A-HJ-NP-Z]$' then
+        fill.car := written;
+        fill.plate := replace(written, ' ', '');
+    else
+        fill.car := {car};
+        fill.plate := fuel.norm_plate(fill.car);
+    end if;
+
+    written := {driver:first};
+    if ascii(written) > 64 and ascii(written) not in (91, 123) and right(written, 1) > ' ' collate "C" and written not in ('true', 'false') then
+        fill.driver := written;
+    else
+        fill.driver := {driver};
+    end if;
+
+    fill.department := {departments} ->> {department:first};
+    if fill.department is null then
+        written := fuel.clean_department({department});
+        fill.department := coalesce({departments} ->> written, written);
+    end if;
+
+    fill.fuel_type := {fuel_types} ->> {fuel_type:first};
+    if fill.fuel_type is null then
+        fill.fuel_type := {fuel_types} ->> fuel.clean_label({fuel_type});
+    end if;
+
+    written := {litres:first};
+    if length(written) < 18 and translate(written, '0123456789', '') in ('', '.') and written not in ('', '.') then
+        fill.litres := written::numeric;
+    else
+        fill.litres := fuel.read_number({litres});
+    end if;
+
+    written := {amount_kes:first};
+    if length(written) < 18 and translate(written, '0123456789', '') in ('', '.') and written not in ('', '.') then
+        fill.amount_kes := written::numeric;
+    else
+        fill.amount_kes := fuel.read_number({amount_kes});
+    end if;
+
+    fill.price_per_litre_kes := case when fill.litres > 0 then round(fill.amount_kes / fill.litres, 4) end;
+
+    written := {odometer_km:first};
+    if length(written) < 18 and translate(written, '0123456789', '') = '' and written <> '' then
+        fill.odometer_km := written::bigint;
+    else
+        fill.odometer_km := round(fuel.read_number({odometer_km}))::bigint;
+    end if;
+
+    written := {filled_at:first};
+    if written ~ '^20\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])-(?:[01]\d|2[0-3])-[0-5]\d$' then
+        fill.filled_at := (overlay(overlay(written placing ' ' from 11) placing ':' from 14) || '+03')::timestamptz;
+    else
+        fill.filled_at := fuel.read_time({filled_at}, 'Africa/Nairobi');
+    end if;
+
+    written := {created_at:first};
+    if written ~ '^20\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])[ T](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,6})?Z?$' then
+        fill.source_created_at := (rtrim(written, 'Z') || 'Z')::timestamptz;
+    else
+        fill.source_created_at := fuel.read_time({created_at}, 'UTC');
+    end if;
+
+    fill.source_updated_at := fuel.read_time({updated_at}, 'UTC');
+
+    deletion := fuel.read_time({deleted_at}, 'UTC');
+    if deletion is null and lower(btrim({is_deleted:any})) in ('true', 't', 'yes', 'y', '1', '1.0') then
+        deletion := coalesce(fill.source_updated_at, fill.source_at);
+    end if;
+$body$;
+begin
+    foreach wanted in array array[
+        'car', 'driver', 'department', 'fuel_type', 'litres', 'amount_kes', 'odometer_km', 'filled_at', 'created_at', 'updated_at', 'deleted_at', 'is_deleted'
+    ] loop
+        select
+            format('(source ->> %L)', (array_agg(f.alias order by f.rank))[1]),
+            format('coalesce(%s)', string_agg(format('source ->> %L', f.alias), ', ' order by f.rank)),
+            format('coalesce(%s)', string_agg(format(
+                $$case when jsonb_typeof(source -> %1$L) in ('string', 'number') then nullif(btrim(source ->> %1$L, e' \t\n\r'), '') end$$, f.alias
+            ), ', ' order by f.rank))
+        into first, any_of, named
+        from fuel.source_field as f
+        where f.field = wanted
+        having count(*) > 0;
+        body := replace(body, '{' || wanted || ':first}', coalesce(first, 'null::text'));
+        body := replace(body, '{' || wanted || ':any}', coalesce(any_of, 'null::text'));
+        body := replace(body, '{' || wanted || '}', coalesce(named, 'null::text'));
+    end loop;
+
+    body := replace(body, '{fuel_types}', (
+        select format('%L::jsonb', coalesce(jsonb_object_agg(known.spelling, known.canonical), '{}'))
+        from (
+            select either.spelling, min(a.canonical) as canonical
+            from fuel.fuel_type_alias as a
+            cross join lateral (values (fuel.clean_label(a.alias)), (fuel.clean_label(a.canonical))) as either (spelling)
+            where either.spelling is not null
+            group by either.spelling
+        ) as known
+    ));
+    body := replace(body, '{departments}', (
+        select format('%L::jsonb', coalesce(jsonb_object_agg(known.spelling, known.canonical), '{}'))
+        from (
+            select fuel.clean_department(a.alias) as spelling, min(a.canonical) as canonical
+            from fuel.department_alias as a
+            where fuel.clean_department(a.alias) is not null
+            group by 1
+        ) as known
+    ));
+
+    if exists (select from pg_proc as p where p.oid = to_regprocedure('fuel.derive_columns()') and position(body in p.prosrc) > 0) then
+        return false;
+    end if;
+
+    execute format('create or replace function fuel.derive_columns() returns trigger language plpgsql as %L', $$
+declare
+    fill     alias for new;
+    source   jsonb;
+    written  text;
+    deletion timestamptz;
+begin$$ || body || $$
+    if deletion is not null then
+        fill.deleted_at := deletion;
+    elsif tg_op = 'UPDATE' and new.raw is distinct from old.raw and new.deleted_at is not distinct from old.deleted_at then
+        -- The new text says nothing of a deletion and nobody decided on one: the record is live again.
+        fill.deleted_at := null;
+    end if;
+    return fill;
+end
+$$);
+    execute format('create or replace function fuel.derive(raw jsonb, source_at timestamptz) returns fuel.records language plpgsql stable as %L', $$
+declare
+    fill     fuel.records;
+    source   jsonb;
+    written  text;
+    deletion timestamptz;
+begin
+    fill.raw := derive.raw;
+    fill.source_at := derive.source_at;
+$$ || body || $$
+    fill.deleted_at := deletion;
+    return fill;
+end
+$$);
+    return true;
+end
+$rebuild$;
+
+select fuel.rebuild_reader();
+
+comment on function fuel.rebuild_reader() is 'Writes fuel.derive_columns() and fuel.derive() from the rule tables; runs by itself when those change.';
+comment on function fuel.derive(jsonb, timestamptz) is 'What the derived columns of a record are, for its raw text and the time of its version.';
+
+-- The rule tables and the functions written from them cannot disagree.
+create function fuel.rule_tables_changed() returns trigger
+language plpgsql
+as $$
+begin
+    perform fuel.rebuild_reader();
+    return null;
+end
+$$;
+
+create trigger rebuild_reader after insert or update or delete or truncate on fuel.source_field
+for each statement execute function fuel.rule_tables_changed();
+create trigger rebuild_reader after insert or update or delete or truncate on fuel.fuel_type_alias
+for each statement execute function fuel.rule_tables_changed();
+create trigger rebuild_reader after insert or update or delete or truncate on fuel.department_alias
+for each statement execute function fuel.rule_tables_changed();
+
+-- Triggers of one kind run in the order of their names: derive, then forget, then keep.
+create trigger derive_columns_of_new before insert on fuel.records
+for each row execute function fuel.derive_columns();
+
+-- A derived column written by hand is derived again; bookkeeping alone costs nothing.
+create trigger derive_columns_of_changed before update on fuel.records
+for each row when (
+    (
+        old.raw, old.car, old.plate, old.driver, old.department, old.fuel_type, old.litres, old.amount_kes, old.price_per_litre_kes,
+        old.odometer_km, old.filled_at, old.source_created_at, old.source_updated_at
+    ) is distinct from (
+        new.raw, new.car, new.plate, new.driver, new.department, new.fuel_type, new.litres, new.amount_kes, new.price_per_litre_kes,
+        new.odometer_km, new.filled_at, new.source_created_at, new.source_updated_at
+    )
+)
+execute function fuel.derive_columns();
+
+-- A load brings its own fingerprint. Whoever else changes a record leaves it without one, and the next load looks again.
+create function fuel.forget_fingerprint() returns trigger
+language plpgsql
+as $$
+begin
+    new.fingerprint := null;
+    return new;
+end
+$$;
+
+create trigger forget_fingerprint before update on fuel.records
+for each row when (
+    new.fingerprint = old.fingerprint
+    and (old.raw, old.deleted_at, old.absent_since) is distinct from (new.raw, new.deleted_at, new.absent_since)
+)
+execute function fuel.forget_fingerprint();
+
+-- Every version that is overwritten or removed is kept, with the run that replaced it; no run where it was done by hand.
+create function fuel.keep_version() returns trigger
+language plpgsql
+as $$
+begin
+    insert into fuel.record_versions (id, raw, deleted_at, absent_since, source_key, source_at, run_id, valid_from, replaced_by_run)
+    values (
+        old.id, old.raw, old.deleted_at, old.absent_since, old.source_key, old.source_at, old.run_id, old.last_changed_at,
+        case when tg_op = 'UPDATE' and new.run_id is distinct from old.run_id then new.run_id end
+    );
+    return null;
+end
+$$;
+
+create trigger keep_version_of_changed after update on fuel.records
+for each row when ((old.raw, old.deleted_at, old.absent_since) is distinct from (new.raw, new.deleted_at, new.absent_since))
+execute function fuel.keep_version();
+
+create trigger keep_version_of_removed after delete on fuel.records
+for each row execute function fuel.keep_version();
+
+-- Derives again exactly the rows that the rules now read differently; how many. It writes no history: `raw` is the same.
+create function fuel.rederive() returns bigint
+language plpgsql
+set search_path = pg_catalog
+as $$
+declare
+    changed bigint;
+begin
+    perform fuel.rebuild_reader();
+    update fuel.records as r
+    set
+        car = d.car, plate = d.plate, driver = d.driver, department = d.department, fuel_type = d.fuel_type, litres = d.litres,
+        amount_kes = d.amount_kes, price_per_litre_kes = d.price_per_litre_kes, odometer_km = d.odometer_km, filled_at = d.filled_at,
+        source_created_at = d.source_created_at, source_updated_at = d.source_updated_at, deleted_at = coalesce(d.deleted_at, r.deleted_at)
+    from fuel.records as s
+    cross join lateral fuel.derive(s.raw, s.source_at) as d
+    where s.id = r.id
+    and (
+        s.car, s.plate, s.driver, s.department, s.fuel_type, s.litres, s.amount_kes, s.price_per_litre_kes, s.odometer_km, s.filled_at,
+        s.source_created_at, s.source_updated_at, s.deleted_at
+    ) is distinct from (
+        d.car, d.plate, d.driver, d.department, d.fuel_type, d.litres, d.amount_kes, d.price_per_litre_kes, d.odometer_km, d.filled_at,
+        d.source_created_at, d.source_updated_at, coalesce(d.deleted_at, s.deleted_at)
+    );
+    get diagnostics changed = row_count;
+    return changed;
+end
+$$;
+
+comment on function fuel.rederive() is 'Derives again the rows that the rules now read differently and says how many; run by `fleetfuel migrate` after a change of rules/.';

@@ -1,0 +1,50 @@
+"""One PostgreSQL a session; a database of its own for each test that asks for one."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+
+import adbc_driver_postgresql.dbapi as adbc
+import pytest
+
+from fleetfuel.database import connect
+from fleetfuel.embedded import PostgresServer, postgres_server
+from fleetfuel.migrate import apply_migrations, plan_migrations
+from fleetfuel.packaged import packaged
+from fleetfuel.rules import load_rules
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The server; FLEETFUEL_TEST_POSTGRES picks its major version."""
+    with postgres_server(version=os.environ.get("FLEETFUEL_TEST_POSTGRES")) as server:
+        yield server
+
+
+def _create_database(server: PostgresServer, template: str) -> str:
+    name = f"test_{uuid.uuid4().hex}"
+    with adbc.connect(server.uri(), autocommit=True) as connection, connection.cursor() as cursor:
+        cursor.executescript(f"create database {name} template {template} strategy = file_copy")
+    return name
+
+
+@pytest.fixture
+def empty_database(postgres: PostgresServer) -> str:
+    """The URI of a fresh database without a schema."""
+    return postgres.uri(_create_database(postgres, "template1"))
+
+
+@pytest.fixture(scope="session")
+def _template(postgres: PostgresServer) -> str:
+    name = _create_database(postgres, "template1")
+    with connect(postgres.uri(name)) as database:
+        apply_migrations(database, plan_migrations(database, packaged("migrations")), load_rules())
+    return name
+
+
+@pytest.fixture
+def database_uri(postgres: PostgresServer, _template: str) -> str:
+    """The URI of a fresh database with the schema and the shipped rules."""
+    return postgres.uri(_create_database(postgres, _template))
