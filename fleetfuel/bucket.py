@@ -1,4 +1,4 @@
-"""The bucket over S3: list a prefix, look at an object, download it to a spool. Never trusts a store further than it proves."""
+"""The bucket over S3: list a prefix, look at an object, download it. Trusts a store no further than it proves."""
 
 from __future__ import annotations
 
@@ -39,10 +39,12 @@ STALL_BYTES_PER_SECOND = 512
 """A body that brings less than this over `STALL_SECONDS` is given up and resumed on another connection."""
 PAUSE_SECONDS = 0.1
 """Pause before the first repetition; it doubles each time."""
+NO_PROFILE = {"profile": (None, None, None, None), "config_file": (None, None, os.devnull, None)}
+"""botocore's own settings that this program does not have: a profile in the environment, a file in the home folder."""
 
 MEBIBYTE = 2**20
 PART_SIZES = (5, 8, 10, 15, 16, 20, 25, 32, 50, 64, 100, 128, 256, 500, 512, 1000, 1024)
-"""Part sizes in MiB that uploaders use: with them a multipart ETag can be proven although it does not name its part size."""
+"""Part sizes uploaders use, in MiB or MB: with them a multipart ETag is proven although it does not name its part size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +96,10 @@ class Spool:
     """
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115
+        try:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115
+        except OSError as error:
+            raise _spool_full(error) from None
         self._end = 0
         self._lock = threading.Lock()
         self._map: mmap.mmap | None = None
@@ -113,7 +118,7 @@ class Spool:
                 written = os.pwrite(self._file.fileno(), rest, offset)
                 offset, rest = offset + written, rest[written:]
         except OSError as error:
-            raise errors.SpoolFull(folder=tempfile.gettempdir(), reason=error.strerror or error) from None
+            raise _spool_full(error) from None
 
     def read(self, offset: int, size: int) -> bytes:
         return os.pread(self._file.fileno(), size, offset)
@@ -139,6 +144,11 @@ class Spool:
         if self._map is not None:
             with contextlib.suppress(BufferError):
                 self._map.close()
+
+
+def _spool_full(error: OSError) -> errors.SpoolFull:
+    folder = tempfile.tempdir or os.environ.get("TMPDIR") or "the temporary folder"
+    return errors.SpoolFull(folder=folder, reason=error.strerror or error)
 
 
 class _Transfer:
@@ -182,8 +192,8 @@ class Bucket:
     def list_objects(self, prefix: str) -> list[StoredObject]:
         """Every object under `prefix` the store admits to, each once, sorted by key in byte order.
 
-        Pages by token where the store gives one and by the last key where it does not. A page that claims to be the last
-        is believed only when nothing follows its last key. Raises `BucketUnavailable` when a listing does not get on.
+        Pages by token where the store gives one and by the last key where it does not. A page that claims to be the
+        last is believed only when nothing follows its last key. Raises `BucketUnavailable` when it does not get on.
         """
         found: dict[str, StoredObject] = {}
         tokens: set[str] = set()
@@ -407,6 +417,11 @@ class Bucket:
                 raise translate(error, self._settings, name) from None
         raise translate(failure, self._settings, name) from None
 
+    def ask_no_more(self, **_: Any) -> None:
+        """Keeps botocore from repeating requests in threads that have been told to stop."""
+        if self.stopped.is_set():
+            raise DamagedObject("the download was given up")
+
     def _name(self, key: str) -> str:
         return f"s3://{self._settings.bucket}/{key}"
 
@@ -417,7 +432,7 @@ class Bucket:
 
 @contextmanager
 def open_bucket(settings: Settings, *, connections: int = 16) -> Iterator[Bucket]:
-    """A connection to the bucket; nothing is asked of it yet. Raises `MissingSetting` naming the first setting that lacks."""
+    """A connection to the bucket; nothing is asked of it yet. Raises `MissingSetting` naming the first that lacks."""
     for name, value in (
         ("RUSTFS_ENDPOINT", settings.endpoint),
         ("RUSTFS_ACCESS_KEY", settings.access_key),
@@ -427,6 +442,7 @@ def open_bucket(settings: Settings, *, connections: int = 16) -> Iterator[Bucket
             raise errors.MissingSetting(name=name, alternative=",\nor read a local file with --file")
     import boto3
     import botocore.exceptions
+    import botocore.session
     from botocore.config import Config
 
     config = Config(
@@ -441,7 +457,7 @@ def open_bucket(settings: Settings, *, connections: int = 16) -> Iterator[Bucket
     )
     with _trusted(settings) as verify:
         try:
-            client = boto3.session.Session().client(
+            client = boto3.session.Session(botocore_session=botocore.session.Session(session_vars=NO_PROFILE)).client(
                 "s3",
                 endpoint_url=settings.endpoint,
                 region_name=settings.region,
@@ -455,9 +471,11 @@ def open_bucket(settings: Settings, *, connections: int = 16) -> Iterator[Bucket
                 reason=f"The bucket's settings cannot be used: {error}.",
                 next_step="See .env.example for what they may hold.",
             ) from None
+        store = Bucket(client, settings)
         client.meta.events.register_last("before-parameter-build.s3", _follow_no_redirect)
+        client.meta.events.register("before-send.s3", store.ask_no_more)
         try:
-            yield Bucket(client, settings)
+            yield store
         finally:
             client.close()
 
@@ -508,7 +526,7 @@ WRONG_CLOCK = {"RequestTimeTooSkewed", "RequestExpired"}
 
 
 def translate(error: Exception, settings: Settings, name: str) -> errors.FleetfuelError:
-    """botocore's error about `name` as one of the tree. What the server says is quoted only where it holds no secret."""
+    """botocore's error about `name` as one of the tree. Of what the server says only codes are quoted: no secret leaks."""
     import botocore.exceptions as boto
 
     if isinstance(error, boto.ClientError):

@@ -1,4 +1,7 @@
-"""The commands: options, exit codes, the only stdout, the only catch. Heavy modules are imported by the command that needs them."""
+"""The commands: options, exit codes, the only stdout, the only catch.
+
+Heavy modules are imported by the command that needs them, so that help and a refused option answer at once.
+"""
 
 from __future__ import annotations
 
@@ -127,10 +130,7 @@ def import_command(**options: Any) -> None:
     request = _request(options)
     settings = read_settings()
     with ExitStack() as stack:
-        if options["embedded"]:
-            url = _embedded(stack, settings)
-        else:
-            url = settings.require_database_url()
+        url = _embedded(stack, settings) if options["embedded"] else settings.require_database_url()
         from fleetfuel import importer
 
         try:
@@ -168,8 +168,7 @@ def _request(options: dict[str, Any]) -> Any:
     mode = modes[0]
     if options["reading"] == "snapshot" and mode == "changes":
         raise click.UsageError("Change files are never a complete snapshot: --as snapshot goes with --file.")
-    reading = options["reading"] or ("snapshot" if mode == "snapshot" else "changes")
-    if mode == "file" and reading == "snapshot" and len(paths) > 1:
+    if mode == "file" and options["reading"] == "snapshot" and len(paths) > 1:
         raise click.UsageError("A snapshot is one file: several would delete each other's records.")
     if mode != "changes" and (options["skip_bad_files"] or options["reseed"]):
         raise click.UsageError("--skip-bad-files and --reseed go with --changes.")
@@ -182,7 +181,7 @@ def _request(options: dict[str, Any]) -> Any:
         mode=mode,  # type: ignore[arg-type]
         apply=options["apply"],
         paths=paths,
-        reading=reading,
+        reading=options["reading"],
         report=options["report"],
         wants_report=not options["no_report"],
         overrides=Overrides(

@@ -105,7 +105,8 @@ class Database:
 
     def rows(self, name: str, *parameters: object) -> list[dict[str, Any]]:
         """The result of the named statement as dictionaries: for a handful of rows."""
-        return self.table(name, *parameters).to_pylist()
+        found: list[dict[str, Any]] = self.table(name, *parameters).to_pylist()
+        return found
 
     @contextlib.contextmanager
     def stream(self, name: str) -> Iterator[pa.RecordBatchReader]:
@@ -118,7 +119,7 @@ class Database:
         """Run the named statement; the number of rows it wrote (-1 where PostgreSQL does not say)."""
         with self._cursor() as cursor:
             cursor.execute(named_sql(name), parameters or None)
-            return cursor.rowcount
+            return int(cursor.rowcount)
 
     def script(self, text: str) -> None:
         """Run a migration's text: many statements, no parameters, in a fresh transaction that stays open.
@@ -153,7 +154,7 @@ class Database:
 
 @contextlib.contextmanager
 def connect(uri: str, *, application_name: str = "fleetfuel") -> Iterator[Database]:
-    """Connect to PostgreSQL. Raises `DatabaseUnavailable` or `PermissionDenied`, with host and user, never a password."""
+    """Connect. Raises `DatabaseUnavailable` or `PermissionDenied`, with host and user, never a password."""
     target = describe(uri)
     try:
         connection = adbc.connect(_with_defaults(uri, application_name))
@@ -187,7 +188,7 @@ def translate(error: adbc.Error, target: str) -> errors.FleetfuelError:
             return errors.PermissionDenied(
                 what=f"A statement on {target}",
                 reason=reason,
-                next_step="Grant the rights of fuel_ingest to this user (see README, Security), then repeat the command.",
+                next_step="Grant this user the role fuel_ingest (README, Security), then repeat the command.",
             )
         case "40001" | "40P01" | "23505":
             return SerializationConflict(reason=reason)

@@ -15,15 +15,24 @@ from typing import Final
 import msgspec
 import polars as pl
 
-from fleetfuel.frame import EAST_AFRICA, INDEX, INSTANT, TYPED
+from fleetfuel.frame import EAST_AFRICA, INDEX, INSTANT, TYPED, columns
 from fleetfuel.model import Sample, State
 from fleetfuel.rules import Rules
 
-_DECIDING: Final = ("id", "is_delete", "is_deleted", "deleted_at", "file_at", "source_at", "has_own_time")
-CANDIDATES: Final = pl.Schema({**INDEX, **{name: TYPED[name] for name in _DECIDING}, "warned": pl.Boolean})
+_DECIDING: Final = (
+    "id",
+    "is_delete",
+    "carries_values",
+    "is_deleted",
+    "deleted_at",
+    "file_at",
+    "source_at",
+    "has_own_time",
+)
+CANDIDATES: Final = columns({**INDEX, **{name: TYPED[name] for name in _DECIDING}, "warned": pl.Boolean})
 """What of an accepted record the decision needs."""
 
-WRITES: Final = pl.Schema(
+WRITES: Final = columns(
     {
         "action": pl.String,
         "id": pl.Int64,
@@ -42,7 +51,7 @@ WRITES: Final = pl.Schema(
 """Rows to write. Actions: insert, update, restore, soft_delete_flagged, soft_delete_absent; and, without meaning for a
 reader of the table, refresh (the fingerprint of an unchanged row) and mark_absent (a deleted row that is gone, too)."""
 
-DECISIONS: Final = pl.Schema({**WRITES, "warned": pl.Boolean})
+DECISIONS: Final = columns({**WRITES, "warned": pl.Boolean})
 """`WRITES` with two more actions, unchanged and stale, which write nothing."""
 
 QUIET: Final = ("refresh", "mark_absent")
@@ -71,7 +80,7 @@ def last_words(candidates: pl.DataFrame) -> pl.DataFrame:
     """
     ordered = candidates.sort("id", "source_at", "file", "position")
     values = (
-        ordered.filter(~pl.col("is_delete"))
+        ordered.filter(~pl.col("is_delete") | pl.col("carries_values"))
         .unique("id", keep="last")
         .select("id", value_file="file", value_position="position", value_at="source_at")
     )
@@ -256,7 +265,7 @@ def changed_columns(writes: pl.DataFrame, rules: Rules) -> Mapping[str, int]:
 
 
 def sample_changes(
-    writes: pl.DataFrame, text_of: Callable[[int, int], bytes], rules: Rules, *, each: int = 3, columns: int = 8
+    writes: pl.DataFrame, text_of: Callable[[int, int], bytes], rules: Rules, *, each: int = 3, most: int = 8
 ) -> Mapping[str, Sequence[Sample]]:
     """Column → a few of its changes in updated rows, to show; never of a personal column."""
     canonical = {alias: field for field, aliases in rules.fields.items() for alias in aliases}
@@ -270,7 +279,7 @@ def sample_changes(
             for name in row["changed"]
             if name in canonical
             and canonical[name] not in rules.personal
-            and (canonical[name] in samples or len(samples) < columns)
+            and (canonical[name] in samples or len(samples) < most)
             and len(samples.get(canonical[name], ())) < each
         ]
         if not wanted:

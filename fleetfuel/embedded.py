@@ -22,6 +22,7 @@ from fleetfuel.embedded_process import (
     Owner,
     alive,
     free_ports,
+    refusals,
     tail,
     told,
     wait_until,
@@ -136,6 +137,7 @@ def postgres_server(
         yield _serve(guard, version, {**SETTINGS, **({} if data else THROWAWAY_SETTINGS), **(settings or {})})
 
 
+@refusals()
 def _serve(guard: Guard, version: str | None, settings: Mapping[str, str]) -> PostgresServer:
     cluster, password_file = guard.home / "cluster", guard.home / "password"
     if version is None and cluster.exists():

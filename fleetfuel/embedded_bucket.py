@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fleetfuel.embedded_process import HOST, Guard, alive, free_ports, tail, told, wait_until, write_secret
+from fleetfuel.embedded_process import HOST, Guard, alive, free_ports, refusals, tail, told, wait_until, write_secret
 from fleetfuel.errors import EmbeddedUnavailable
 
 SERVICES = ("master", "volume", "filer", "s3", "admin")
@@ -60,6 +60,7 @@ def object_store(data: Path | None = None) -> Iterator[ObjectStore]:
         yield _serve(guard, signal.SIGTERM if data else signal.SIGKILL)
 
 
+@refusals()
 def _serve(guard: Guard, stop: signal.Signals) -> ObjectStore:
     access_key, secret_key = secrets.token_hex(10), secrets.token_urlsafe(30)
     credentials = [{"accessKey": access_key, "secretKey": secret_key}]

@@ -36,9 +36,19 @@ Owner: TypeAlias = tuple[int, int] | None
 _GUARD = "import sys; sys.path.insert(0, sys.argv[1]); from fleetfuel.embedded_process import guard; guard()"
 
 
+@contextlib.contextmanager
+def refusals() -> Iterator[None]:
+    """Tell of a folder that cannot be made, read or entered, or a program that cannot be run, as EmbeddedUnavailable."""
+    try:
+        yield
+    except OSError as error:
+        raise EmbeddedUnavailable(reason=str(error)) from error
+
+
 class Guard:
     """Our side of the guard: a scratch folder and at most one server at a time; both are gone when the `with` ends."""
 
+    @refusals()
     def __init__(self, name: str, data: Path | None) -> None:
         """`data` is the folder to keep, made if it does not exist; `home` is that, or the scratch folder."""
         self.owner = _claim(data)
@@ -114,10 +124,14 @@ def guard() -> None:
     server: subprocess.Popen[bytes] | None = None
     stop, litter = signal.SIGINT, set[str]()
     # A server that ends by itself is reaped at once: as a zombie it would keep its pid, and so its lock files, alive.
-    signal.signal(signal.SIGCHLD, lambda *_: server and server.poll())
+    signal.signal(signal.SIGCHLD, lambda *_: server and server.poll())  # the loop polls too, lest one slips through
     try:
         _reply(ok=str(scratch))
         for request in _requests():
+            if server:
+                server.poll()
+            if not request:
+                continue
             if "end" in request:
                 _end(server, request["end"])
                 _reply(ok=0)
@@ -131,6 +145,7 @@ def guard() -> None:
                 continue
             if not request.get("wait"):
                 server = child
+                server.poll()
             _reply(ok=child.wait() if request.get("wait") else child.pid)
     finally:
         _end(server, stop)
@@ -161,13 +176,16 @@ def _end(server: subprocess.Popen[bytes] | None, how: int) -> None:
 
 
 def _requests() -> Iterator[dict[str, Any]]:
+    """What our parent asks for, and every second nothing, while it lives: a fork of it may hold the pipe open."""
     parent, pending = os.getppid(), b""
-    while os.getppid() == parent:  # asked every second, since a process forked by our parent may hold the pipe open
-        if select.select([0], [], [], 1.0)[0]:
-            if not (chunk := os.read(0, 65_536)):
-                return
+    while os.getppid() == parent:
+        if not select.select([0], [], [], 1.0)[0]:
+            yield {}
+        elif chunk := os.read(0, 65_536):
             *lines, pending = (pending + chunk).split(b"\n")
             yield from map(json.loads, lines)
+        else:
+            return
 
 
 def _reply(**answer: Any) -> None:

@@ -47,7 +47,8 @@ class NotJson(BadInput):
 
 class WrongEnvelope(BadInput):
     """{key} holds no list of records: {shape}.
-    Expected {{"metadata": …, "records": […]}}, the same in a one-element array, or an array of rows. Nothing was written."""
+    Expected {{"metadata": …, "records": […]}}, the same in a one-element array, or an array of rows.
+    Nothing was written."""
 
     @property
     def why(self) -> str:

@@ -21,6 +21,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import polars as pl
 import xxhash
+from polars._typing import PolarsDataType
 
 from fleetfuel import errors
 from fleetfuel.model import Cut, Rows, SourceFile
@@ -39,7 +40,13 @@ MARKER_KEYS: Final = frozenset(
     {"success", "message", "error", "status", "ok", "code", "description", "stack", "timestamp"}
 )
 
-INDEX: Final = pl.Schema({"file": pl.UInt32, "position": pl.UInt32, "fingerprint": pl.Binary})
+
+def columns(names: Mapping[str, PolarsDataType]) -> pl.Schema:
+    """A schema: column → type."""
+    return pl.Schema(names)
+
+
+INDEX: Final = columns({"file": pl.UInt32, "position": pl.UInt32, "fingerprint": pl.Binary})
 """Where a record lies, and its fingerprint."""
 
 EAST_AFRICA: Final = ZoneInfo("Africa/Nairobi")
@@ -49,14 +56,18 @@ INSTANT: Final = pl.Datetime("us", "UTC")
 INSTANTS: Final = ("created_at", "updated_at", "deleted_at", "filled_at")
 TEXTS: Final = ("car", "driver", "department", "fuel_type")
 NUMBERS: Final = ("litres", "amount_kes", "odometer_km")
+VALUES: Final = (*TEXTS, *NUMBERS, "filled_at", "sender", "raw_message")
+"""Fields that say something of the fill: a deleted record without any of them is only the news of its deletion."""
+
 READ: Final = (*INSTANTS, *NUMBERS)
 """Fields whose text has to be read: `<field>_text` is what was written, null where nothing was."""
 
-TYPED: Final = pl.Schema(
+TYPED: Final = columns(
     {
         **INDEX,
         "id": pl.Int64,
         "is_delete": pl.Boolean,  # a delete message: whatever else it holds, the record is gone
+        "carries_values": pl.Boolean,  # it says what the record holds, not only that it is gone
         "is_deleted": pl.Boolean,  # the record says so itself: deleted_at or a delete flag
         **dict.fromkeys(INSTANTS, INSTANT),
         **dict.fromkeys(TEXTS, pl.String),
@@ -70,7 +81,7 @@ TYPED: Final = pl.Schema(
 )
 """Columns of rows that can be stored and keyed."""
 
-REFUSED: Final = pl.Schema(
+REFUSED: Final = columns(
     {"file": pl.UInt32, "position": pl.UInt32, "id": pl.Int64, "rule": pl.String, "reason": pl.String}
 )
 """Records set aside, by a rule of the framing (no id, not an object, …) or of validation."""
@@ -282,6 +293,8 @@ class _Message:
     id: str | None
     """The id the message names outside the record."""
     is_delete: bool
+    carries_record: bool
+    """Whether `text` is the record as it is now, rather than the message alone or the record as it was."""
 
 
 def read_rows(index: pl.DataFrame, cuts: Sequence[Cut], rules: Rules, zone: ZoneInfo, seed: int) -> Rows:
@@ -305,12 +318,15 @@ def read_rows(index: pl.DataFrame, cuts: Sequence[Cut], rules: Rules, zone: Zone
     rows = (
         index.hstack(fields.select(_typed(zone)))
         .with_columns(
-            is_delete=pl.Series(
-                [row in messages and messages[row].is_delete for row in range(len(texts))], dtype=pl.Boolean
-            ),
+            is_delete=_flags(len(texts), {row for row, message in messages.items() if message.is_delete}),
+            carries_values=~_flags(len(texts), {row for row, message in messages.items() if not message.carries_record})
+            & pl.Series(fields.select(pl.any_horizontal(pl.col(name).is_not_null() for name in VALUES)).to_series()),
             file_at=pl.Series([cuts[file].file_at for file, _ in places], dtype=INSTANT),
         )
-        .with_columns(has_own_time=_own_time_is_usable(rules))
+        .with_columns(
+            is_delete=pl.col("is_delete") | (pl.col("is_deleted") & ~pl.col("carries_values")),
+            has_own_time=_own_time_is_usable(rules),
+        )
         .with_columns(source_at=pl.when("has_own_time").then("updated_at").otherwise("file_at"))
     )
     if messages:
@@ -356,13 +372,21 @@ def _read_fields(texts: Sequence[bytes], rules: Rules) -> pl.DataFrame:
     """One column of text a canonical field: the first of its aliases that holds something."""
     if not texts:
         return pl.DataFrame(schema=dict.fromkeys(rules.fields, pl.String))
-    lines = b"\n".join(text.replace(b"\n", b" ").replace(b"\r", b" ") for text in texts)  # only between tokens in JSON
-    aliases = [alias for names in rules.fields.values() for alias in names]
-    frame = pl.read_ndjson(io.BytesIO(lines), schema=dict.fromkeys(aliases, pl.String))
+    schema = dict.fromkeys((alias for names in rules.fields.values() for alias in names), pl.String)
+    try:
+        frame = pl.read_ndjson(io.BytesIO(_lines(texts)), schema=schema)
+    except pl.exceptions.PolarsError:  # a number beyond a double, such as 1e400: read every number as text
+        frame = pl.read_ndjson(
+            io.BytesIO(_lines([msgspec.json.encode(_any.decode(text)) for text in texts])), schema=schema
+        )
     return frame.select(
         pl.coalesce(pl.col(alias).replace("", None) for alias in names).alias(field)
         for field, names in rules.fields.items()
     )
+
+
+def _lines(texts: Sequence[bytes]) -> bytes:
+    return b"\n".join(text.replace(b"\n", b" ").replace(b"\r", b" ") for text in texts)  # only between tokens in JSON
 
 
 def _typed(zone: ZoneInfo) -> list[pl.Expr]:
@@ -387,6 +411,10 @@ def _typed(zone: ZoneInfo) -> list[pl.Expr]:
             for name in READ
         ),
     ]
+
+
+def _flags(height: int, rows: set[int]) -> pl.Series:
+    return pl.Series([row in rows for row in range(height)], dtype=pl.Boolean)
 
 
 def _own_time_is_usable(rules: Rules) -> pl.Expr:
@@ -583,13 +611,15 @@ def _message(text: bytes) -> _Message | None:
     except (msgspec.DecodeError, msgspec.ValidationError):
         return None
     operation = operation.strip().lower() if isinstance(operation, str) else ""
+    carriers: tuple[str, ...]
     if operation in DELETES:
-        carriers = ("before", "row", "data", "record", "after")
+        carriers = ("row", "data", "record", "after", "before")
     elif operation in UPSERTS:
         carriers = ("after", "row", "data", "record")
     else:
         return None
-    inner = next((bytes(fields[key]) for key in carriers if bytes(fields.get(key, b""))[:1] == b"{"), None)
+    carrier = next((key for key in carriers if bytes(fields.get(key, b""))[:1] == b"{"), None)
+    inner = bytes(fields[carrier]) if carrier else None
     named = msgspec.json.decode(fields["id"]) if "id" in fields else None
     if inner is None and operation in UPSERTS and "id" in fields and len(fields) > 2:
         inner = text  # a plain row with its operation beside its fields
@@ -597,6 +627,7 @@ def _message(text: bytes) -> _Message | None:
         text=inner or text,
         id=str(named) if isinstance(named, int | str | float) and not isinstance(named, bool) else None,
         is_delete=operation in DELETES,
+        carries_record=carrier not in (None, "before"),
     )
 
 

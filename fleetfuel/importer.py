@@ -8,7 +8,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -34,12 +34,12 @@ class Request:
     apply: bool = False
     paths: tuple[Path, ...] = ()
     """The files of mode `file`."""
-    reading: Reading = "changes"
-    """How the files are read."""
+    reading: Reading | None = None
+    """How a file is read; None = the snapshot as a snapshot, anything else as changes."""
     report: Path | None = None
     """Where the report goes; None = a folder of the run's name in the settings' reports folder."""
     wants_report: bool = True
-    overrides: Overrides = Overrides()
+    overrides: Overrides = field(default_factory=Overrides)
     skip_bad_files: bool = False
     strict: bool = False
     reseed: datetime | None = None
@@ -167,10 +167,10 @@ def _since(started: float) -> float:
 
 def _fetched(request: Request, settings: Settings, connection: database.Database) -> AbstractContextManager[Delivery]:
     if request.mode == "file":
-        return source.open_files(request.paths, reading=request.reading, timezone=settings.timezone)
+        return source.open_files(request.paths, reading=request.reading or "changes", timezone=settings.timezone)
     if request.mode == "changes":
         return _fetched_changes(request, settings, connection)
-    return _read_as(source.fetch_snapshot(settings), request.reading)
+    return _read_as(source.fetch_snapshot(settings), request.reading or "snapshot")
 
 
 @contextmanager

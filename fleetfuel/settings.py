@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zoneinfo
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -141,7 +141,7 @@ def _endpoint(text: str) -> str:
     return text.rstrip("/")
 
 
-_CONVERSIONS = {
+_CONVERSIONS: Mapping[str, Callable[[str], object]] = {
     "DATABASE_URL": _database_url,
     "RUSTFS_ENDPOINT": _endpoint,
     "RUSTFS_PREFIX": _prefix,

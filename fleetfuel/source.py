@@ -29,8 +29,8 @@ RANGES_AT_ONCE = 6
 """Parts of a large snapshot fetched at the same time."""
 
 MAPPED_FROM = 64 * 2**20
-"""Local files above this are mapped where they lie, smaller ones are copied to the spool: a file that somebody cuts short
-under the map kills the process (SIGBUS), which the copy of a large one is too high a price to avoid."""
+"""Local files above this are mapped where they lie, smaller ones are copied to the spool. Whoever cuts a mapped file short
+kills the process (SIGBUS); copying a large one to avoid that costs too much."""
 
 INFLATED_MAX = 4 * 2**30
 INFLATED_FREE = 64 * 2**20
@@ -59,7 +59,7 @@ def look_at_snapshot(settings: Settings) -> Listed:
 def fetch_snapshot(settings: Settings, progress: Progress | None = None) -> Iterator[Delivery]:
     """`<prefix>latest.json`, whole and of one version; its bytes are readable inside the `with` block.
 
-    Raises `SourceNotFound`, `BadInput` when the store cannot deliver it whole or its gzip is bad, and the bucket's errors.
+    Raises `SourceNotFound`, `BadInput` where it cannot be had whole or its gzip is bad, and the bucket's errors.
     """
     key = settings.prefix + SNAPSHOT
     with _spool() as spool, bucket.open_bucket(settings) as store:
@@ -107,9 +107,9 @@ def list_changes(settings: Settings, since: datetime | None = None) -> ChangeLis
 def fetch_changes(settings: Settings, wanted: Sequence[Listed], progress: Progress | None = None) -> Iterator[Delivery]:
     """These change files, fetched in parallel, in time order; their bytes are readable inside the `with` block.
 
-    A file that cannot be had is told in `Delivery.unreadable` and costs the others nothing; a store that cannot be reached,
-    or that refuses every file, raises the bucket's errors. A file overwritten since it was listed comes as it now is, with
-    the ETag it now has.
+    A file that cannot be had is told in `Delivery.unreadable` and costs the others nothing; a store that cannot be
+    reached, or that refuses every file, raises the bucket's errors. A file overwritten since it was listed comes as it
+    now is, with the ETag it now has.
     """
     order = sorted(wanted, key=lambda each: (each.at, each.key))
     meter = _Meter(progress, total=sum(each.size for each in order))
@@ -197,10 +197,11 @@ def _address(settings: Settings, key: str) -> str:
 def open_files(
     paths: Sequence[Path], *, reading: Reading, timezone: tzinfo, progress: Progress | None = None
 ) -> Iterator[Delivery]:
-    """Local files in time order (the instant in the name, else mtime); their bytes are readable inside the `with` block.
+    """Local files in time order (the instant in the name, else mtime); their bytes are readable inside the block.
 
-    Small files are copied to the spool, those above `MAPPED_FROM` are mapped where they lie; gzip is inflated. Raises
-    `SourceNotFound`, `PermissionDenied`, and `BadInput` for bad gzip in a snapshot (in changes it is told as unreadable).
+    Small files are copied to the spool, those above `MAPPED_FROM` are mapped where they lie; gzip is inflated.
+    Raises `SourceNotFound`, `PermissionDenied`, and in a snapshot `BadInput` for bad gzip, which in changes is told as
+    unreadable.
     """
     fetched: list[_Fetched] = []
     unreadable: list[UnreadableFile] = []
@@ -345,8 +346,8 @@ PLAIN_ENCODINGS = {"", "identity", "aws-chunked", "gzip", "x-gzip", "utf-8"}
 def _inflate(spool: bucket.Spool, offset: int, size: int, encoding: str) -> tuple[int, int]:
     """Where the file itself lies in the spool: as it came, or inflated behind what is there.
 
-    The bytes decide, not the header: JSON never begins like gzip, and a header may outlive a proxy that inflated the body.
-    The stream is read twice, once to measure and once to write, so that its place in the spool is of one piece.
+    The bytes decide, not the header: JSON never begins like gzip, and a header may outlive a proxy that inflated the
+    body. The stream is read twice, to measure and to write, so that its place in the spool is of one piece.
     """
     unknown = {each.strip() for each in encoding.split(",")} - PLAIN_ENCODINGS
     if unknown:
@@ -430,10 +431,10 @@ _DAY_FOLDER = re.compile(r"(?:^|/)(2[01][0-9]{2})[-/]([0-9]{2})[-/]([0-9]{2})/$"
 def parse_instant(key: str, zone: tzinfo) -> datetime | None:
     """The instant a key's name holds, UTC; None where it holds none, two, or one that can be read in two ways.
 
-    Read: date and time, with `T`, `_`, `-` or a space between, `:` or `-` inside, with or without seconds and fractions,
-    with `Z`, `UTC`, `EAT` or an offset, else in `zone`; `20260611T202433Z`; a folder for the day (`2026/06/11/20-24.json`);
-    a word before or behind. Not read: a date alone (midnight would place the file before all others of its day), `-0300`
-    (an offset or a number?), a span of two, times that a change of clocks repeats or skips.
+    Read: date and time, with `T`, `_`, `-` or a space between, `:` or `-` inside, with or without seconds and
+    fractions, with `Z`, `UTC`, `EAT` or an offset, else in `zone`; `20260611T202433Z`; a folder for the day
+    (`2026/06/11/20-24.json`); a word before or behind. Not read: a date alone (midnight would place the file before all
+    others of its day), `-0300` (an offset or a number?), a span of two, times that a change of clocks repeats or skips.
     """
     folder, _, name = unquote(key).rpartition("/")
     name = _EXTENSIONS.sub("", name)

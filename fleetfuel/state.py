@@ -10,12 +10,12 @@ import polars as pl
 import pyarrow as pa
 
 from fleetfuel.database import Database
-from fleetfuel.frame import INSTANT
+from fleetfuel.frame import INSTANT, columns
 from fleetfuel.model import State
 
-ROWS: Final = pl.Schema({"id": pl.Int64, "fingerprint": pl.Binary, "is_live": pl.Boolean, "is_present": pl.Boolean})
+ROWS: Final = columns({"id": pl.Int64, "fingerprint": pl.Binary, "is_live": pl.Boolean, "is_present": pl.Boolean})
 
-DETAILS: Final = pl.Schema(
+DETAILS: Final = columns(
     {
         "id": pl.Int64,
         "raw": pl.String,
@@ -29,7 +29,7 @@ DETAILS: Final = pl.Schema(
 )
 """Rows in full, `raw` as PostgreSQL writes jsonb."""
 
-OPEN_REJECTS: Final = pl.Schema({"reject_id": pl.Int64, "id": pl.Int64, "rule": pl.String, "source_key": pl.String})
+OPEN_REJECTS: Final = columns({"reject_id": pl.Int64, "id": pl.Int64, "rule": pl.String, "source_key": pl.String})
 
 
 def read_state(database: Database) -> State:

@@ -18,7 +18,7 @@ from fleetfuel import errors, frame
 from fleetfuel.model import SourceFile, Verdict
 from fleetfuel.rules import Check, Rules
 
-NOTICES: Final = pl.Schema(
+NOTICES: Final = frame.columns(
     {
         "file": pl.UInt32,
         "position": pl.UInt32,
@@ -94,7 +94,7 @@ def _failures(rows: pl.DataFrame, rules: Rules) -> pl.DataFrame:
             raise errors.Bug(
                 reason=f"the check {broken['check'][0]} could not be run: {broken['failure_case'][0]}"
             ) from None
-        return cases.select(rows["row"].gather(cases["index"]).alias("index"), "check")
+        return pl.DataFrame({"index": rows["row"].gather(cases["index"]), "check": cases["check"]})
     return empty
 
 
@@ -148,7 +148,7 @@ def _notices(rows: pl.DataFrame, failures: pl.DataFrame, rules: Rules) -> pl.Dat
         )
         for check in _in_order(rules.checks, failures)
     ]
-    return pl.concat(parts).sort("file", "position", maintain_order=True).cast(NOTICES)  # type: ignore[arg-type]
+    return pl.concat(parts).sort("file", "position", maintain_order=True).cast(NOTICES)
 
 
 def _in_order(checks: Sequence[Check], failures: pl.DataFrame) -> Sequence[Check]:

@@ -16,13 +16,16 @@ declare
     first_digit integer;
     last_digit  integer;
 begin
-    if plate ~ '^K[A-HJ-NP-Z]{2,3}[0-9]{3}[A-HJ-NP-Z]$' then
-        return plate;
-    end if;
     if octet_length(plate) <> char_length(plate) then
         plate := normalize(plate, nfkc);
     end if;
     spaced := btrim(regexp_replace(upper(plate collate "C"), '[^A-Z0-9]+', ' ', 'g'));
+
+    -- Nearly every plate, before the dear test of every shape.
+    found := replace(spaced, ' ', '');
+    if found ~ '^K[A-HJ-NP-Z]{2,3}[0-9]{3}[A-HJ-NP-Z]$' then
+        return found;
+    end if;
 
     -- The longest shape wins: KAA 123 B is one plate, KAA 123 BUS is KAA123. I and O are never letters of a Kenyan plate.
     found := replace(substring(spaced || ' ' from

@@ -94,7 +94,8 @@ def test_a_port_taken_meanwhile_is_given_up_but_not_for_ever(scratch: Path, monk
         port: int = taken.getsockname()[1]
         good, bad = (free_ports(len(SERVICES), twin=GRPC) for _ in range(2))
         bad[SERVICES.index("s3")] = port
-        monkeypatch.setattr(embedded_bucket, "free_ports", lambda count, twin, choices=iter([bad, good]): next(choices))
+        choices = iter([bad, good])
+        monkeypatch.setattr(embedded_bucket, "free_ports", lambda count, twin: next(choices))
         with object_store() as store:
             assert store.endpoint == f"http://127.0.0.1:{good[SERVICES.index('s3')]}"
             assert client(store).list_buckets()["Buckets"] == []

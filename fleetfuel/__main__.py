@@ -1,0 +1,5 @@
+"""`python -m fleetfuel`."""
+
+from fleetfuel.cli import main
+
+main()

@@ -1,0 +1,169 @@
+"""The whole job on servers that come along: a generated feed, hour after hour, narrated."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from fleetfuel import database, importer, migrate, summary
+from fleetfuel.demo_feed import Producer
+from fleetfuel.embedded import postgres_server
+from fleetfuel.embedded_bucket import ObjectStore, object_store
+from fleetfuel.importer import Request
+from fleetfuel.packaged import packaged
+from fleetfuel.rules import load_rules
+from fleetfuel.settings import Settings
+
+BUCKET: Final = "fuel"
+
+
+class Demo:
+    """The stage: a producer, its bucket, a database; each step says what a user would type, and does it."""
+
+    def __init__(self, url: str, settings: Settings, store: ObjectStore, say: Callable[[str], Any], width: int) -> None:
+        self.url = url
+        self.settings = settings
+        self.say = say
+        self.width = width
+        self.producer = Producer()
+        self._client = _client(store)
+
+    def step(self, title: str, command: str | None = None) -> None:
+        self.say(f"\n── {title} " + "─" * max(0, self.width - len(title) - 4))
+        if command:
+            self.say(f"$ {command}\n")
+
+    def put(self, item: tuple[str, bytes]) -> None:
+        self._client.put_object(Bucket=BUCKET, Key=item[0], Body=item[1])
+
+    def migrate(self) -> None:
+        with database.connect(self.url) as connection:
+            plan = migrate.plan_migrations(connection, packaged("migrations"))
+            self.say(migrate.render_receipt(migrate.apply_migrations(connection, plan, load_rules())))
+
+    def install_devices(self) -> None:
+        """The table of vehicles that the tracking application owns, and fleetfuel only reads."""
+        with database.connect(self.url) as connection:
+            connection.begin()
+            connection.execute("create_demo_schema")
+            connection.execute("create_demo_devices")
+            connection.execute("fill_demo_devices", json.dumps(self.producer.devices()))
+            connection.commit()
+
+    def run(self, request: Request) -> Mapping[str, Any]:
+        outcome = importer.run_import(request, self.settings, self.url)
+        self.say(summary.render_summary(outcome.run, width=self.width).rstrip())
+        return outcome.run
+
+    def fills(self) -> None:
+        with database.connect(self.url) as connection:
+            self.say(render_table(connection.rows("read_demo_fills")))
+
+
+def run_demo(*, width: int, say: Callable[[str], Any], keep_reports: Path | None = None) -> None:
+    """Run every step and clean up. Raises `EmbeddedUnavailable` where the servers' wheels are missing."""
+    started = time.monotonic()
+    say(
+        "fleetfuel demo: a PostgreSQL and an S3-compatible bucket on 127.0.0.1, a generated feed, both gone afterwards."
+    )
+    with _stage(say, width, keep_reports) as demo:
+        producer = demo.producer
+
+        demo.step("The schema and the rules", "fleetfuel migrate")
+        demo.install_devices()
+        demo.migrate()
+
+        demo.step("The first snapshot is in the bucket: what would it do?", "fleetfuel import --snapshot")
+        demo.put(producer.snapshot())
+        demo.run(Request(mode="snapshot"))
+
+        demo.step("Do exactly that", "fleetfuel import --snapshot --apply")
+        demo.run(Request(mode="snapshot", apply=True))
+
+        demo.step("An hour later: a change file", "fleetfuel import --changes --apply")
+        producer.advance(1, fills=3, edits=2, soft_deletes=1, hard_deletes=0, resends=0)
+        demo.put(producer.changes())
+        demo.run(Request(mode="changes", apply=True))
+
+        demo.step("Another hour: a new snapshot; somebody deleted rows at the source", "fleetfuel import --snapshot")
+        producer.advance(1, fills=2, edits=2, soft_deletes=1, hard_deletes=3, resends=1)
+        demo.put(producer.snapshot())
+        demo.run(Request(mode="snapshot"))
+
+        demo.step("Do exactly that", "fleetfuel import --snapshot --apply")
+        run = demo.run(Request(mode="snapshot", apply=True))
+
+        demo.step("The same again", "fleetfuel import --snapshot --apply")
+        demo.run(Request(mode="snapshot", apply=True))
+
+        demo.step("What an analyst reads", "psql -c 'select * from reporting.v_fuel_fills order by filled_at desc'")
+        demo.fills()
+
+        if keep_reports:
+            demo.step("The evidence", f"fleetfuel show {run['report']}")
+            say(f"Every run above left Parquet in {keep_reports}/: changes, rejects, notices, and plan.json.")
+    say(f"\nDone in {time.monotonic() - started:.0f} s. To keep the reports: fleetfuel demo --keep")
+    say("For your own database and bucket: copy .env.example to .env, fill it in, then `fleetfuel doctor`.")
+
+
+@contextmanager
+def _stage(say: Callable[[str], Any], width: int, keep_reports: Path | None) -> Iterator[Demo]:
+    reports = keep_reports or Path(tempfile.mkdtemp(prefix="fleetfuel-demo-"))
+    try:
+        with postgres_server() as server, object_store() as store:
+            settings = Settings(
+                database_url=server.uri(),
+                endpoint=store.endpoint,
+                access_key=store.access_key,
+                secret_key=store.secret_key,
+                bucket=BUCKET,
+                region=store.region,
+                reports=reports,
+            )
+            _client(store).create_bucket(Bucket=BUCKET)
+            yield Demo(server.uri(), settings, store, say, width)
+    finally:
+        if not keep_reports:
+            shutil.rmtree(reports, ignore_errors=True)
+
+
+def _client(store: ObjectStore) -> Any:
+    """The export job's side of the bucket: fleetfuel itself never writes there."""
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client(
+        "s3",
+        endpoint_url=store.endpoint,
+        region_name=store.region,
+        aws_access_key_id=store.access_key,
+        aws_secret_access_key=store.secret_key,
+        config=Config(s3={"addressing_style": "path"}),
+    )
+
+
+def render_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as aligned columns, numbers to the right."""
+    if not rows:
+        return "(no rows)"
+    names = list(rows[0])
+    cells = [[("" if row[name] is None else str(row[name])) for name in names] for row in rows]
+    widths = [max(len(name), *(len(line[at]) for line in cells)) for at, name in enumerate(names)]
+    numeric = [
+        all(line[at].replace(",", "").replace(".", "").isdigit() for line in cells if line[at])
+        for at in range(len(names))
+    ]
+
+    def aligned(line: Sequence[str]) -> str:
+        return "  ".join(
+            text.rjust(width) if right else text.ljust(width)
+            for text, width, right in zip(line, widths, numeric, strict=True)
+        ).rstrip()
+
+    return "\n".join([aligned(names), aligned(["-" * width for width in widths]), *map(aligned, cells)])

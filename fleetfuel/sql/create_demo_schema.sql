@@ -1,0 +1,2 @@
+-- The schema of the tracking application, which the demo plays.
+create schema tracksolid
