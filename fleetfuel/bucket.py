@@ -44,7 +44,7 @@ NO_PROFILE = {"profile": (None, None, None, None), "config_file": (None, None, o
 
 MEBIBYTE = 2**20
 PART_SIZES = (5, 8, 10, 15, 16, 20, 25, 32, 50, 64, 100, 128, 256, 500, 512, 1000, 1024)
-"""Part sizes uploaders use, in MiB or MB: with them a multipart ETag is proven although it does not name its part size."""
+"""Part sizes uploaders use, in MiB or MB: a multipart ETag, which does not name its part size, is proven with them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,15 +252,15 @@ class Bucket:
         """The object's bytes, whole and of one version, in the spool.
 
         Length and ETag are checked; a body that breaks off is resumed; a change in mid-download begins anew.
-        `moved(bytes, total)` hears of every piece that arrives, from any thread; what has to come again is first told as
-        a negative number. Raises `DamagedObject` when the store cannot deliver it whole, `SourceNotFound` and the like.
+        `moved(bytes, total)` hears of every piece that arrives, from any thread; what has to come again is first told
+        as a negative number. Raises `DamagedObject` where it cannot be had whole, and `SourceNotFound` and the like.
         """
         is_listed = listed is not None
         why = digest_before = ""
         for attempt in range(VERSIONS):
             self._pause(attempt)
             try:
-                response = self._get(key, is_listed)
+                response = self._get(key, is_listed=is_listed)
                 transfer = _Transfer(_stored({"Key": key, **response}), spool, moved)
                 try:
                     self._transfer(transfer, response, listed, threads)
@@ -342,7 +342,7 @@ class Bucket:
                 )
             self._pause(failures)
 
-    def _get(self, key: str, is_listed: bool) -> dict[str, Any]:
+    def _get(self, key: str, *, is_listed: bool) -> dict[str, Any]:
         """The whole object's response. One that is listed may answer 404 for a moment."""
         for attempt in range(1, VERSIONS + 1):
             try:
@@ -526,7 +526,7 @@ WRONG_CLOCK = {"RequestTimeTooSkewed", "RequestExpired"}
 
 
 def translate(error: Exception, settings: Settings, name: str) -> errors.FleetfuelError:
-    """botocore's error about `name` as one of the tree. Of what the server says only codes are quoted: no secret leaks."""
+    """botocore's error about `name` as one of the tree. Of what the server says only codes are quoted."""
     import botocore.exceptions as boto
 
     if isinstance(error, boto.ClientError):
@@ -590,7 +590,7 @@ def _translate_answer(response: dict[str, Any], settings: Settings, name: str) -
     if code in WRONG_REGION:
         region = response.get("Error", {}).get("Region") or headers.get("x-amz-bucket-region")
         return errors.ConfigurationError(
-            reason=f"RUSTFS_REGION, {settings.region!r}, is not the region of {settings.bucket!r} at {settings.endpoint}.",
+            reason=f"RUSTFS_REGION, {settings.region!r}, is not the region of {settings.endpoint}/{settings.bucket}.",
             next_step=f"The store says it is {region!r}."
             if region
             else "Set it to the region of the store's own settings.",

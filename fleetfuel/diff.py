@@ -8,6 +8,7 @@ vouches for it as of its export. What is older than the row is stale. On a tie t
 from __future__ import annotations
 
 import decimal
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
@@ -53,6 +54,9 @@ reader of the table, refresh (the fingerprint of an unchanged row) and mark_abse
 
 DECISIONS: Final = columns({**WRITES, "warned": pl.Boolean})
 """`WRITES` with two more actions, unchanged and stale, which write nothing."""
+
+LOOKED_AT: Final = 5_000
+"""Updated rows that are looked at for samples."""
 
 QUIET: Final = ("refresh", "mark_absent")
 
@@ -266,29 +270,40 @@ def changed_columns(writes: pl.DataFrame, rules: Rules) -> Mapping[str, int]:
 
 def sample_changes(
     writes: pl.DataFrame, text_of: Callable[[int, int], bytes], rules: Rules, *, each: int = 3, most: int = 8
-) -> Mapping[str, Sequence[Sample]]:
-    """Column → a few of its changes in updated rows, to show; never of a personal column."""
+) -> tuple[Mapping[str, Sequence[Sample]], Counter[tuple[str, str, str]]]:
+    """A few changes of each column to show, never of a personal one; and (field, type before, type after) → updated rows.
+
+    Looks at the first `LOOKED_AT` updated rows only: a sample says what kind of change it is, not how many.
+    """
     canonical = {alias: field for field, aliases in rules.fields.items() for alias in aliases}
     samples: dict[str, list[Sample]] = {}
-    changed = writes.filter((pl.col("action") == "update") & pl.col("position").is_not_null()).head(2_000)
+    flips: Counter[tuple[str, str, str]] = Counter()
+    changed = writes.filter((pl.col("action") == "update") & pl.col("position").is_not_null()).head(LOOKED_AT)
     for row in changed.select("id", "file", "position", "changed", "before", "plate", "filled_at").iter_rows(
         named=True
     ):
-        wanted = [
-            (name, canonical[name])
-            for name in row["changed"]
-            if name in canonical
-            and canonical[name] not in rules.personal
-            and (canonical[name] in samples or len(samples) < most)
-            and len(samples.get(canonical[name], ())) < each
-        ]
-        if not wanted:
+        try:
+            old = _fields.decode(row["before"].encode())
+        except msgspec.ValidationError:  # somebody made the row's raw something else than an object
             continue
-        old = _fields.decode(row["before"].encode())
         new = _fields.decode(text_of(row["file"], row["position"]))
         day = row["filled_at"].astimezone(EAST_AFRICA).date().isoformat() if row["filled_at"] else ""
-        for name, column in wanted:
-            before, after = (bytes(side.get(name, b"null")).decode() for side in (old, new))
-            sample = Sample(before=before, after=after, plate=row["plate"] or f"id {row['id']}", day=day)
-            samples.setdefault(column, []).append(sample)
-    return samples
+        for name in row["changed"]:
+            before, after = (bytes(side.get(name, b"null")) for side in (old, new))
+            types = json_type(before), json_type(after)
+            if "null" not in types and types[0] != types[1]:
+                flips[name, *types] += 1
+            column = canonical.get(name)
+            if column is None or column in rules.personal:
+                continue
+            shown = samples.setdefault(column, []) if len(samples) < most or column in samples else None
+            if shown is not None and len(shown) < each:
+                about = row["plate"] or f"id {row['id']}"
+                shown.append(Sample(before=before.decode(), after=after.decode(), plate=about, day=day))
+    return samples, flips
+
+
+def json_type(text: bytes) -> str:
+    """The JSON type of a value's text, in words."""
+    words = {b'"': "text", b"{": "object", b"[": "list", b"t": "truth value", b"f": "truth value", b"n": "null"}
+    return words.get(text[:1], "number")

@@ -176,9 +176,8 @@ def _find_programs(version: str | None, guard: Guard) -> tuple[Path, str]:
         found.append(f"{full} in {programs}")
         if full is None or (version is not None and full.split(".")[0] != version):
             continue
-        if _version_of(programs, guard.owner) is None:
-            programs = _copy(programs, guard)
-        return programs, full
+        runs = _version_of(programs, guard.owner) is not None
+        return programs if runs else _copy(programs, guard), full
     raise EmbeddedUnavailable(
         reason=f"no PostgreSQL{f' {version}' if version else ''} found (seen: {'; '.join(found) or 'none'})"
     )

@@ -97,13 +97,13 @@ def _serve(guard: Guard, stop: signal.Signals) -> ObjectStore:
 
 
 def _is_ready_or_ended(ports: dict[str, int], pid: int) -> bool:
-    """Ready is when the S3 port refuses a caller without keys and there is a volume to write to."""
-    ready = _status(ports["s3"], "/") == 403 and _status(ports["master"], "/dir/assign") == 200
+    """Ready is when there is a volume to write to and the S3 port refuses a caller without keys."""
+    ready = _status(ports["master"], "/dir/assign") == 200 and _status(ports["s3"], "/") == 403
     return ready or not alive(pid)
 
 
 def _status(port: int, path: str) -> int | None:
-    connection = http.client.HTTPConnection(HOST, port, timeout=5)
+    connection = http.client.HTTPConnection(HOST, port, timeout=2)
     try:
         connection.request("GET", path)
         return connection.getresponse().status

@@ -38,7 +38,7 @@ _GUARD = "import sys; sys.path.insert(0, sys.argv[1]); from fleetfuel.embedded_p
 
 @contextlib.contextmanager
 def refusals() -> Iterator[None]:
-    """Tell of a folder that cannot be made, read or entered, or a program that cannot be run, as EmbeddedUnavailable."""
+    """Tell of a folder that cannot be made or entered, or a program that cannot be run, as EmbeddedUnavailable."""
     try:
         yield
     except OSError as error:
@@ -65,7 +65,8 @@ class Guard:
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
+        assert self._process.stdout
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
         self._process.wait()
@@ -189,7 +190,8 @@ def _requests() -> Iterator[dict[str, Any]]:
 
 
 def _reply(**answer: Any) -> None:
-    print(json.dumps(answer), flush=True)
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
 
 
 def _spawn(argv: list[str], log: str, scratch: Path, stop: signal.Signals) -> subprocess.Popen[bytes]:
@@ -206,7 +208,7 @@ def _spawn(argv: list[str], log: str, scratch: Path, stop: signal.Signals) -> su
     with open(log, "ab") as output:
         return subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=scratch, env=environment,
-            preexec_fn=die_with_the_guard,
+            preexec_fn=die_with_the_guard,  # noqa: PLW1509  the guard has no threads
         )  # fmt: skip
 
 
@@ -243,7 +245,7 @@ def told(argv: Sequence[str | Path], owner: Owner) -> str | None:
     """What a program prints; None where `owner` cannot run it."""
     user: dict[str, Any] = {"user": owner[0], "group": owner[1], "extra_groups": []} if owner else {}
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, cwd="/", **user)
+        done = subprocess.run(argv, check=False, capture_output=True, text=True, cwd="/", **user)
     except OSError:
         return None
     return done.stdout if done.returncode == 0 else None

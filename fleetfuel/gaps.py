@@ -25,7 +25,8 @@ def describe_gaps(times: Iterable[datetime], *, most: int = 5) -> list[str]:
     """The gaps in sentences, at most so many and the number of the others."""
     gaps = find_gaps(times)
     said = [
-        f"no change file for {hours} {'hour' if hours == 1 else 'hours'} between {before:%Y-%m-%d %H:%MZ} and {after:%Y-%m-%d %H:%MZ}"
+        f"no change file for {hours} {'hour' if hours == 1 else 'hours'} "
+        f"between {before:%Y-%m-%d %H:%MZ} and {after:%Y-%m-%d %H:%MZ}"
         for before, after, hours in gaps[-most:]
     ]
     if len(gaps) > most:

@@ -121,10 +121,10 @@ def _plan_and_apply(
     if plan.guards:
         refusal = Refused(guards=", ".join(guard.code for guard in plan.guards))
         if request.apply:
-            load.record_outcome(plan, connection, status="refused", exit_code=3, message=_refusals(plan))
+            load.record_refusal(plan, shown, _refusals(plan), connection)
         return Outcome(run=shown, error=refusal)
     if request.apply:
-        receipt = pipeline.apply_plan(plan, connection)
+        receipt = pipeline.apply_plan(plan, shown, connection)
         shown |= {"applied": True, "refreshed": receipt.refreshed, "seconds": _since(started)}
         if folder:
             report.finish_report(shown, folder)

@@ -20,7 +20,6 @@ import xxhash
 from fleetfuel import __version__, errors, frame
 from fleetfuel.database import Database
 from fleetfuel.model import Cut, Plan, Receipt
-from fleetfuel.summary import plan_object
 
 BATCH: Final = 20_000
 """Rows staged at a time: the driver encodes a whole batch in memory."""
@@ -56,8 +55,8 @@ REJECT_STAGE: Final = pa.schema(
 WRITING_ACTIONS: Final = ("update", "restore", "soft_delete_flagged", "soft_delete_absent")
 
 
-def load_plan(plan: Plan, database: Database) -> Receipt:
-    """Write a plan in the open transaction and commit it.
+def load_plan(plan: Plan, run: Mapping[str, Any], database: Database) -> Receipt:
+    """Write a plan in the open transaction and commit it; `run` is its `--json` object, kept in the ledger.
 
     Raises `LoadMismatch` where the merge did something else than planned, `SerializationConflict` where somebody else
     wrote the same rows; nothing is written then.
@@ -67,16 +66,16 @@ def load_plan(plan: Plan, database: Database) -> Receipt:
         _stage(plan, database)
         _merge(plan, planned, database)
     _quarantine(plan, database)
-    _keep_ledger(plan, database)
+    _keep_ledger(plan, run, database)
     database.commit()
     refreshed = planned.get("refresh", 0) + planned.get("mark_absent", 0)
     return Receipt(written=sum(planned.values()) - refreshed, refreshed=refreshed)
 
 
-def record_outcome(plan: Plan, database: Database, *, status: str, exit_code: int, message: str | None) -> None:
-    """The ledger's line of a run that wrote nothing else: refused by a guard, or failed."""
+def record_refusal(plan: Plan, run: Mapping[str, Any], message: str, database: Database) -> None:
+    """The ledger's line of a run that a guard refused: all that it writes."""
     database.begin()
-    database.execute("write_run", _run_line(plan, status=status, exit_code=exit_code, message=message))
+    database.execute("write_run", _run_line(plan, run, status="refused", exit_code=3, message=message))
     database.commit()
 
 
@@ -192,8 +191,8 @@ def _reject_batch(plan: Plan) -> pa.RecordBatch:
 # --- the ledger ---------------------------------------------------------------------------------------------------
 
 
-def _keep_ledger(plan: Plan, database: Database) -> None:
-    database.execute("write_run", _run_line(plan, status="applied", exit_code=0, message=None))
+def _keep_ledger(plan: Plan, run: Mapping[str, Any], database: Database) -> None:
+    database.execute("write_run", _run_line(plan, run, status="applied", exit_code=0, message=None))
     lines = [*_file_lines(plan)]
     if lines:
         database.execute("write_files", json.dumps(lines))
@@ -202,7 +201,7 @@ def _keep_ledger(plan: Plan, database: Database) -> None:
         database.execute("write_mark", json.dumps(mark))
 
 
-def _run_line(plan: Plan, *, status: str, exit_code: int, message: str | None) -> str:
+def _run_line(plan: Plan, run: Mapping[str, Any], *, status: str, exit_code: int, message: str | None) -> str:
     line = {
         "run_id": plan.run_id,
         "mode": plan.mode,
@@ -212,7 +211,7 @@ def _run_line(plan: Plan, *, status: str, exit_code: int, message: str | None) -
         "status": status,
         "exit_code": exit_code,
         "counts": dataclasses.asdict(plan.counts),
-        "summary": plan_object(plan, applied=status == "applied"),
+        "summary": {**run, "applied": status == "applied"},
         "metadata": [_metadata(cut) for cut in plan.cuts],
         "message": message,
         "rules_digest": plan.rules_digest,

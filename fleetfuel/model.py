@@ -91,7 +91,7 @@ class UnreadableFile:
     reason: str
     """Completes the sentence "KEY cannot be read: …", without a full stop."""
     is_lasting: bool
-    """True: this version of the file is bad, fetching it again cannot help. False: the store failed, later it may not."""
+    """True: this version of the file is bad, and fetching it again cannot help. False: the store failed for now."""
 
 
 # --- from file to rows --------------------------------------------------------------------------------------------

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from fleetfuel import diff, errors, frame, load, state, validate
+from fleetfuel import diff, errors, frame, load, notices, state, validate
 from fleetfuel.database import Database
 from fleetfuel.limits import Overrides, Totals, check_limits
 from fleetfuel.model import Counts, Cut, Delivery, Diff, FileCount, Plan, Receipt, RuleCount, State
@@ -46,6 +46,8 @@ class _Judged:
     unwrapped: dict[tuple[int, int], bytes]
     unknown_fields: Counter[str]
     samples: dict[str, str]
+    spellings: Counter[tuple[str, str]]
+    given: Counter[str]
     markers: list[tuple[int, int]]
 
 
@@ -70,12 +72,12 @@ def plan_run(
         present = pl.concat([known["id"], judged.accepted["id"], judged.rejected["id"].drop_nulls()])
         decisions += _absent(present, cuts[-1], current, database)
     decided = pl.concat([diff.DECISIONS.to_frame(), *decisions])
-    return _plan(run, delivery, cuts, bad, known, winners, judged, decided, current)
+    return _plan(run, delivery, cuts, bad, known, winners, judged, decided, current, database)
 
 
-def apply_plan(plan: Plan, database: Database) -> Receipt:
-    """Write the plan in the open transaction, prove that it did exactly that, and commit."""
-    return load.load_plan(plan, database)
+def apply_plan(plan: Plan, run: Mapping[str, Any], database: Database) -> Receipt:
+    """Write the plan in the open transaction, prove that it did exactly that, and commit. `run` is its `--json` object."""
+    return load.load_plan(plan, run, database)
 
 
 # --- the stages' loops: chunk by chunk, so that memory does not grow with the file ---------------------------------
@@ -95,6 +97,8 @@ def _judge(index: pl.DataFrame, cuts: tuple[Cut, ...], run: Run) -> _Judged:
                 unwrapped=dict(rows.unwrapped),
                 unknown_fields=Counter({name: count for name, (count, _) in rows.unknown_fields.items()}),
                 samples={name: sample for name, (_, sample) in rows.unknown_fields.items()},
+                spellings=_spellings(verdict.accepted),
+                given=Counter({name: verdict.accepted[name].count() for name in COLUMNS}),
                 markers=list(rows.markers),
             ),
         )
@@ -131,6 +135,7 @@ def _plan(
     judged: _Judged,
     decided: pl.DataFrame,
     current: State,
+    database: Database,
 ) -> Plan:
     acted = Counter(dict(decided["action"].value_counts().iter_rows()))
     writes = decided.filter(~pl.col("action").is_in(["unchanged", "stale"])).select(diff.WRITES.names())
@@ -169,6 +174,18 @@ def _plan(
         live_before=live,
         vouched_at=current.vouched_at,
         stops=tuple((code, found.rows) for code, found in rules.items() if found.severity == "stop"),
+        lost_columns=_lost_columns(judged, run, database),
+    )
+    samples, flips = diff.sample_changes(
+        writes, lambda file, position: frame.record_text(cuts, judged.unwrapped, file, position), run.rules
+    )
+    noticed = notices.feed_notices(
+        [
+            *notices.unknown_fields(judged.unknown_fields, judged.samples),
+            *notices.unknown_spellings(judged.spellings, _unknown_spellings(judged, database), run.rules),
+            *notices.type_flips(flips),
+            *notices.id_jump(writes.filter(action="insert")["id"], _greatest(current)),
+        ]
     )
     return Plan(
         run_id=run.run_id,
@@ -180,12 +197,10 @@ def _plan(
         unwrapped=judged.unwrapped,
         diff=Diff(writes=writes),
         rejected=judged.rejected,
-        notices=judged.notices,
+        notices=pl.concat([judged.notices, noticed]),
         counts=counts,
         columns=diff.changed_columns(writes, run.rules),
-        samples=diff.sample_changes(
-            writes, lambda file, position: frame.record_text(cuts, judged.unwrapped, file, position), run.rules
-        ),
+        samples=samples,
         rules=rules,
         resolved_rejects=_resolved(current, judged),
         files=tuple(
@@ -195,7 +210,7 @@ def _plan(
         live_before=live,
         watermark_before=current.watermark,
         rules_digest=run.rules.digest,
-        remarks=(*delivery.notices, *_remarks(judged)),
+        remarks=(*delivery.notices, *noticed["reason"]),
     )
 
 
@@ -271,9 +286,41 @@ def _resolved(current: State, judged: _Judged) -> tuple[int, ...]:
     return tuple(repaired["reject_id"])
 
 
-def _remarks(judged: _Judged) -> Iterable[str]:
-    for name, count in judged.unknown_fields.most_common():
-        yield f"unknown field {name!r} in {count:,} records"
+COLUMNS = ("car", "driver", "department", "fuel_type", "litres", "amount_kes", "odometer_km", "filled_at")
+"""Columns that a feed can lose."""
+
+
+def _spellings(accepted: pl.DataFrame) -> Counter[tuple[str, str]]:
+    return Counter(
+        {
+            (field, spelling): rows
+            for field in ("fuel_type", "department")
+            for spelling, rows in accepted[field].drop_nulls().value_counts().iter_rows()
+        }
+    )
+
+
+def _unknown_spellings(judged: _Judged, database: Database) -> list[tuple[str, str]]:
+    if not judged.spellings:
+        return []
+    spellings: dict[str, list[str]] = {"fuel_type": [], "department": []}
+    for field, spelling in judged.spellings:
+        spellings[field].append(spelling)
+    return state.read_unknown_spellings(database, spellings)
+
+
+def _lost_columns(judged: _Judged, run: Run, database: Database) -> tuple[tuple[str, float], ...]:
+    """Columns that no record read now has, and nearly every stored row: asked only where one seems to be gone."""
+    limit = run.rules.guards.lost_column
+    if judged.accepted.height < limit.exempt_under_rows or all(judged.given[name] for name in COLUMNS):
+        return ()
+    shares = state.read_column_shares(database)
+    return tuple((name, share) for name, share in shares.items() if share >= limit.share and not judged.given[name])
+
+
+def _greatest(current: State) -> int | None:
+    greatest = current.rows["id"].max()
+    return greatest if isinstance(greatest, int) else None
 
 
 def _no_records() -> pl.DataFrame:
@@ -288,6 +335,8 @@ def _nothing_judged() -> _Judged:
         unwrapped={},
         unknown_fields=Counter(),
         samples={},
+        spellings=Counter(),
+        given=Counter(),
         markers=[],
     )
 
@@ -300,5 +349,7 @@ def _together(one: _Judged, other: _Judged) -> _Judged:
         unwrapped={**one.unwrapped, **other.unwrapped},
         unknown_fields=one.unknown_fields + other.unknown_fields,
         samples={**other.samples, **one.samples},
+        spellings=one.spellings + other.spellings,
+        given=one.given + other.given,
         markers=one.markers + other.markers,
     )

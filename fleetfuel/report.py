@@ -62,6 +62,7 @@ NOTICES: Final = pa.schema(
         ("reason", pa.string()),
     ]
 )
+"""One row a record and check it fails; and, without a place, one row a thing noticed of the feed as a whole."""
 
 PLAN: Final = "plan.json"
 
@@ -189,6 +190,6 @@ def _notices(plan: Plan, keys: list[str]) -> Iterator[pa.RecordBatch]:
 
 def _place(rows: pl.DataFrame, keys: list[str]) -> tuple[pa.Array, pa.Array]:
     return (
-        pa.array([keys[file] for file in rows["file"]], type=pa.string()),
+        pa.array([None if file is None else keys[file] for file in rows["file"]], type=pa.string()),
         rows["position"].cast(pl.Int64).to_arrow(),
     )

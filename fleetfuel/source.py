@@ -29,8 +29,8 @@ RANGES_AT_ONCE = 6
 """Parts of a large snapshot fetched at the same time."""
 
 MAPPED_FROM = 64 * 2**20
-"""Local files above this are mapped where they lie, smaller ones are copied to the spool. Whoever cuts a mapped file short
-kills the process (SIGBUS); copying a large one to avoid that costs too much."""
+"""Local files above this are mapped where they lie, smaller ones are copied to the spool: cutting a mapped
+file short kills the process (SIGBUS), and copying a large one to avoid that costs too much."""
 
 INFLATED_MAX = 4 * 2**30
 INFLATED_FREE = 64 * 2**20

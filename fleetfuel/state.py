@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -62,6 +63,19 @@ def read_files(database: Database) -> frozenset[tuple[str, str]]:
     """(key, etag) of every version of a file that a run has read."""
     table = database.table("read_files")
     return frozenset(zip(table["key"].to_pylist(), table["etag"].to_pylist(), strict=True))
+
+
+def read_unknown_spellings(database: Database, spellings: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
+    """(field, spelling) of those that the database's normalisers do not know; they are its alone to judge."""
+    rows = database.rows("read_unknown_spellings", json.dumps(spellings))
+    return [(row["field"], row["spelling"]) for row in rows]
+
+
+def read_column_shares(database: Database) -> Mapping[str, float]:
+    """Column → the share of live rows that have it; empty for an empty table."""
+    row = database.rows("read_column_shares")[0]
+    rows = row.pop("rows")
+    return {name: held / rows for name, held in row.items()} if rows else {}
 
 
 def _frame(table: pa.Table, schema: pl.Schema) -> pl.DataFrame:

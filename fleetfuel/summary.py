@@ -18,6 +18,19 @@ from fleetfuel.model import Plan
 SHOWN: Final = 8
 """Lines a section shows at the most; the report holds them all."""
 
+FILE_WORDS: Final = {
+    "inserts": "inserted",
+    "updates": "updated",
+    "restores": "restored",
+    "soft_deletes_flagged": "soft-deleted",
+    "unchanged": "unchanged",
+    "stale": "stale",
+    "superseded": "superseded",
+    "rejected": "set aside",
+    "skipped": "skipped",
+}
+"""Counts as a line about one file says them."""
+
 REJECTING: Final = ("reject", "stop")
 
 
@@ -113,7 +126,7 @@ def _files(run: Mapping[str, Any]) -> list[str]:
     for file in run["files"]:
         name = str(file["key"]).rsplit("/", 1)[-1]
         said = ", ".join(
-            f"{rows:,} {count.replace('_', ' ')}" for count, rows in file["counts"].items() if count != "records"
+            f"{rows:,} {FILE_WORDS[count]}" for count, rows in file["counts"].items() if count != "records"
         )
         lines.append(f"{name:<32}{file['status'] + ': ' + file['reason'] if file['reason'] else said or 'no record'}")
     return lines

@@ -144,7 +144,7 @@ def _notices(rows: pl.DataFrame, failures: pl.DataFrame, rules: Rules) -> pl.Dat
             severity=pl.lit(check.severity),
             field=pl.lit(check.field),
             value=_written(check, rules),
-            reason=pl.lit(check.why),
+            reason=pl.concat_str(pl.lit(check.why), _slip(check, rules)),
         )
         for check in _in_order(rules.checks, failures)
     ]
@@ -154,6 +154,29 @@ def _notices(rows: pl.DataFrame, failures: pl.DataFrame, rules: Rules) -> pl.Dat
 def _in_order(checks: Sequence[Check], failures: pl.DataFrame) -> Sequence[Check]:
     failed = set(failures["check"].unique())
     return [check for check in checks if check.code in failed]
+
+
+def _slip(check: Check, rules: Rules) -> pl.Expr:
+    """The slip of a decimal point that would explain a number out of bounds, in words; empty where none would."""
+    bounds = [
+        (
+            each.min if isinstance(each.min, int | float) else None,
+            each.max if isinstance(each.max, int | float) else None,
+        )
+        for each in rules.checks
+        if each.field == check.field
+    ]
+    low = max((low for low, _ in bounds if low is not None), default=None)
+    high = min((high for _, high in bounds if high is not None), default=None)
+    if low is None or high is None or (check.min is None and check.max is None):
+        return pl.lit("")
+    value = pl.col(check.field)
+    words = pl.lit("")
+    for factor in (1000, 100, 10):
+        for sign, slipped, is_out in (("÷", value / factor, value > high), ("×", value * factor, value < low)):
+            said = pl.format(" Likely slip: {} gives {}.", pl.lit(f"{sign}{factor}"), slipped.round(2))
+            words = pl.when(is_out & (slipped >= low) & (slipped <= high)).then(said).otherwise(words)
+    return words.fill_null("")
 
 
 def _written(check: Check, rules: Rules) -> pl.Expr:

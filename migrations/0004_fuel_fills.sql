@@ -1,8 +1,9 @@
 -- Live fills for analysts, each with at most one tracker device, bound to tracksolid.devices as far as that table exists.
 
--- The order in which every view walks through a vehicle's fills, with what they read beside it.
+-- The order in which every view walks through a vehicle's fills, with the bounded columns that consumption needs, so
+-- that it is computed from the index alone. No free text: an index entry has a size limit, a driver's name has none.
 create index records_live_by_plate on fuel.records (plate, filled_at, id)
-include (odometer_km, litres, amount_kes, price_per_litre_kes, fuel_type, driver)
+include (odometer_km, litres, amount_kes, fuel_type)
 where deleted_at is null and absent_since is null;
 
 create index records_live_by_time on fuel.records (filled_at)

@@ -368,7 +368,7 @@ class Handler(BaseHTTPRequestHandler):
         self._upstream.close()
         super().finish()
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Silence."""
 
     def do_GET(self) -> None:
@@ -388,7 +388,7 @@ class Handler(BaseHTTPRequestHandler):
             answer = proxy.fault(proxy, asked, answer)
         self._send(answer)
 
-    do_HEAD = do_PUT = do_POST = do_DELETE = do_GET
+    do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815
 
     def _ask_upstream(self, body: bytes) -> Answer:
         self._upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)

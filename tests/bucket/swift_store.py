@@ -29,7 +29,8 @@ def swift_store() -> Iterator[str]:
             [sys.executable, __file__, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
         ) as process,
     ):
-        assert process.stdin and process.stdout
+        assert process.stdin
+        assert process.stdout
         try:
             endpoint = process.stdout.readline().decode().strip()
             assert endpoint, (Path(folder) / "log").read_text()[-2000:]

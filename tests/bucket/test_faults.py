@@ -102,10 +102,13 @@ def test_changes_and_snapshot_arrive_whole_in_spite_of(fault: Fault, through: Se
 
 
 def test_without_etags_the_snapshot_is_known_by_its_content(through: Settings, proxy: Proxy) -> None:
-    with proxy.misbehave(faults.no_etag):
-        with source.fetch_snapshot(through) as first, source.fetch_snapshot(through) as second:
-            assert first.files[0].etag == second.files[0].etag
-            assert first.files[0].etag.startswith("xxh3-")
+    with (
+        proxy.misbehave(faults.no_etag),
+        source.fetch_snapshot(through) as first,
+        source.fetch_snapshot(through) as second,
+    ):
+        assert first.files[0].etag == second.files[0].etag
+        assert first.files[0].etag.startswith("xxh3-")
 
 
 def test_an_etag_that_is_no_hash_of_the_bytes_is_noticed(through: Settings, proxy: Proxy) -> None:
@@ -209,9 +212,12 @@ def test_a_store_that_refuses_every_object_is_an_error(through: Settings, proxy:
             source.fetch_changes(through, listing.files),
         ):
             pass
-    with proxy.misbehave(faults.lasting_503):
-        with pytest.raises(errors.BucketUnavailable, match="503"), source.fetch_changes(through, listing.files[:3]):
-            pass
+    with (
+        proxy.misbehave(faults.lasting_503),
+        pytest.raises(errors.BucketUnavailable, match="503"),
+        source.fetch_changes(through, listing.files[:3]),
+    ):
+        pass
 
 
 def test_progress_ends_at_the_whole_although_bodies_break_off(through: Settings, proxy: Proxy) -> None:
@@ -299,6 +305,16 @@ def test_a_bucket_name_that_s3_does_not_allow_is_a_setting_to_mend(through: Sett
 def test_a_setting_that_lacks_is_named(lacks: str, name: str, through: Settings) -> None:
     with pytest.raises(errors.MissingSetting, match=f"^{name} is not set"):
         source.list_changes(replace(through, **{lacks: None}))  # type: ignore[arg-type]
+
+
+def test_credentials_and_profiles_come_from_the_settings_alone(
+    through: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION"):
+        monkeypatch.setenv(name, "somebody-else")
+    for name in ("AWS_ENDPOINT_URL", "AWS_CA_BUNDLE"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9/nowhere")
+    assert len(source.list_changes(through).files) == FEW
 
 
 # --- TLS ----------------------------------------------------------------------------------------------------------

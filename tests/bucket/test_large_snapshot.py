@@ -115,7 +115,7 @@ def test_a_change_under_its_ranges_begins_anew_with_one_version(
 ) -> None:
     monkeypatch.setattr(bucket, "PART", 2**20)
     seaweed.put("shifting/latest.json", b"a" * 8 * 2**20)
-    changed = []
+    changed: list[str] = []
 
     def change_once(proxy: Proxy, asked: faults.Asked, answer: faults.Answer) -> faults.Answer:
         if "range" in asked.headers and not changed:

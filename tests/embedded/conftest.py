@@ -63,7 +63,7 @@ class Program:
         self.all = [self.guard, self.server, *self.server.children(recursive=True)]
 
     def assert_nothing_is_left(self) -> None:
-        wait_for(lambda: not any(each.is_running() for each in self.all))
+        wait_for(lambda: all(map(gone, self.all)))
         wait_for(lambda: not Path(self.told["data"]).exists())
 
 
@@ -85,6 +85,14 @@ def start(request: pytest.FixtureRequest, scratch: Path) -> Iterator[Callable[[s
             os.killpg(program.process.pid, signal.SIGKILL)
         program.process.communicate()
         program.assert_nothing_is_left()
+
+
+def gone(process: psutil.Process) -> bool:
+    """Whether it ended; as an orphan it may wait a while for init to take notice."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def wait_for(done: Callable[[], bool]) -> None:

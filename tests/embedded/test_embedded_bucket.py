@@ -51,7 +51,8 @@ def test_objects_are_kept_as_they_are_written_and_nothing_is_left_behind(scratch
         s3.put_object(Bucket="fuel", Key="fuel_records/ä b.json", Body=b'{"records": []}')
         assert s3.get_object(Bucket="fuel", Key="fuel_records/ä b.json")["Body"].read() == b'{"records": []}'
         process, sockets = psutil.Process(store.pid), sockets_of(store.pid)
-        assert sockets and all(each.exists() for each in sockets)
+        assert sockets
+        assert all(each.exists() for each in sockets)
         assert list(scratch.iterdir()) == [store.data]
     assert not process.is_running()
     assert not any(each.exists() for each in sockets)
@@ -85,7 +86,7 @@ def test_a_kept_folder_survives_a_killed_server_and_takes_new_keys(folder: Path)
     with object_store(folder) as third:
         assert client(third).get_object(Bucket="fuel", Key="before")["Body"].read() == b"1" * 5_000_000
         assert [each["Key"] for each in client(third).list_objects_v2(Bucket="fuel")["Contents"]] == ["after", "before"]
-        with pytest.raises(botocore.exceptions.ClientError, match="403|InvalidAccessKeyId"):
+        with pytest.raises(botocore.exceptions.ClientError, match=r"403|InvalidAccessKeyId"):
             client(replace(third, access_key=first.access_key, secret_key=first.secret_key)).list_buckets()
 
 

@@ -16,7 +16,7 @@ from fleetfuel.embedded import postgres_server
 from fleetfuel.embedded_process import free_ports
 from fleetfuel.errors import EmbeddedUnavailable
 
-from .conftest import Program, listening_addresses, wait_for
+from .conftest import Program, gone, listening_addresses, wait_for
 
 PROGRAM = """
 import json, os, time
@@ -40,7 +40,8 @@ def ask(uri: str, *statements: str) -> list[Any]:
 
 def package(name: str) -> Path:
     spec = find_spec(name)
-    assert spec and spec.origin
+    assert spec
+    assert spec.origin
     return Path(spec.origin).parent
 
 
@@ -55,8 +56,8 @@ def test_each_major_version_starts_and_leaves_nothing_behind(version: str, scrat
         )
         assert (told, work_mem, fsync, zone, encoding) == (server.version, "7MB", "off", "UTC", "UTF8")
         processes = [psutil.Process(server.pid), *psutil.Process(server.pid).children()]
-        assert [each for each in scratch.iterdir()] == [server.data]
-    assert not any(each.is_running() for each in processes)
+        assert list(scratch.iterdir()) == [server.data]
+    assert all(map(gone, processes))
     assert list(scratch.iterdir()) == []
 
 
@@ -92,7 +93,7 @@ def test_a_restart_keeps_port_and_rows(end: str) -> None:
                 server.kill()
         if end != "leave running":
             assert not psutil.pid_exists(before)
-            wait_for(lambda: not any(each.is_running() for each in backends))
+            wait_for(lambda: all(map(gone, backends)))
         server.restart()
         assert server.pid != before
         assert ask(uri, "select answer from kept order by 1") == [(42,), (43,)]
@@ -113,7 +114,7 @@ def test_a_kept_folder_survives_a_killed_server_and_keeps_its_version(folder: Pa
 def test_a_kept_folder_serves_one_program_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "LINGER", 0.3)
     with postgres_server(folder) as server:
-        with pytest.raises(EmbeddedUnavailable, match="postmaster.pid"):
+        with pytest.raises(EmbeddedUnavailable, match=r"postmaster\.pid"):
             postgres_server(folder).__enter__()
         assert ask(server.uri(), "select 1") == [(1,)]
 
@@ -127,7 +128,7 @@ def test_a_folder_with_other_files_is_left_alone(folder: Path) -> None:
 
 
 def test_a_failed_start_tells_why_and_leaves_nothing(scratch: Path) -> None:
-    with pytest.raises(EmbeddedUnavailable, match="max_connections.*many"):
+    with pytest.raises(EmbeddedUnavailable, match=r"max_connections.*many"):
         postgres_server(settings={"max_connections": "many"}).__enter__()
     assert list(scratch.iterdir()) == []
 
@@ -201,7 +202,7 @@ def test_the_server_does_not_outlive_its_guard(scratch: Path) -> None:
         guard = process.parent()
         assert guard
         guard.kill()
-        wait_for(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
+        wait_for(lambda: gone(process))
         with pytest.raises(EmbeddedUnavailable, match="guard"):
             server.restart()
     wait_for(lambda: list(scratch.iterdir()) == [])

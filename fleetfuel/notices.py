@@ -1,0 +1,78 @@
+"""Pure: what a run noticed of the feed as a whole, once each with a count: `validate.NOTICES` without a place.
+
+A notice says that the feed drifts: a field nobody knows, a spelling nobody wrote into `rules/`, a type that flipped, ids
+that jumped. It changes nothing of what is loaded.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+import polars as pl
+
+from fleetfuel.rules import Rules
+from fleetfuel.validate import NOTICES
+
+SEVERITY: Final = "notice"
+FLIPPED: Final = 10
+"""Updated rows in which a field's type changed alike, from which on it is said."""
+
+JUMP: Final = 1_000
+"""New ids this far beyond the greatest one known, and ten times further than there are new rows, jumped."""
+
+
+def feed_notices(notices: Iterable[tuple[str, str, str | None, str]]) -> pl.DataFrame:
+    """(rule, field, value, reason) of each as `validate.NOTICES`."""
+    rows = [
+        {"rule": rule, "severity": SEVERITY, "field": field, "value": value, "reason": reason}
+        for rule, field, value, reason in notices
+    ]
+    return pl.DataFrame(rows, schema=NOTICES)
+
+
+def unknown_fields(counts: Counter[str], samples: Mapping[str, str]) -> Iterator[tuple[str, str, str | None, str]]:
+    """Fields that no rule names. The sample stays in the report: it may be personal."""
+    for name, count in counts.most_common():
+        yield "unknown_field", name, samples.get(name), f"unknown field {name!r} in {_records(count)}"
+
+
+def unknown_spellings(
+    counts: Counter[tuple[str, str]], unknown: Sequence[tuple[str, str]], rules: Rules
+) -> Iterator[tuple[str, str, str | None, str]]:
+    """Fuel types and departments that the database's normalisers do not know, with the nearest that they do."""
+    known = {"fuel_type": _spellings(rules.fuel_types), "department": _spellings(rules.departments)}
+    for field, spelling in sorted(unknown, key=lambda each: (each[0], -counts[each], each[1])):
+        canonical = known[field]
+        near = difflib.get_close_matches(spelling.strip().upper(), canonical, n=1, cutoff=0.6)
+        hint = f"; nearest known: {near[0]} ({canonical[near[0]]})" if near else ""
+        reason = f"unknown {field.replace('_', ' ')} {spelling!r} in {_records(counts[field, spelling])}{hint}"
+        yield f"unknown_{field}", field, spelling, reason
+
+
+def _spellings(names: Mapping[str, Sequence[str]]) -> Mapping[str, str]:
+    return {spelling.upper(): canon for canon, aliases in names.items() for spelling in (canon, *aliases)}
+
+
+def type_flips(flips: Counter[tuple[str, str, str]]) -> Iterator[tuple[str, str, str | None, str]]:
+    """Fields whose JSON type changed in many updated rows alike; a few typed by hand are everyday."""
+    for (field, before, after), count in flips.most_common():
+        if count < FLIPPED:
+            return
+        yield "type_flip", field, None, f"{field} turned from {before} to {after} in {_records(count)}"
+
+
+def id_jump(new_ids: pl.Series, greatest: int | None) -> Iterator[tuple[str, str, str | None, str]]:
+    """New ids far beyond those known: another source, or an id column that was mistaken."""
+    if greatest is None or new_ids.is_empty():
+        return
+    furthest = new_ids.max()
+    assert isinstance(furthest, int)
+    if furthest - greatest > max(JUMP, 10 * new_ids.len()):
+        yield "id_jump", "id", str(furthest), f"ids jumped from {greatest:,} to {furthest:,}"
+
+
+def _records(count: int) -> str:
+    return f"{count:,} record" if count == 1 else f"{count:,} records"
