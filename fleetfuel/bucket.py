@@ -30,6 +30,8 @@ CHUNK = 256 * 1024
 """Bytes read from a connection at a time: what one thread holds in memory."""
 PAGE = 1000
 """Keys asked for in one page: as many as S3 gives."""
+FRUITLESS_PAGES = 100
+"""Pages without a new key, each with a token for the next, that are followed: deleted versions fill such pages."""
 RESUMPTIONS = 5
 """How often a body that broke off is resumed without getting further by at least `CHUNK` bytes."""
 VERSIONS = 3
@@ -197,7 +199,7 @@ class Bucket:
         """
         found: dict[str, StoredObject] = {}
         tokens: set[str] = set()
-        last, token, is_check = "", "", False
+        last, token, is_check, fruitless = "", "", False, 0
         while True:
             page = self._page(prefix, token, last)
             contents = page.get("Contents") or []
@@ -206,13 +208,14 @@ class Bucket:
                 if entry["Key"].startswith(prefix):
                     found.setdefault(entry["Key"], _stored(entry))
             brought_new = len(found) > before
+            fruitless = 0 if brought_new else fruitless + 1
             if contents:
                 last = contents[-1]["Key"]
             claims_more = bool(page.get("IsTruncated"))
             next_token = page.get("NextContinuationToken") or ""
-            if claims_more and next_token and next_token not in tokens:
+            if claims_more and next_token and next_token not in tokens and fruitless <= FRUITLESS_PAGES:
                 tokens.add(next_token)
-                token = next_token
+                token, is_check = next_token, False
                 continue
             if not brought_new and (is_check or not last) and not claims_more:
                 return sorted(found.values(), key=lambda each: each.key.encode(errors="surrogatepass"))
@@ -233,6 +236,25 @@ class Bucket:
         return self._ask(
             "list_objects_v2", f"s3://{self._settings.bucket}/{prefix}", Prefix=prefix, MaxKeys=PAGE, **where
         )
+
+    # --- the store
+
+    def clock(self) -> datetime | None:
+        """The store's clock, by an answer about the bucket; None where it does not tell. Raises `SourceNotFound`."""
+        answer = self._ask("head_bucket", f"s3://{self._settings.bucket}")
+        try:
+            return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+        except (KeyError, ValueError, TypeError):
+            return None
+
+    def bucket_names(self) -> list[str]:
+        """The buckets these keys may see; none where they may not ask."""
+        import botocore.exceptions
+
+        try:
+            return [each["Name"] for each in self._client.list_buckets()["Buckets"]]
+        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError, KeyError):
+            return []
 
     # --- one object
 

@@ -11,18 +11,17 @@ import os
 import shutil
 import signal
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import click
 
-from fleetfuel import __version__, errors
+from fleetfuel import __version__, errors, logs
 from fleetfuel.settings import Settings, read_settings
 
-if TYPE_CHECKING:
-    pass
+log = logging.getLogger("fleetfuel")
 
 USAGE, INTERRUPTED, BUG = 64, 130, 70
 WIDEST = 120
@@ -33,14 +32,23 @@ WIDEST = 120
     epilog="Settings come from the environment or .env (see .env.example). `fleetfuel COMMAND --help` has examples.",
 )
 @click.version_option(__version__, prog_name="fleetfuel")
-def cli() -> None:
+@click.option("-v", "--verbose", is_flag=True, help="Log each step to stderr, not warnings and errors alone.")
+@click.pass_context
+def cli(context: click.Context, *, verbose: bool) -> None:
     """Keep a PostgreSQL fuel schema true to the fuel-record feed, and prove it.
 
     \b
-    First look:      fleetfuel demo
-    Every hour:      fleetfuel migrate && fleetfuel import --snapshot --apply
-    What would it do fleetfuel import --snapshot
+    A first look         fleetfuel demo
+    What works here?     fleetfuel doctor
+    Every hour           fleetfuel migrate && fleetfuel import --snapshot --apply
+    What would it do?    fleetfuel import --snapshot
+    Did it run?          fleetfuel runs
+    Who changed that?    fleetfuel history 1042
     """
+    with suppress(errors.ConfigurationError):
+        logs.set_up(read_settings().log, verbose=verbose)
+    if os.environ.get("NO_COLOR"):
+        context.color = False
 
 
 # --- import -------------------------------------------------------------------------------------------------------
@@ -61,6 +69,32 @@ class AllowanceType(click.ParamType[Any]):
         if number < 0 or (is_share and number > 100):
             self.fail(f"{value!r} is out of range", param, ctx)
         return Allowance(number=number, is_share=is_share)
+
+
+class Seconds(click.ParamType[float]):
+    name = "SECONDS"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = -1
+        if not 0 <= seconds < float("inf"):
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        return seconds
+
+
+class Age(click.ParamType[Any]):
+    name = "AGE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from datetime import timedelta
+
+        number, unit = str(value)[:-1], str(value)[-1:]
+        days = {"d": 1, "w": 7, "y": 365}.get(unit, 0) * int(number) if number.isdigit() else 0
+        if not 1 <= days <= 36_500:
+            self.fail(f"{value!r} is no age of a day or more; 90d, 12w and 2y are", param, ctx)
+        return timedelta(days=days)
 
 
 class Instant(click.ParamType[Any]):
@@ -108,14 +142,7 @@ class Instant(click.ParamType[Any]):
 @click.option("--force-old-snapshot", is_flag=True, help="Read a snapshot older than the one applied last.")
 @click.option("--skip-bad-files", is_flag=True, help="Changes: go on behind a file that cannot be read.")
 @click.option("--reseed", type=Instant(), help="Changes: read again from this instant on (`all`: from the first file).")
-@click.option(
-    "--wait",
-    "wait_seconds",
-    type=click.FloatRange(min=0),
-    default=0,
-    metavar="SECONDS",
-    help="Wait for another run to end.",
-)
+@click.option("--wait", "wait_seconds", type=Seconds(), default=0, help="Wait for another run to end.")
 @click.option("--embedded", is_flag=True, help="Use the PostgreSQL that comes along instead of DATABASE_URL.")
 def import_command(**options: Any) -> None:
     """Read records from the bucket or a file, show what would change, and with --apply change it.
@@ -131,10 +158,11 @@ def import_command(**options: Any) -> None:
     settings = read_settings()
     with ExitStack() as stack:
         url = _embedded(stack, settings) if options["embedded"] else settings.require_database_url()
-        from fleetfuel import importer
+        from fleetfuel import importer, progress
 
         try:
-            outcome = importer.run_import(request, settings, url)
+            with progress.shown() as shown:
+                outcome = importer.run_import(request, settings, url, shown)
         except errors.FleetfuelError as error:
             if request.apply and error.exit_code != 75:
                 importer.record_failure(request, settings, url, error)
@@ -227,13 +255,14 @@ def _embedded(stack: ExitStack, settings: Settings) -> str:
     return url
 
 
-# --- migrate, show, demo ------------------------------------------------------------------------------------------
+# --- migrate, show ------------------------------------------------------------------------------------------------
 
 
 @cli.command("migrate")
 @click.option("--status", is_flag=True, help="Show what is applied and what is pending; change nothing.")
-@click.option("--wait", "wait_seconds", type=click.FloatRange(min=0), default=60, metavar="SECONDS", show_default=True,
-              help="Wait for another run to end.")  # fmt: skip
+@click.option(
+    "--wait", "wait_seconds", type=Seconds(), default=60, show_default=True, help="Wait for another run to end."
+)
 def migrate_command(*, status: bool, wait_seconds: float) -> None:
     """Bring the fuel schema and the rules in the database up to this version. Twice changes nothing.
 
@@ -274,6 +303,174 @@ def show_command(path: Path, *, as_json: bool) -> None:
     )
 
 
+# --- what was: runs, rejects, history -----------------------------------------------------------------------------
+
+
+@cli.command("runs")
+@click.argument("run_id", required=False, metavar="[ID]")
+@click.option("--status", type=click.Choice(["applied", "refused", "failed"]), help="Only runs that ended so.")
+@click.option("--last", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="How many.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of runs, or the run in full.")
+def runs_command(run_id: str | None, *, status: str | None, last: int, as_json: bool) -> None:
+    """Did it run, and what did it do? The ledger of runs that could write: applied, refused or failed.
+
+    ID is a run's id, the beginning of one, or `last`.
+
+    \b
+    fleetfuel runs
+    fleetfuel runs --status refused
+    fleetfuel runs last
+    fleetfuel runs 20260611T170502Z-3f9a1c
+    """
+    settings = read_settings()
+    url = settings.require_database_url()
+    from datetime import UTC, datetime
+
+    from fleetfuel import database, ledger
+
+    with database.connect(url) as connection:
+        connection.begin(read_only=True)
+        if run_id:
+            found = ledger.read_run(connection, run_id)
+            _print(found, ledger.render_run(found, width=_width()), as_json=as_json)
+        else:
+            runs = ledger.read_runs(connection, status=status, last=last)
+            text = ledger.render_runs(runs, width=_width(), now=datetime.now(UTC), status=status)
+            _print(runs, text, as_json=as_json)
+
+
+@cli.command("rejects")
+@click.option("--open", "only_open", is_flag=True, help="Only those that no later run has resolved.")
+@click.option("--last", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="How many.")
+@click.option("--personal", is_flag=True, help="Show the whole record: driver, sender, message, unknown fields.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+def rejects_command(*, only_open: bool, last: int, personal: bool, as_json: bool) -> None:
+    """Why was this refused? The records that applied runs set aside, each with its rule, its file and its place in it.
+
+    \b
+    fleetfuel rejects --open
+    """
+    settings = read_settings()
+    url = settings.require_database_url()
+    from fleetfuel import database, ledger
+    from fleetfuel.rules import load_rules
+
+    rules = load_rules(settings.rules)
+    with database.connect(url) as connection:
+        connection.begin(read_only=True)
+        rejects, total = ledger.read_rejects(connection, rules, only_open=only_open, last=last, personal=personal)
+    _print(rejects, ledger.render_rejects(rejects, total, width=_width(), only_open=only_open), as_json=as_json)
+
+
+@cli.command("history")
+@click.argument("record", type=int, metavar="ID")
+@click.option("--personal", is_flag=True, help="Show the values of driver, sender, message and unknown fields, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+def history_command(record: int, *, personal: bool, as_json: bool) -> None:
+    """Who changed this, when, from which file? Every version of one record, edits by hand included.
+
+    ID is the record's id in the feed and in the views.
+
+    \b
+    fleetfuel history 1042
+    """
+    settings = read_settings()
+    url = settings.require_database_url()
+    from fleetfuel import database, ledger
+    from fleetfuel.rules import load_rules
+
+    rules = load_rules(settings.rules)
+    with database.connect(url) as connection:
+        connection.begin("repeatable read", read_only=True)
+        history = ledger.read_history(connection, record, rules, personal=personal)
+    _print(history, ledger.render_history(history, width=_width()), as_json=as_json)
+
+
+def _print(found: Any, text: str, *, as_json: bool) -> None:
+    click.echo(json.dumps(found, ensure_ascii=False) if as_json else text, nl=as_json)
+
+
+# --- what is: doctor; what goes: prune ----------------------------------------------------------------------------
+
+
+@cli.command("doctor")
+@click.option("--quick", is_flag=True, help="Ask nothing of the bucket: for a health check every few minutes.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def doctor_command(*, quick: bool, as_json: bool) -> None:
+    """What works, what does not, and the next step: settings, rules, database, bucket, clocks, disks.
+
+    \b
+    works   as it should
+    look    a run does its work, and yet somebody should know: the feed is late, the clock is wrong
+    fails   a run cannot do its work; the exit code says the worst of them
+
+    \b
+    fleetfuel doctor
+    fleetfuel doctor --quick
+    """
+    from fleetfuel import doctor
+
+    findings = []
+    for finding in doctor.examine(quick=quick):
+        findings.append(finding)
+        if not as_json:
+            click.echo(_coloured(doctor.render_finding(finding, width=_width()), finding.state))
+    code = doctor.worst(findings)
+    if as_json:
+        checks = [
+            {
+                "name": each.name,
+                "state": each.state,
+                "said": each.said,
+                "next_step": each.next_step,
+                "exit_code": each.exit_code,
+            }
+            for each in findings
+        ]
+        click.echo(json.dumps({"checks": checks, "exit_code": code}, ensure_ascii=False))
+    sys.exit(code)
+
+
+def _coloured(text: str, state: str) -> str:
+    colour = {"works": "green", "look": "yellow", "fails": "red"}[state]
+    return text.replace(f" {state} ", f" {click.style(state, fg=colour)} ", 1)
+
+
+@cli.command("prune")
+@click.option("--older-than", "age", type=Age(), required=True, help="90d, 12w or 2y; a day at the least.")
+@click.option("--apply", is_flag=True, help="Remove it. Without it: only say what would go.")
+@click.option("--wait", "wait_seconds", type=Seconds(), default=0, help="Wait for another run to end.")
+def prune_command(*, age: Any, apply: bool, wait_seconds: float) -> None:
+    """Remove old evidence: report folders, overwritten versions, resolved rejects, old runs and files of the ledger.
+
+    Kept whatever their age: records, open rejects, the last runs of each mode, and the files that changes mode would
+    otherwise take for new. Needs a login that may delete in the schema fuel, such as its owner.
+
+    \b
+    fleetfuel prune --older-than 90d
+    fleetfuel prune --older-than 90d --apply
+    """
+    settings = read_settings()
+    url = settings.require_database_url()
+    from datetime import UTC, datetime
+
+    from fleetfuel import database, prune
+
+    with database.connect(url, application_name="fleetfuel prune") as connection:
+        if apply:
+            connection.take_lock(wait_seconds=wait_seconds)
+        connection.begin("repeatable read", read_only=not apply)
+        plan = prune.plan_prune(connection, settings, datetime.now(UTC) - age)
+        if apply:
+            prune.apply_prune(plan, connection)
+    click.echo(
+        prune.render_plan(plan, reports=settings.reports, age=f"{age.days}d", applied=apply, width=_width()), nl=False
+    )
+
+
+# --- demo ---------------------------------------------------------------------------------------------------------
+
+
 @cli.command("demo")
 @click.option("--keep", is_flag=True, help="Keep the demo's reports in the reports folder.")
 def demo_command(*, keep: bool) -> None:
@@ -293,21 +490,17 @@ def demo_command(*, keep: bool) -> None:
 def main() -> NoReturn:
     """Run the command line; every error ends here as a sentence and an exit code."""
     signal.signal(signal.SIGTERM, _terminated)
-    logging.basicConfig(stream=sys.stderr, format="%(levelname)s: %(message)s", level=logging.WARNING)
+    logs.set_up(os.environ.get("FLEETFUEL_LOG", "text"))
     try:
-        result = cli.main(standalone_mode=False)
+        result = cli.main(prog_name="fleetfuel", standalone_mode=False)
         sys.stdout.flush()
         code = result if isinstance(result, int) else 0
     except errors.FleetfuelError as error:
         code = _complain(error)
     except click.exceptions.Exit as done:
         code = done.exit_code
-    except click.UsageError as error:
-        error.show(sys.stderr)
-        code = USAGE
     except click.ClickException as error:
-        error.show(sys.stderr)
-        code = USAGE
+        code = _complain(_usage(error))
     except (KeyboardInterrupt, click.Abort):
         code = _complain(errors.Interrupted())
     except BrokenPipeError:
@@ -316,15 +509,28 @@ def main() -> NoReturn:
     except SystemExit as done:
         code = done.code if isinstance(done.code, int) else 1
     except Exception as error:
-        logging.getLogger("fleetfuel").debug("bug", exc_info=error)
+        log.debug("bug", exc_info=error)
         if os.environ.get("FLEETFUEL_DEBUG"):
             raise
         code = _complain(errors.Bug(reason=f"{type(error).__name__}: {error} ({_where(error)})"))
     sys.exit(code)
 
 
+class Usage(errors.FleetfuelError):
+    """{reason}
+    `{command} --help` has the options, and examples."""
+
+    exit_code = USAGE
+
+
+def _usage(error: click.ClickException) -> Usage:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return Usage(reason=error.format_message(), command=context.command_path if context else "fleetfuel")
+
+
 def _complain(error: errors.FleetfuelError) -> int:
-    click.echo(f"fleetfuel: {error}", err=True)
+    facts = {"error": type(error).__name__, "exit_code": error.exit_code}
+    log.error("%s", error, extra={"facts": facts})
     return error.exit_code
 
 

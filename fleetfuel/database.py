@@ -3,7 +3,8 @@
 Statements live in `fleetfuel/sql/<name>.sql` and are called by name; values travel as bound parameters (`$1`, `$2`, …).
 Facts about the driver (ADBC 1.13): only a statement without parameters streams; after an error only a rollback works;
 `temporary=True` is needed to append to a temporary table; a wrong type of the same width is stored as garbage, so
-`ingest` compares the stream's schema with the table's before a byte is sent.
+the callers of `ingest` declare their streams with the types of the staging tables; the driver's Ctrl-C only cancels a
+statement, and is lost where none is running, so the driver is called in a thread and the main thread waits for both.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.resources
+import queue
 import re
+import threading
 import time
 import urllib.parse
-from collections.abc import Iterator
-from typing import Any, Final, Literal
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from typing import Any, Final, Literal, TypeVar
 
 import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
@@ -24,6 +28,20 @@ from fleetfuel import errors
 
 LOCK_KEY: Final = 0x666C_6565_7466_7565  # "fleetfue" in ASCII: one key for imports and migrations of a database
 Isolation = Literal["read committed", "repeatable read"]
+T = TypeVar("T")
+
+DEFAULTS: Final = (
+    ("connect_timeout", "10"),
+    # A server that vanished without a word is noticed within a minute or so, not after the kernel's two hours.
+    ("keepalives_idle", "30"),
+    ("keepalives_interval", "10"),
+    ("keepalives_count", "3"),
+    ("tcp_user_timeout", "60000"),
+)
+"""libpq's settings where the URI names none."""
+
+LETTING_GO: Final = 10.0
+"""Seconds that the driver gets to end a call that was interrupted."""
 
 
 @functools.cache
@@ -40,25 +58,83 @@ def describe(uri: str) -> str:
 
 
 def _with_defaults(uri: str, application_name: str) -> str:
-    """The URI with a connect time-out and our application name where it names none."""
+    """The URI with time-outs and our application name where it names none."""
     parts = urllib.parse.urlsplit(uri)
     given = urllib.parse.parse_qsl(parts.query, keep_blank_values=True)
     names = {name for name, _ in given}
-    extra = [
-        (name, value)
-        for name, value in (("connect_timeout", "10"), ("application_name", application_name))
-        if name not in names
-    ]
+    extra = [(name, value) for name, value in (*DEFAULTS, ("application_name", application_name)) if name not in names]
     query = urllib.parse.urlencode(given + extra, quote_via=urllib.parse.quote)
     return urllib.parse.urlunsplit(parts._replace(query=query))
+
+
+class _Driver:
+    """The thread that calls the driver, one call after the other, so that Ctrl-C and SIGTERM act at once."""
+
+    def __init__(self) -> None:
+        self._calls: queue.SimpleQueue[tuple[futures.Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
+        self.is_interrupted = threading.Event()
+        self.is_stuck = False
+        """Whether a call that was interrupted does not end: the connection is then left to the end of the process."""
+        threading.Thread(target=self._serve, name="fleetfuel-database", daemon=True).start()
+
+    def call(self, call: Callable[[], T], cancel: Callable[[], None] | None = None, *, finish: bool = False) -> T:
+        """The call's result. An interruption cancels it, waits until it has ended, and goes on its way.
+
+        With `finish` a call that ends well after all is as good as never interrupted: its result is returned.
+        """
+        future: futures.Future[T] = futures.Future()
+        self._calls.put((future, call))
+        try:
+            return future.result()
+        except BaseException as interruption:
+            if future.done() and future.exception() is interruption:
+                raise
+            self.is_interrupted.set()
+            if cancel and not future.done():
+                threading.Thread(target=_quietly(cancel), daemon=True).start()
+            self._await(future)
+            if finish and future.done():
+                return future.result()
+            raise
+
+    def _await(self, future: futures.Future[Any]) -> None:
+        deadline = time.monotonic() + LETTING_GO
+        while not future.done():
+            if time.monotonic() > deadline:
+                self.is_stuck = True
+                return
+            with contextlib.suppress(KeyboardInterrupt, errors.Interrupted):  # a second one changes nothing
+                futures.wait([future], timeout=0.2)
+
+    def end(self) -> None:
+        self._calls.put(None)
+
+    def _serve(self) -> None:
+        while asked := self._calls.get():
+            future, call = asked
+            try:
+                future.set_result(call())
+            except BaseException as error:  # the waiting thread's to handle, whatever it is
+                future.set_exception(error)
+            del asked, future, call
+
+
+def _quietly(call: Callable[[], None]) -> Callable[[], None]:
+    def quiet() -> None:
+        with contextlib.suppress(adbc.Error):
+            call()
+
+    return quiet
 
 
 class Database:
     """One connection. Nothing is committed until `commit`; leaving the `connect` block rolls back what is open."""
 
-    def __init__(self, connection: adbc.Connection, target: str) -> None:
+    def __init__(self, connection: adbc.Connection, driver: _Driver, uri: str) -> None:
         self._connection = connection
-        self.target = target
+        self._driver = driver
+        self._uri = uri
+        self.target = describe(uri)
 
     # -- transactions ---------------------------------------------------------------------------------------------
 
@@ -68,13 +144,23 @@ class Database:
         access = "read only" if read_only else "read write"
         self._run(f"set transaction isolation level {isolation} {access}")
 
-    def commit(self) -> None:
+    def commit(self, *, is_last: bool = False) -> None:
+        """Commit. An interruption of a run's last commit comes too late: what is committed is done.
+
+        Raises `DatabaseUnavailable` where the answer did not come: whether it committed is then unknown.
+        """
         with self._translated():
-            self._connection.commit()
+            self._driver.call(self._connection.commit, finish=is_last)
 
     def rollback(self) -> None:
         with self._translated():
-            self._connection.rollback()
+            self._driver.call(self._connection.rollback)
+
+    @contextlib.contextmanager
+    def second_connection(self) -> Iterator[Database]:
+        """Another connection to the same database: to ask what became of the first."""
+        with connect(self._uri) as second:
+            yield second
 
     def take_lock(self, *, wait_seconds: float = 0) -> None:
         """Hold the run lock until this connection ends. Raises `AnotherRun` when it is held past `wait_seconds`.
@@ -98,27 +184,25 @@ class Database:
     # -- statements -----------------------------------------------------------------------------------------------
 
     def table(self, name: str, *parameters: object) -> pa.Table:
-        """The result of the named statement as an Arrow table."""
+        """The result of the named statement as an Arrow table; without parameters it is read as it streams in."""
+        statement = named_sql(name)
         with self._cursor() as cursor:
-            cursor.execute(named_sql(name), parameters or None)
-            return cursor.fetch_arrow_table()
+
+            def read() -> pa.Table:
+                cursor.execute(statement, parameters or None)
+                return cursor.fetch_arrow_table()
+
+            return self._driver.call(read, cursor.adbc_cancel)
 
     def rows(self, name: str, *parameters: object) -> list[dict[str, Any]]:
         """The result of the named statement as dictionaries: for a handful of rows."""
         found: list[dict[str, Any]] = self.table(name, *parameters).to_pylist()
         return found
 
-    @contextlib.contextmanager
-    def stream(self, name: str) -> Iterator[pa.RecordBatchReader]:
-        """The result of a named statement without parameters, batch by batch. No other statement may run meanwhile."""
-        with self._cursor() as cursor:
-            cursor.execute(named_sql(name))
-            yield cursor.fetch_record_batch()
-
     def execute(self, name: str, *parameters: object) -> int:
         """Run the named statement; the number of rows it wrote (-1 where PostgreSQL does not say)."""
         with self._cursor() as cursor:
-            cursor.execute(named_sql(name), parameters or None)
+            self._driver.call(lambda: cursor.execute(named_sql(name), parameters or None), cursor.adbc_cancel)
             return int(cursor.rowcount)
 
     def script(self, text: str) -> None:
@@ -128,21 +212,49 @@ class Database:
         """
         self.rollback()
         with self._cursor() as cursor:
-            cursor.executescript(text)
+            self._driver.call(lambda: cursor.executescript(text), cursor.adbc_cancel)
 
     def ingest(self, table: str, stream: pa.RecordBatchReader) -> int:
-        """COPY a stream into a temporary table of this transaction. Raises `Bug` where the schemas differ."""
+        """COPY a stream into a temporary table of this transaction, which has to have the stream's types exactly.
+
+        The driver would read the stream to its end before it hears of an interruption; so the stream ends itself.
+        """
+        failures: list[BaseException] = []
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            try:
+                for batch in stream:
+                    if self._driver.is_interrupted.is_set():
+                        raise errors.Interrupted()
+                    yield batch
+            except BaseException as error:
+                failures.append(error)
+                raise
+
+        guarded = pa.RecordBatchReader.from_batches(stream.schema, batches())
         with self._cursor() as cursor:
-            return int(cursor.adbc_ingest(table, stream, mode="append", temporary=True))
+
+            def copy() -> int:
+                try:
+                    return int(cursor.adbc_ingest(table, guarded, mode="append", temporary=True))
+                except adbc.Error as error:
+                    raise (failures or [error])[0] from None
+
+            return self._driver.call(copy, cursor.adbc_cancel)
 
     def _run(self, statement: str) -> None:
         with self._cursor() as cursor:
-            cursor.execute(statement)
+            self._driver.call(lambda: cursor.execute(statement), cursor.adbc_cancel)
 
     @contextlib.contextmanager
     def _cursor(self) -> Iterator[adbc.Cursor]:
-        with self._translated(), self._connection.cursor() as cursor:
-            yield cursor
+        with self._translated():
+            cursor = self._connection.cursor()
+            try:
+                yield cursor
+            finally:
+                if not self._driver.is_stuck:
+                    cursor.close()
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
@@ -151,23 +263,36 @@ class Database:
         except adbc.Error as error:
             raise translate(error, self.target) from error
 
+    def _close(self) -> None:
+        with contextlib.suppress(adbc.Error, errors.FleetfuelError):
+            if not self._driver.is_stuck:
+                self.rollback()
+        with contextlib.suppress(adbc.Error):
+            if not self._driver.is_stuck:
+                self._driver.call(self._connection.close)
+
 
 @contextlib.contextmanager
 def connect(uri: str, *, application_name: str = "fleetfuel") -> Iterator[Database]:
-    """Connect. Raises `DatabaseUnavailable` or `PermissionDenied`, with host and user, never a password."""
-    target = describe(uri)
+    """Connect. Raises `DatabaseUnavailable` or `PermissionDenied`, with host and user, never a password.
+
+    Where neither the URI nor the role sets a lock_timeout, the session gets one: a run by cron never waits for ever.
+    """
+    driver = _Driver()
     try:
-        connection = adbc.connect(_with_defaults(uri, application_name))
-    except adbc.Error as error:
-        raise translate(error, target) from error
-    database = Database(connection, target)
-    try:
-        yield database
+        try:
+            connection = driver.call(lambda: adbc.connect(_with_defaults(uri, application_name)))
+        except adbc.Error as error:
+            raise translate(error, describe(uri)) from error
+        database = Database(connection, driver, uri)
+        try:
+            database.table("limit_lock_waits")
+            database.commit()
+            yield database
+        finally:
+            database._close()
     finally:
-        with contextlib.suppress(adbc.Error, errors.FleetfuelError):
-            database.rollback()
-        with contextlib.suppress(adbc.Error):
-            connection.close()
+        driver.end()
 
 
 class SerializationConflict(errors.WriteConflict):
@@ -179,6 +304,10 @@ def translate(error: adbc.Error, target: str) -> errors.FleetfuelError:
     """One driver error as one of ours. `reason` is the server's first line, without detail: details quote data."""
     state = str(getattr(error, "sqlstate", None) or "")
     reason = _first_line(error)
+    if not state and re.search(
+        r"authentication failed|pg_hba\.conf|no password supplied|role .* does not exist", reason
+    ):
+        state = "28000"  # the driver passes on no code of a connection that was refused
     match state:
         case "28P01" | "28000":
             return errors.PermissionDenied(
@@ -188,7 +317,7 @@ def translate(error: adbc.Error, target: str) -> errors.FleetfuelError:
             return errors.PermissionDenied(
                 what=f"A statement on {target}",
                 reason=reason,
-                next_step="Grant this user the role fuel_ingest (README, Security), then repeat the command.",
+                next_step="Imports need the role fuel_ingest; migrate and prune, the owner of the schema (README, Security).",
             )
         case "40001" | "40P01" | "23505":
             return SerializationConflict(reason=reason)
@@ -198,7 +327,9 @@ def translate(error: adbc.Error, target: str) -> errors.FleetfuelError:
             return errors.Interrupted()
         case "3F000" | "42P01" | "42883" | "42703":
             return errors.SchemaNotReady(reason=reason)
-        case "57P01" | "57P02" | "57P03":
+        case "57P01" | "57P02" | "57P03" | "25P03" | "25P04":
+            return errors.DatabaseInterrupted(reason=reason, target=target)
+        case "" if re.search(_LOST, str(error)):
             return errors.DatabaseInterrupted(reason=reason, target=target)
         case "":
             return errors.DatabaseUnavailable(reason=reason, target=target)
@@ -207,8 +338,16 @@ def translate(error: adbc.Error, target: str) -> errors.FleetfuelError:
     return errors.Bug(reason=f"PostgreSQL {state}: {reason}")
 
 
+_LOST: Final = (
+    "server closed the connection|no connection to the server|connection not open|terminating connection"
+    "|could not (receive data from|send data to) server|SSL SYSCALL|SSL connection has been closed"
+)
+"""How libpq says that a connection was lost; it has no code for it."""
+
+
 def _first_line(error: adbc.Error) -> str:
+    """What happened, in one line: the server's own words, else the first of libpq's, which go on with advice."""
     text = str(error)
     found = re.search(r"(?:ERROR|FATAL|PANIC): +(.+)", text)
-    line = found[1] if found else text.strip().splitlines()[-1]
-    return line.strip().rstrip(".")[:200]
+    line = found[1] if found else text.strip().splitlines()[0]
+    return re.sub(r"^[A-Z_]+: (?:\[libpq\] )?(?:Failed to [\w ]+: )?", "", line).strip().rstrip(".")[:200]

@@ -8,6 +8,7 @@ vouches for it as of its export. What is older than the row is stale. On a tie t
 from __future__ import annotations
 
 import decimal
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -15,6 +16,7 @@ from typing import Final
 
 import msgspec
 import polars as pl
+import pyarrow as pa
 
 from fleetfuel.frame import EAST_AFRICA, INDEX, INSTANT, TYPED, columns
 from fleetfuel.model import Sample, State
@@ -122,13 +124,15 @@ def compare_rows(
     )
     says_deleted = pl.col("is_delete") | pl.col("is_deleted")
     applies = (pl.col("source_at") >= pl.col("row_time")).fill_null(value=True)
-    is_same = (pl.col("changed").list.len() == 0) | (pl.col("value_at") < pl.col("row_time")).fill_null(value=False)
-    is_back = row_absent & (pl.col("file_at") >= pl.col("row_absent_since"))
+    differs = pl.col("changed").list.len() > 0
+    brings_older_values = pl.col("is_delete") & (pl.col("value_at") < pl.col("row_time"))
+    is_same = ~differs | brings_older_values.fill_null(value=False)
+    is_back = row_absent & ~pl.col("is_delete") & (pl.col("file_at") >= pl.col("row_absent_since"))
     will_delete = pl.when(applies).then(says_deleted).otherwise(row_deleted)
     will_absent = row_absent & ~is_back
     was_live = ~row_deleted & ~row_absent
     writes_nothing = (is_same | ~applies) & (will_delete == row_deleted) & ~is_back
-    is_older = ~applies & (~is_same | (says_deleted != row_deleted))
+    is_older = ~applies & (differs | (says_deleted != row_deleted))
     keeps_fingerprint = pl.col("fingerprint") == pl.col("row_fingerprint")
 
     action = (
@@ -136,7 +140,7 @@ def compare_rows(
         .then(pl.lit("insert"))
         .when(writes_nothing & is_older)
         .then(pl.lit("stale"))
-        .when(writes_nothing & ~pl.col("is_delete") & ~row_absent & ~keeps_fingerprint.fill_null(value=False))
+        .when(writes_nothing & applies & ~pl.col("is_delete") & ~row_absent & ~keeps_fingerprint.fill_null(value=False))
         .then(pl.lit("refresh"))
         .when(writes_nothing)
         .then(pl.lit("unchanged"))
@@ -162,7 +166,7 @@ def compare_rows(
         )
     )
     return (
-        met.with_columns(changed=pl.Series(changed, dtype=pl.List(pl.String)), row_time=row_time)
+        met.with_columns(changed=pl.Series(pa.array(changed, type=pa.list_(pa.string()))), row_time=row_time)
         .with_columns(action=action)
         .select(
             "action",
@@ -240,18 +244,40 @@ def changed_fields(before: bytes, after: bytes) -> list[str]:
 
 
 def same_json(before: msgspec.Raw | bytes, after: msgspec.Raw | bytes) -> bool:
-    """Whether two JSON texts are the same value to jsonb."""
-    return memoryview(before) == memoryview(after) or _same(_value.decode(before), _value.decode(after))
+    """Whether two JSON texts are the same value to jsonb. Texts nested deeper than any record's count as different."""
+    if memoryview(before) == memoryview(after):
+        return True
+    try:
+        return _same(_read_value(before), _read_value(after))
+    except RecursionError:
+        return False
+
+
+def _read_value(text: msgspec.Raw | bytes) -> object:
+    try:
+        return _value.decode(text)
+    except msgspec.ValidationError:  # a whole number of thousands of digits, as PostgreSQL writes 1e5000
+        return json.loads(bytes(text), parse_int=decimal.Decimal, parse_float=decimal.Decimal)
 
 
 def _same(before: object, after: object) -> bool:
-    if isinstance(before, bool) or isinstance(after, bool):
-        return before is after
-    if isinstance(before, Mapping) and isinstance(after, Mapping):
-        return before.keys() == after.keys() and all(_same(value, after[key]) for key, value in before.items())
-    if isinstance(before, list) and isinstance(after, list):
-        return len(before) == len(after) and all(map(_same, before, after))
-    return before == after
+    pairs = [(before, after)]
+    while pairs:
+        one, other = pairs.pop()
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            if one.keys() != other.keys():
+                return False
+            pairs += [(value, other[key]) for key, value in one.items()]
+        elif isinstance(one, list) and isinstance(other, list):
+            if len(one) != len(other):
+                return False
+            pairs += zip(one, other, strict=True)
+        elif isinstance(one, bool) or isinstance(other, bool):
+            if one is not other:
+                return False
+        elif one != other:
+            return False
+    return True
 
 
 def changed_columns(writes: pl.DataFrame, rules: Rules) -> Mapping[str, int]:
@@ -271,7 +297,7 @@ def changed_columns(writes: pl.DataFrame, rules: Rules) -> Mapping[str, int]:
 def sample_changes(
     writes: pl.DataFrame, text_of: Callable[[int, int], bytes], rules: Rules, *, each: int = 3, most: int = 8
 ) -> tuple[Mapping[str, Sequence[Sample]], Counter[tuple[str, str, str]]]:
-    """A few changes of each column to show, never of a personal one; and (field, type before, type after) → updated rows.
+    """A few changes of each column to show, never of a personal one; and (field, types before, after) → updated rows.
 
     Looks at the first `LOOKED_AT` updated rows only: a sample says what kind of change it is, not how many.
     """

@@ -198,6 +198,6 @@ class MigrationError(ConfigurationError):
 
 
 class Interrupted(FleetfuelError):
-    """Interrupted. Nothing is half-written: the transaction was rolled back."""
+    """Interrupted. Nothing is half-written: what was not committed was rolled back."""
 
     exit_code = 130

@@ -106,7 +106,7 @@ _any: msgspec.json.Decoder[object] = msgspec.json.Decoder(float_hook=str)  # 1e4
 
 
 def cut_file(file: SourceFile, zone: ZoneInfo) -> Cut:
-    """Cut a file into its records' texts, whatever the envelope. Raises `NotJson` or `WrongEnvelope`, with the offset."""
+    """Cut a file into its records' texts, whatever the envelope. Raises `BadInput`, with the offset where it has one."""
     content = file.content
     if bytes(content[:3]) == b"\xef\xbb\xbf":
         content = content[3:]
@@ -115,17 +115,10 @@ def cut_file(file: SourceFile, zone: ZoneInfo) -> Cut:
         metadata, records = _open_envelope(content)
     except msgspec.ValidationError as error:
         raise errors.WrongEnvelope(key=file.key, shape=f"it holds {_shape(content)} ({error})") from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         recovered = _recover(content)
         if recovered is None:
-            found = re.search(r"byte (\d+)", str(error))
-            why = (
-                "it ends too early"
-                if "truncated" in str(error)
-                else re.sub(r"^JSON is malformed: | \(byte.*", "", str(error))
-            )
-            offset = int(found[1]) if found else file.size
-            raise errors.NotJson(key=file.key, reason=why, offset=offset, size=file.size) from None
+            raise _not_json(file, error) from None
         metadata, records = recovered
         is_recovered = True
     if records is None:
@@ -148,6 +141,19 @@ def cut_file(file: SourceFile, zone: ZoneInfo) -> Cut:
         records=records,
         is_recovered=is_recovered,
     )
+
+
+def _not_json(file: SourceFile, error: Exception) -> errors.BadInput:
+    if isinstance(error, RecursionError):
+        return errors.BadInput(key=file.key, reason="its brackets are nested deeper than any record's")
+    if isinstance(error, UnicodeDecodeError):
+        return errors.BadInput(key=file.key, reason="the name of a field is not UTF-8")
+    found = re.search(r"byte (\d+)", str(error))
+    why = (
+        "it ends too early" if "truncated" in str(error) else re.sub(r"^JSON is malformed: | \(byte.*", "", str(error))
+    )
+    offset = int(found[1]) if found else file.size
+    return errors.NotJson(key=file.key, reason=why, offset=offset, size=file.size)
 
 
 def _open_envelope(content: memoryview) -> tuple[bytes, Sequence[msgspec.Raw | bytes] | None]:
@@ -179,7 +185,7 @@ def _list_key(content: memoryview) -> str | None:
 def _metadata(text: bytes) -> Mapping[str, object]:
     try:
         said = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
     return said if isinstance(said, dict) else {}
 
@@ -187,14 +193,14 @@ def _metadata(text: bytes) -> Mapping[str, object]:
 def _count(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | str):
         return None
-    return int(value) if str(value).strip().isdigit() else None
+    return int(value) if re.fullmatch(r"\s*[0-9]{1,18}\s*", str(value)) else None
 
 
 def _shape(content: memoryview) -> str:
     """What a file holds, in words, without quoting its values."""
     try:
         fields = _fields.decode(content)
-    except (msgspec.DecodeError, msgspec.ValidationError):
+    except (msgspec.DecodeError, UnicodeDecodeError):
         first = bytes(content[:64]).lstrip()[:1]
         return {b"[": "an array", b'"': "a text", b"n": "null"}.get(first, "a single value")
     names = ", ".join(sorted(fields)[:6])
@@ -302,11 +308,12 @@ def read_rows(index: pl.DataFrame, cuts: Sequence[Cut], rules: Rules, zone: Zone
     places = list(index.select("file", "position").iter_rows())
     texts = [bytes(cuts[file].records[position]) for file, position in places]
     why = _unstorable(texts, [cuts[file].is_recovered for file, _ in places])
-    messages = {row: message for row, message in _messages(texts).items() if row not in why}
-    texts = [messages[row].text if row in messages else text for row, text in enumerate(texts)]
     readable = [b"{}" if row in why else text for row, text in enumerate(texts)]
+    messages = _messages(readable)
+    texts = [messages[row].text if row in messages else text for row, text in enumerate(texts)]
+    readable = [messages[row].text if row in messages else text for row, text in enumerate(readable)]
 
-    fields = _read_fields(_last_key_wins(readable), rules)
+    fields = _read_fields(readable, rules)
     named = {
         row: message.id
         for row, message in messages.items()
@@ -372,21 +379,47 @@ def _read_fields(texts: Sequence[bytes], rules: Rules) -> pl.DataFrame:
     """One column of text a canonical field: the first of its aliases that holds something."""
     if not texts:
         return pl.DataFrame(schema=dict.fromkeys(rules.fields, pl.String))
-    schema = dict.fromkeys((alias for names in rules.fields.values() for alias in names), pl.String)
-    try:
-        frame = pl.read_ndjson(io.BytesIO(_lines(texts)), schema=schema)
-    except pl.exceptions.PolarsError:  # a number beyond a double, such as 1e400: read every number as text
-        frame = pl.read_ndjson(
-            io.BytesIO(_lines([msgspec.json.encode(_any.decode(text)) for text in texts])), schema=schema
-        )
+    aliases = [alias for names in rules.fields.values() for alias in names]
+    odd = set(pl.Series(texts, dtype=pl.Binary).cast(pl.String).str.contains(_ODD).arg_true())
+    plain = [
+        _spelled_out(text, aliases) if row in odd or _repeats_a_key(text) else text for row, text in enumerate(texts)
+    ]
+    lines = b"\n".join(text.replace(b"\n", b" ").replace(b"\r", b" ") for text in plain)  # only between tokens in JSON
+    frame = pl.read_ndjson(io.BytesIO(lines), schema=dict.fromkeys(aliases, pl.String))
     return frame.select(
-        pl.coalesce(pl.col(alias).replace("", None) for alias in names).alias(field)
+        pl.coalesce(pl.when(pl.col(alias).str.strip_chars(BLANKS) != "").then(alias) for alias in names).alias(field)
         for field, names in rules.fields.items()
     )
 
 
-def _lines(texts: Sequence[bytes]) -> bytes:
-    return b"\n".join(text.replace(b"\n", b" ").replace(b"\r", b" ") for text in texts)  # only between tokens in JSON
+_ODD: Final = r"[0-9][0-9.]{15}|[0-9][eE][+-]?[0-9]|\\u00"
+"""What Polars reads otherwise than jsonb, or not at all: numbers of many digits or with an exponent, escaped keys."""
+
+
+def _spelled_out(text: bytes, names: Sequence[str]) -> bytes:
+    """The record with its fields as jsonb's `->>` gives them: each a text or null, numbers digit for digit."""
+    fields = _fields.decode(text)
+    return msgspec.json.encode({name: _as_text(bytes(fields[name])) for name in names if name in fields})
+
+
+def _as_text(value: bytes) -> str | None:
+    if value[:1] == b'"':
+        return str(msgspec.json.decode(value))
+    if value == b"null":
+        return None
+    if value[:1] in b"-0123456789":
+        return format(decimal.Decimal(value.decode()), "f")
+    return value.decode()
+
+
+def _repeats_a_key(text: bytes) -> bool:
+    """Whether a key that decides may be repeated: of repeated keys jsonb keeps the last, Polars the first."""
+    return (
+        text.count(b'"id"') > 1
+        or text.count(b'"updated_at"') > 1
+        or text.count(b'"deleted_at"') > 1
+        or text.count(b'"is_deleted"') > 1
+    )
 
 
 def _typed(zone: ZoneInfo) -> list[pl.Expr]:
@@ -396,13 +429,13 @@ def _typed(zone: ZoneInfo) -> list[pl.Expr]:
     deleted_at = instant(pl.col("deleted_at"), utc)
     return [
         integer(pl.col("id")).alias("id"),
-        (deleted_at.is_not_null() | pl.col("is_deleted").str.to_lowercase().is_in(["true", "t", "1", "yes", "y"]))
+        (deleted_at.is_not_null() | pl.col("is_deleted").str.contains(r"^(?i:true|t|yes|y|1(\.0*)?)$"))
         .fill_null(value=False)
         .alias("is_deleted"),
         instant(pl.col("created_at"), utc).alias("created_at"),
         instant(pl.col("updated_at"), utc).alias("updated_at"),
         deleted_at.alias("deleted_at"),
-        instant(pl.col("filled_at"), zone).alias("filled_at"),
+        instant(pl.col("filled_at"), zone, keeps_unknown=True).alias("filled_at"),
         *(pl.col(name) for name in TEXTS),
         *(number(pl.col(name)).alias(name) for name in NUMBERS),
         pl.when(litres > 0).then(amount / litres).alias("price_per_litre_kes"),
@@ -425,64 +458,106 @@ def _own_time_is_usable(rules: Rules) -> pl.Expr:
 
 # --- reading a text -----------------------------------------------------------------------------------------------
 
-_TIME = (
-    r"^\s*([12]\d{3})-(\d{2})-(\d{2})"
-    r"(?:[T\s-]([01]\d|2[0-3])[:-]([0-5]\d)(?::([0-5]\d)(?:\.(\d{1,9}))?)?\s*(Z|z|[+-]\d{2}(?::?[0-5]\d)?)?)?\s*$"
+BLANKS: Final = " \t\n\r"
+
+_DAY = r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
+_CLOCK = r"([01][0-9]|2[0-3])"
+_TIME: Final = (
+    rf"^{_DAY}(?:-{_CLOCK}-([0-5][0-9])"
+    rf"|[T ]{_CLOCK}:([0-5][0-9])(?::([0-5][0-9])(?:[.,]([0-9]{{1,9}}))?)?"
+    r"(?: ?(Z|[+-](?:0[0-9]|1[0-4])(?::?[0-5][0-9])?))?)?$"
 )
 
 
-def instant(text: pl.Expr, zone: ZoneInfo) -> pl.Expr:
-    """The instant a text names, UTC; null where it names none.
+def instant(text: pl.Expr, zone: ZoneInfo, *, keeps_unknown: bool = False) -> pl.Expr:
+    """The instant a text names, UTC; null where it names none. `fuel.read_time` in the database reads the same.
 
-    Reading order: `YYYY-MM-DD-HH-MM` and zone-less times in `zone`; `Z` or an offset as written; a date alone is
-    midnight in East Africa, where the producer's days begin.
+    Reading order: `YYYY-MM-DD-HH-MM`, as the producer writes it, in East Africa; `Z` or an offset as written; without
+    either in `zone`; a date alone is midnight in East Africa. 1970-01-01 00:00 UTC is how "unknown" is written: null,
+    unless a check wants to see it.
     """
-    parts = text.str.extract_groups(_TIME).struct
+    parts = text.str.strip_chars(BLANKS).str.to_uppercase().str.extract_groups(_TIME).struct
+    day, dashed, offset = parts.field("1"), parts.field("2").is_not_null(), parts.field("8")
+    has_clock = dashed | parts.field("4").is_not_null()
     clock = pl.concat_str(
-        parts.field("1"), pl.lit("-"), parts.field("2"), pl.lit("-"), parts.field("3"), pl.lit(" "),
-        parts.field("4").fill_null("00"), pl.lit(":"), parts.field("5").fill_null("00"), pl.lit(":"),
-        parts.field("6").fill_null("00"), pl.lit("."), parts.field("7").fill_null("0"),
-    ).str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)  # fmt: skip
-    offset = parts.field("8")
+        day, pl.lit(" "),
+        pl.coalesce(parts.field("2"), parts.field("4"), pl.lit("00")), pl.lit(":"),
+        pl.coalesce(parts.field("3"), parts.field("5"), pl.lit("00")), pl.lit(":"),
+        parts.field("6").fill_null("00"),
+    ).str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", strict=False)  # fmt: skip
+    fraction = (pl.lit("0.") + parts.field("7").fill_null("0")).cast(pl.Float64) * 1_000_000
+    clock = clock + pl.duration(microseconds=fraction.round(mode="half_to_even").cast(pl.Int64), time_unit="us")
     minutes = (
         offset.str.slice(1, 2).cast(pl.Int32, strict=False).fill_null(0) * 60
         + offset.str.slice(3).str.strip_chars(":").cast(pl.Int32, strict=False).fill_null(0)
     ) * pl.when(offset.str.starts_with("-")).then(-1).otherwise(1)
     as_written = clock.dt.replace_time_zone("UTC") - pl.duration(minutes=minutes)
-    in_zone = _in_zone(clock, zone)
-    midnight = _in_zone(clock, EAST_AFRICA)
-    return pl.when(parts.field("4").is_null()).then(midnight).when(offset.is_null()).then(in_zone).otherwise(as_written)
+    found = (
+        pl.when(dashed | ~has_clock)
+        .then(_in_zone(clock, EAST_AFRICA))
+        .when(offset.is_null())
+        .then(_in_zone(clock, zone))
+        .otherwise(as_written)
+    )
+    is_one = (found >= _FIRST) & (found < _LAST) & (day.str.slice(0, 4) != "0000")
+    return pl.when(is_one if keeps_unknown else is_one & (found != _EPOCH)).then(found)
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST: Final = datetime(1, 1, 2, tzinfo=UTC)
+_LAST: Final = datetime(9999, 12, 31, tzinfo=UTC)
+"""Years of four digits in any zone."""
 
 
 def _in_zone(clock: pl.Expr, zone: ZoneInfo) -> pl.Expr:
-    return clock.dt.replace_time_zone(zone.key, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")
+    """A clock's time as an instant; where clocks go back the later one, where they go forward as if they had not."""
+    if zone.key == "UTC":
+        return clock.dt.replace_time_zone("UTC")
+    hour = pl.duration(hours=1)
+    plain = clock.dt.replace_time_zone(zone.key, ambiguous="latest", non_existent="null")
+    skipped = (clock - hour).dt.replace_time_zone(zone.key, ambiguous="latest", non_existent="null") + hour
+    return pl.coalesce(plain, skipped).dt.convert_time_zone("UTC")
+
+
+_CURRENCY: Final = (
+    r"^[ \t\n\r\f\v]*(?:KSHS?|KES)?[.:]?[ \t\n\r\f\v]*|[ \t\n\r\f\v]*(?:/=|/-|(?:KSHS?|KES)\.?)?[ \t\n\r\f\v]*$"
+)
 
 
 def number(text: pl.Expr) -> pl.Expr:
-    """The number a text holds, with thousands commas, spaces, `KSH` or `/=` around it or not; null where it is none."""
-    plain = text.str.strip_chars()
-    bare = plain.str.to_uppercase().str.replace_all(r"\s|KSHS?\.?|KES\.?|/[=-]", "")
-    grouped = pl.when(bare.str.contains(r"^[+-]?\d{1,3}(,\d{3})+(\.\d*)?$")).then(
-        bare.str.replace_all(",", "", literal=True)
+    """The number a text holds, with thousands commas or spaces, `KSH` or `/=` around it or not; null where it is none,
+    or too large to be meant (1e18 and beyond). `fuel.read_number` in the database reads the same."""
+    plain = text.str.strip_chars(BLANKS)
+    bare = plain.str.normalize("NFKC").str.to_uppercase().str.replace_all(_CURRENCY, "")
+    bare = (
+        pl.when(bare.str.contains(r"^[+-]?[0-9]{1,3}(?:(?:,[0-9]{3})+|(?: [0-9]{3})+)(?:\.[0-9]*)?$"))
+        .then(bare.str.replace_all("[, ]", ""))
+        .otherwise(bare)
     )
-    read = (
-        pl.when(bare.str.contains(r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"))
-        .then(bare)
-        .otherwise(grouped)
-        .cast(pl.Float64, strict=False)
+    is_number = bare.str.contains(r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:E[+-]?[0-9]{1,2})?$") & (
+        plain.str.len_chars() <= 200
     )
-    return pl.when(read.is_finite()).then(read)
+    read = pl.when(is_number).then(bare.str.strip_prefix("+")).cast(pl.Float64, strict=False)
+    return pl.when(read.abs() < 1e18).then(read)
 
 
 def integer(text: pl.Expr) -> pl.Expr:
     """The bigint a text holds (`123`, ` 123 `, `123.0`); null for a fraction, a truth value, or beyond bigint."""
-    return text.str.extract(r"^\s*([+-]?\d+)(?:\.0*)?\s*$", 1).str.strip_prefix("+").cast(pl.Int64, strict=False)
+    return text.str.extract(r"^\s*([+-]?[0-9]+)(?:\.0*)?\s*$", 1).str.strip_prefix("+").cast(pl.Int64, strict=False)
+
+
+_USUAL_TIME: Final = re.compile(
+    r"20\d\d-(?:0[1-9]|1[0-2])-(?:[01][1-9]|10|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{3})?Z"
+)
+"""How exporters write a time: read without setting a query engine in motion, once a file."""
 
 
 def read_instant(value: object, zone: ZoneInfo) -> datetime | None:
     """One text as an instant, read like a column of them."""
     if not isinstance(value, str):
         return None
+    if _USUAL_TIME.fullmatch(value):
+        return datetime.fromisoformat(value).astimezone(UTC)
     found: datetime | None = pl.select(instant(pl.lit(value), zone)).item()
     return found.astimezone(UTC) if found else None
 
@@ -540,9 +615,16 @@ def _is_utf8(text: bytes) -> bool:
     return True
 
 
+def is_storable(text: bytes) -> bool:
+    """Whether jsonb takes this text."""
+    return not _unstorable([b"{" + text + b"}"], [False]) and _decodes(text)
+
+
 def _decodes(text: bytes) -> bool:
     try:
         _any.decode(text)
+    except msgspec.ValidationError:  # JSON all the same: a whole number of thousands of digits
+        return True
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return True
@@ -564,7 +646,10 @@ def _numbers_fit(text: bytes) -> bool:
     for found in _NUMBER.finditer(text):
         if found[1] is None:
             continue
-        value = decimal.Decimal(found[1].decode())
+        try:
+            value = decimal.Decimal(found[1].decode())
+        except decimal.InvalidOperation:  # an exponent of twenty digits
+            return False
         exponent = value.as_tuple().exponent
         if value.adjusted() >= 131_072 or (isinstance(exponent, int) and exponent < -16_383):
             return False
@@ -575,7 +660,7 @@ _ID: Final = re.compile(rb'"id"\s*:\s*"?\s*([+-]?[0-9]{1,19})(?:\.0*)?\s*"?\s*[,
 
 
 def _probable_id(text: bytes) -> int | None:
-    """The id of a record that is set aside, where it is legible: the row it names is present in the feed, not absent."""
+    """The id of a record that is set aside, where it is legible: the row it names is in the feed, not absent."""
     found = _ID.search(text)
     return int(found[1]) if found and -(2**63) <= int(found[1]) < 2**63 else None
 
@@ -583,7 +668,7 @@ def _probable_id(text: bytes) -> int | None:
 def _no_id(given: str | None) -> tuple[str, str]:
     if given is None:
         return "id_missing", "the record has no id"
-    if re.fullmatch(r"\s*[+-]?\d+(\.0*)?\s*", given):
+    if re.fullmatch(r"\s*[+-]?[0-9]+(\.0*)?\s*", given):
         return "id_out_of_range", "the id is beyond bigint"
     return "id_unusable", "the id is not a whole number"
 
@@ -593,7 +678,7 @@ def _is_marker(text: bytes) -> bool:
     return set(_fields.decode(text)) <= MARKER_KEYS
 
 
-# --- change messages, repeated keys, unknown fields ---------------------------------------------------------------
+# --- change messages, unknown fields ---------------------------------------------------------------
 
 
 def _messages(texts: Sequence[bytes]) -> Mapping[int, _Message]:
@@ -608,7 +693,7 @@ def _message(text: bytes) -> _Message | None:
     try:
         fields = _fields.decode(text)
         operation = next((msgspec.json.decode(fields[key]) for key in OPERATION_KEYS if key in fields), None)
-    except (msgspec.DecodeError, msgspec.ValidationError):
+    except msgspec.DecodeError:
         return None
     operation = operation.strip().lower() if isinstance(operation, str) else ""
     carriers: tuple[str, ...]
@@ -620,28 +705,15 @@ def _message(text: bytes) -> _Message | None:
         return None
     carrier = next((key for key in carriers if bytes(fields.get(key, b""))[:1] == b"{"), None)
     inner = bytes(fields[carrier]) if carrier else None
-    named = msgspec.json.decode(fields["id"]) if "id" in fields else None
+    named = bytes(fields.get("id", b"null"))
     if inner is None and operation in UPSERTS and "id" in fields and len(fields) > 2:
         inner = text  # a plain row with its operation beside its fields
     return _Message(
         text=inner or text,
-        id=str(named) if isinstance(named, int | str | float) and not isinstance(named, bool) else None,
+        id=_as_text(named),
         is_delete=operation in DELETES,
         carries_record=carrier not in (None, "before"),
     )
-
-
-def _last_key_wins(texts: Sequence[bytes]) -> Sequence[bytes]:
-    """Texts in which a key that decides is not repeated: of repeated keys jsonb keeps the last, Polars the first."""
-    return [
-        msgspec.json.encode(_fields.decode(text))
-        if text.count(b'"id"') > 1
-        or text.count(b'"updated_at"') > 1
-        or text.count(b'"deleted_at"') > 1
-        or text.count(b'"is_deleted"') > 1
-        else text
-        for text in texts
-    ]
 
 
 def _unknown_fields(texts: Sequence[bytes], rules: Rules) -> Mapping[str, tuple[int, str]]:

@@ -13,10 +13,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from fleetfuel import database, errors, load, pipeline, report, source, state, summary, validate
+from fleetfuel import database, errors, load, logs, pipeline, report, source, state, summary, validate
 from fleetfuel.gaps import describe_gaps
 from fleetfuel.limits import Overrides
 from fleetfuel.model import Delivery, Plan, Reading
+from fleetfuel.progress import Progress, silence
 from fleetfuel.rules import load_rules
 from fleetfuel.settings import Settings
 
@@ -74,7 +75,7 @@ class RejectsInStrictRun(errors.FleetfuelError):
     exit_code = 65
 
 
-def run_import(request: Request, settings: Settings, database_url: str) -> Outcome:
+def run_import(request: Request, settings: Settings, database_url: str, progress: Progress = silence) -> Outcome:
     """Run one import. Raises every error that keeps it from being planned, or rolls it back."""
     started = time.monotonic()
     rules = load_rules(settings.rules)
@@ -88,11 +89,14 @@ def run_import(request: Request, settings: Settings, database_url: str) -> Outco
         rules=rules,
         overrides=request.overrides,
         skip_bad_files=request.skip_bad_files,
+        progress=progress,
     )
+    logs.set_run(run.run_id)
     with database.connect(database_url, application_name=f"fleetfuel {run.run_id}") as connection:
         if request.apply:
             connection.take_lock(wait_seconds=request.wait_seconds)
-        with _fetched(request, settings, connection) as delivery:
+            _catch_up(connection)
+        with _fetched(request, settings, connection, progress) as delivery:
             for attempt in range(1, ATTEMPTS + 1):
                 try:
                     return _plan_and_apply(request, settings, delivery, connection, run, started)
@@ -124,11 +128,35 @@ def _plan_and_apply(
             load.record_refusal(plan, shown, _refusals(plan), connection)
         return Outcome(run=shown, error=refusal)
     if request.apply:
-        receipt = pipeline.apply_plan(plan, shown, connection)
+        receipt = pipeline.apply_plan(plan, shown, connection, run.progress)
         shown |= {"applied": True, "refreshed": receipt.refreshed, "seconds": _since(started)}
         if folder:
-            report.finish_report(shown, folder)
+            _finish_report(shown, folder)
     return Outcome(run=shown, error=_complaint(request, plan))
+
+
+def _finish_report(run: dict[str, Any], folder: Path) -> None:
+    """The run is committed: what goes wrong here cannot make it fail, and the next run makes up for it."""
+    try:
+        report.finish_report(run, folder)
+    except OSError as error:
+        log.warning("The run is applied, but its report in %s cannot say so: %s.", folder, error.strerror)
+
+
+def _catch_up(connection: database.Database) -> None:
+    """Complete the report of the last applied run, should that run have been cut short right behind its commit."""
+    connection.begin(read_only=True)
+    run = state.read_last_summary(connection)
+    connection.rollback()
+    if run.get("report"):
+        folder = Path(run["report"])
+        with contextlib.suppress(errors.SourceNotFound, errors.BadInput, OSError):
+            saved = report.read_report(folder)
+            if saved["run_id"] == run["run_id"] and not saved.get("applied"):
+                report.finish_report(run, folder)
+                log.warning(
+                    "Run %s was cut short behind its commit: it is applied, and its report says so now.", run["run_id"]
+                )
 
 
 def _complaint(request: Request, plan: Plan) -> errors.FleetfuelError | None:
@@ -142,7 +170,7 @@ def _complaint(request: Request, plan: Plan) -> errors.FleetfuelError | None:
 
 
 def _report_folder(request: Request, settings: Settings, plan: Plan) -> Path | None:
-    """Where the report goes: a dry run or a refusal always leaves one, an applied run where it has something to tell."""
+    """Where the report goes: a dry run or a refusal always leaves one, an applied run that has something to tell."""
     if not request.wants_report:
         return None
     counts = plan.counts
@@ -165,12 +193,18 @@ def _since(started: float) -> float:
 # --- what to read -------------------------------------------------------------------------------------------------
 
 
-def _fetched(request: Request, settings: Settings, connection: database.Database) -> AbstractContextManager[Delivery]:
+def _fetched(
+    request: Request, settings: Settings, connection: database.Database, progress: Progress
+) -> AbstractContextManager[Delivery]:
+    def arrived(done: int, total: int) -> None:
+        progress("fetch", done, total)
+
     if request.mode == "file":
-        return source.open_files(request.paths, reading=request.reading or "changes", timezone=settings.timezone)
+        reading = request.reading or "changes"
+        return source.open_files(request.paths, reading=reading, timezone=settings.timezone, progress=arrived)
     if request.mode == "changes":
-        return _fetched_changes(request, settings, connection)
-    return _read_as(source.fetch_snapshot(settings), request.reading or "snapshot")
+        return _fetched_changes(request, settings, connection, arrived)
+    return _read_as(source.fetch_snapshot(settings, arrived), request.reading or "snapshot")
 
 
 @contextmanager
@@ -180,18 +214,24 @@ def _read_as(fetched: AbstractContextManager[Delivery], reading: Reading) -> Ite
 
 
 @contextmanager
-def _fetched_changes(request: Request, settings: Settings, connection: database.Database) -> Iterator[Delivery]:
-    """The change files that no run has read yet: all since the watermark, and late or overwritten ones in the look-back."""
+def _fetched_changes(
+    request: Request, settings: Settings, connection: database.Database, arrived: source.Progress
+) -> Iterator[Delivery]:
+    """The change files that no run has read: all since the watermark, late and overwritten ones in the look-back."""
     connection.begin("read committed", read_only=True)
     watermark = state.read_watermark(connection)
     read = state.read_files(connection) if request.reseed is None else frozenset()
     connection.rollback()
     since = request.reseed or (watermark - timedelta(hours=settings.lookback_hours) if watermark else None)
     listing = source.list_changes(settings, since)
-    wanted = [file for file in listing.files if (file.key, file.etag) not in read]
+    wanted = [
+        file
+        for file in listing.files
+        if (file.key, file.etag) not in read and (request.reseed is None or file.at >= request.reseed)
+    ]
     times = [file.at for file in wanted] + ([watermark] if watermark else [])
     notices = (*listing.notices, *describe_gaps(_from(watermark, times)))
-    with source.fetch_changes(settings, wanted) as delivery:
+    with source.fetch_changes(settings, wanted, arrived) as delivery:
         yield replace(delivery, notices=(*notices, *delivery.notices))
 
 
@@ -203,7 +243,7 @@ def _from(watermark: datetime | None, times: list[datetime]) -> list[datetime]:
 def record_failure(request: Request, settings: Settings, database_url: str, error: errors.FleetfuelError) -> None:
     """Leave a line in the ledger for an applying run that failed; where even that cannot be done, nothing."""
     with contextlib.suppress(errors.FleetfuelError), database.connect(database_url) as connection:
-        load.record_failure(request.mode, _source_of(request, settings), error, connection)
+        load.record_failure(request.mode, _source_of(request, settings), error, connection, logs.current_run())
 
 
 def _source_of(request: Request, settings: Settings) -> str:

@@ -6,9 +6,12 @@ else changed meanwhile makes the merge fail (`SerializationConflict`) and the ru
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import logging
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -20,6 +23,14 @@ import xxhash
 from fleetfuel import __version__, errors, frame
 from fleetfuel.database import Database
 from fleetfuel.model import Cut, Plan, Receipt
+from fleetfuel.progress import Progress, silence
+
+log = logging.getLogger("fleetfuel")
+
+SETTLING: Final = 60.0
+"""Seconds to find out what became of a commit whose answer was lost."""
+LINGERING: Final = 5.0
+"""Seconds of these that a session which lost its client gets to end by itself."""
 
 BATCH: Final = 20_000
 """Rows staged at a time: the driver encodes a whole batch in memory."""
@@ -55,19 +66,20 @@ REJECT_STAGE: Final = pa.schema(
 WRITING_ACTIONS: Final = ("update", "restore", "soft_delete_flagged", "soft_delete_absent")
 
 
-def load_plan(plan: Plan, run: Mapping[str, Any], database: Database) -> Receipt:
+def load_plan(plan: Plan, run: Mapping[str, Any], database: Database, progress: Progress = silence) -> Receipt:
     """Write a plan in the open transaction and commit it; `run` is its `--json` object, kept in the ledger.
 
     Raises `LoadMismatch` where the merge did something else than planned, `SerializationConflict` where somebody else
-    wrote the same rows; nothing is written then.
+    wrote the same rows; nothing is written then. Where the answer to the commit is lost, the database is asked; only
+    where that cannot be had either it raises `CommitUnknown`.
     """
     planned = dict(plan.diff.writes["action"].value_counts().iter_rows())
     if planned:
-        _stage(plan, database)
-        _merge(plan, planned, database)
+        _stage(plan, database, progress)
+        _merge(plan, planned, database, progress)
     _quarantine(plan, database)
     _keep_ledger(plan, run, database)
-    database.commit()
+    _commit(plan, database)
     refreshed = planned.get("refresh", 0) + planned.get("mark_absent", 0)
     return Receipt(written=sum(planned.values()) - refreshed, refreshed=refreshed)
 
@@ -79,11 +91,16 @@ def record_refusal(plan: Plan, run: Mapping[str, Any], message: str, database: D
     database.commit()
 
 
-def record_failure(mode: str, source: str, error: errors.FleetfuelError, database: Database) -> None:
-    """The ledger's line of a run that failed before it had a plan, or while applying it."""
+def record_failure(
+    mode: str, source: str, error: errors.FleetfuelError, database: Database, run_id: str | None = None
+) -> None:
+    """The ledger's line of a run that failed before it had a plan, or while applying it.
+
+    Raises `SerializationConflict` where the ledger has a line of that run: it was committed after all.
+    """
     now = datetime.now(UTC)
     line = {
-        "run_id": f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}",
+        "run_id": run_id or f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}",
         "mode": mode,
         "source": source,
         "started_at": now,
@@ -100,14 +117,15 @@ def record_failure(mode: str, source: str, error: errors.FleetfuelError, databas
     database.commit()
 
 
-def _stage(plan: Plan, database: Database) -> None:
+def _stage(plan: Plan, database: Database, progress: Progress) -> None:
     database.execute("create_stage")
-    database.ingest("fuel_stage", pa.RecordBatchReader.from_batches(STAGE, _stage_batches(plan)))
+    database.ingest("fuel_stage", pa.RecordBatchReader.from_batches(STAGE, _stage_batches(plan, progress)))
     database.execute("index_stage")
 
 
-def _stage_batches(plan: Plan) -> Iterator[pa.RecordBatch]:
+def _stage_batches(plan: Plan, progress: Progress) -> Iterator[pa.RecordBatch]:
     keys = [cut.file.key for cut in plan.cuts]
+    staged, total = 0, plan.diff.writes.height
     for rows in plan.diff.writes.iter_slices(BATCH):
         texts = [
             None if position is None else frame.record_text(plan.cuts, plan.unwrapped, file, position)
@@ -124,29 +142,57 @@ def _stage_batches(plan: Plan) -> Iterator[pa.RecordBatch]:
             ],
             schema=STAGE,
         )
+        staged += rows.height
+        progress("stage", staged, total)
 
 
 def _uuids(values: list[bytes | None]) -> pa.ExtensionArray:
     return pa.ExtensionArray.from_storage(pa.uuid(), pa.array(values, type=pa.binary(16)))
 
 
-def _merge(plan: Plan, planned: Mapping[str, int], database: Database) -> None:
-    done = {"insert": _rows(database, "merge_inserts", plan.run_id)} if "insert" in planned else {}
+def _merge(plan: Plan, planned: Mapping[str, int], database: Database, progress: Progress) -> None:
+    total, done, versions = sum(planned.values()), dict[str, int](), 0
+    counted = database.rows("count_writes")[0]
+    progress("merge", 0, total)
+    if "insert" in planned:
+        done["insert"] = _rows(database, "merge_inserts", plan.run_id)
     for action in WRITING_ACTIONS:
         if action in planned:
-            done[action] = _rows(database, "merge_writes", plan.run_id, action)
+            progress("merge", sum(done.values()), total)
+            written = database.rows("merge_writes", plan.run_id, action)[0]
+            done[action], versions = written["rows"], versions + written["versions"]
     if "mark_absent" in planned:
         done["mark_absent"] = _rows(database, "merge_marks", plan.run_id)
+        versions += done["mark_absent"]
     if "refresh" in planned:
         done["refresh"] = _rows(database, "merge_refreshes")
+    progress("merge", total, total)
+    _prove(plan.run_id, planned, done, versions, counted, database)
+
+
+def _prove(
+    run_id: str,
+    planned: Mapping[str, int],
+    done: Mapping[str, int],
+    versions: int,
+    counted: Mapping[str, Any],
+    database: Database,
+) -> None:
+    """Hold the merge against the plan: its own counts, every staged row, the history, and what else was written."""
+    total = sum(planned.values())
     for action, rows in planned.items():
         if done.get(action) != rows:
             raise errors.LoadMismatch(what=action, planned=rows, done=done.get(action))
-    wrong = database.rows("prove_merge", plan.run_id)[0]["wrong"]
-    if wrong:
-        raise errors.LoadMismatch(
-            what="rows as planned", planned=sum(planned.values()), done=sum(planned.values()) - wrong
-        )
+    found = database.rows("prove_merge", run_id)[0]
+    if found["wrong"]:
+        raise errors.LoadMismatch(what="rows as planned", planned=total, done=total - found["wrong"])
+    if found["versions"] != versions:
+        raise errors.LoadMismatch(what="versions kept in the history", planned=versions, done=found["versions"])
+    now = database.rows("count_writes")[0]
+    inserts = planned.get("insert", 0)
+    for what, rows in (("inserted", inserts), ("updated", total - inserts), ("deleted", 0)):
+        if now["is_counted"] and now[what] - counted[what] != rows:
+            raise errors.LoadMismatch(what=f"rows {what} in all", planned=rows, done=now[what] - counted[what])
 
 
 def _rows(database: Database, statement: str, *parameters: object) -> int:
@@ -188,6 +234,51 @@ def _reject_batch(plan: Plan) -> pa.RecordBatch:
     )
 
 
+# --- the commit ---------------------------------------------------------------------------------------------------
+
+
+def _commit(plan: Plan, database: Database) -> None:
+    transaction = database.rows("read_transaction")[0]
+    try:
+        database.commit(is_last=True)
+    except errors.DatabaseUnavailable as error:
+        try:
+            is_committed = _find_out(plan.run_id, transaction, database)
+        except (KeyboardInterrupt, errors.Interrupted):
+            is_committed = None
+        reason = str(error.facts["reason"])
+        if is_committed is None:
+            raise errors.CommitUnknown(run_id=plan.run_id, reason=reason) from error
+        if not is_committed:
+            raise _not_committed(error, reason, database) from error
+        log.warning("The answer to the commit was lost (%s). The ledger says that it was committed.", reason)
+
+
+def _not_committed(error: errors.DatabaseUnavailable, reason: str, database: Database) -> errors.DatabaseUnavailable:
+    if not isinstance(error, errors.DatabaseInterrupted):
+        return error
+    return errors.DatabaseInterrupted(reason=f"{reason}; it did not commit", target=database.target)
+
+
+def _find_out(run_id: str, transaction: Mapping[str, Any], database: Database) -> bool | None:
+    """Whether the run is in the ledger, once its transaction has ended; None where the server cannot be asked in time.
+
+    A session that lost its client without noticing keeps its transaction open, and the run lock with it: it is ended.
+    """
+    began = time.monotonic()
+    while time.monotonic() < began + SETTLING:
+        with contextlib.suppress(errors.DatabaseUnavailable), database.second_connection() as second:
+            while second.rows("read_is_open", transaction["xid"])[0]["is_open"]:
+                if time.monotonic() > began + SETTLING:
+                    return None
+                if time.monotonic() > began + LINGERING:
+                    second.rows("end_session", transaction["pid"], transaction["xid"])
+                time.sleep(0.2)
+            return bool(second.rows("has_run", run_id)[0]["present"])
+        time.sleep(0.5)
+    return None
+
+
 # --- the ledger ---------------------------------------------------------------------------------------------------
 
 
@@ -212,19 +303,17 @@ def _run_line(plan: Plan, run: Mapping[str, Any], *, status: str, exit_code: int
         "exit_code": exit_code,
         "counts": dataclasses.asdict(plan.counts),
         "summary": {**run, "applied": status == "applied"},
-        "metadata": [_metadata(cut) for cut in plan.cuts],
         "message": message,
         "rules_digest": plan.rules_digest,
         "version": __version__,
     }
-    return json.dumps(line, default=str)
+    metadata = ", ".join(_metadata(cut) for cut in plan.cuts)
+    return f'{json.dumps(line, default=str)[:-1]}, "metadata": [{metadata}]}}'
 
 
-def _metadata(cut: Cut) -> Any:
-    try:
-        return json.loads(cut.metadata)
-    except ValueError:
-        return cut.metadata
+def _metadata(cut: Cut) -> str:
+    """A file's metadata as the JSON it is; as a text of its source where jsonb would refuse it."""
+    return cut.metadata if frame.is_storable(cut.metadata.encode()) else json.dumps(cut.metadata)
 
 
 def _file_lines(plan: Plan) -> Iterator[dict[str, object]]:

@@ -103,14 +103,14 @@ class Cut:
 
     file: SourceFile
     file_at: datetime
-    """When the file was true: its metadata's export time, else the instant in its key, else its modification time; UTC."""
+    """When the file was true: its metadata's export time, else its key's instant, else its modification time; UTC."""
     file_at_from: Literal["metadata", "key", "modification time"]
     metadata: str
     """The file's metadata as JSON text, verbatim; `null` where it has none."""
     declared: int | None
     """How many records the metadata announces."""
     records: Sequence[msgspec.Raw | bytes]
-    """Each element of the file's list: a view on the file's bytes, in file order; its index is the record's position."""
+    """The elements of the file's list, views on the file's bytes, in file order; an index is a record's position."""
     is_recovered: bool
     """Whether the file's JSON is broken and its elements were told apart by their brackets."""
 

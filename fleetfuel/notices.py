@@ -1,7 +1,7 @@
 """Pure: what a run noticed of the feed as a whole, once each with a count: `validate.NOTICES` without a place.
 
-A notice says that the feed drifts: a field nobody knows, a spelling nobody wrote into `rules/`, a type that flipped, ids
-that jumped. It changes nothing of what is loaded.
+A notice says that the feed drifts: a field nobody knows, a spelling nobody wrote into `rules/`, a type that flipped,
+ids that jumped. It changes nothing of what is loaded.
 """
 
 from __future__ import annotations

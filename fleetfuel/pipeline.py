@@ -15,6 +15,7 @@ from fleetfuel import diff, errors, frame, load, notices, state, validate
 from fleetfuel.database import Database
 from fleetfuel.limits import Overrides, Totals, check_limits
 from fleetfuel.model import Counts, Cut, Delivery, Diff, FileCount, Plan, Receipt, RuleCount, State
+from fleetfuel.progress import Progress, silence
 from fleetfuel.rules import Rules
 
 
@@ -29,6 +30,8 @@ class Run:
     rules: Rules
     overrides: Overrides
     skip_bad_files: bool = False
+    progress: Progress = silence
+    """Told how far the stages are."""
 
     @property
     def seed(self) -> int:
@@ -51,9 +54,7 @@ class _Judged:
     markers: list[tuple[int, int]]
 
 
-def plan_run(
-    delivery: Delivery, database: Database, run: Run, progress: Callable[[str, int], None] | None = None
-) -> Plan:
+def plan_run(delivery: Delivery, database: Database, run: Run) -> Plan:
     """Decide what has to be written so that the table equals the delivery. Reads the database, writes nothing.
 
     Raises `BadInput` for a file that cannot be cut into records.
@@ -75,9 +76,9 @@ def plan_run(
     return _plan(run, delivery, cuts, bad, known, winners, judged, decided, current, database)
 
 
-def apply_plan(plan: Plan, run: Mapping[str, Any], database: Database) -> Receipt:
-    """Write the plan in the open transaction, prove that it did exactly that, and commit. `run` is its `--json` object."""
-    return load.load_plan(plan, run, database)
+def apply_plan(plan: Plan, run: Mapping[str, Any], database: Database, progress: Progress = silence) -> Receipt:
+    """Write the plan in the open transaction, prove that it did just that, and commit. `run`: its `--json` object."""
+    return load.load_plan(plan, run, database, progress)
 
 
 # --- the stages' loops: chunk by chunk, so that memory does not grow with the file ---------------------------------
@@ -85,7 +86,10 @@ def apply_plan(plan: Plan, run: Mapping[str, Any], database: Database) -> Receip
 
 def _judge(index: pl.DataFrame, cuts: tuple[Cut, ...], run: Run) -> _Judged:
     judged = _nothing_judged()
+    done = 0
     for chunk in index.iter_slices(frame.CHUNK):
+        run.progress("read", done, index.height)
+        done += chunk.height
         rows = frame.read_rows(chunk, cuts, run.rules, run.zone, run.seed)
         verdict = validate.validate_rows(rows.typed, run.rules)
         judged = _together(
@@ -102,6 +106,7 @@ def _judge(index: pl.DataFrame, cuts: tuple[Cut, ...], run: Run) -> _Judged:
                 markers=list(rows.markers),
             ),
         )
+    run.progress("read", done, index.height)
     return judged
 
 
@@ -215,7 +220,7 @@ def _plan(
 
 
 def _cut(delivery: Delivery, run: Run) -> tuple[tuple[Cut, ...], tuple[FileCount, ...]]:
-    """The files cut into records, and those of changes that cannot be: unless asked to skip them, none after the first."""
+    """The files cut into records, and those that cannot be: unless they are to be skipped, none from the first on."""
     cuts: list[Cut] = []
     bad = [
         FileCount(

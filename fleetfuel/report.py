@@ -1,6 +1,6 @@
 """A plan as a folder of Parquet: the evidence, complete where the summary is capped. It computes nothing new.
 
-`changes.parquet` (one row an affected record), `rejects.parquet`, `notices.parquet` and `plan.json` (the `--json` object).
+`changes.parquet` (one row an affected record), `rejects.parquet`, `notices.parquet`, `plan.json` (the `--json` object).
 The folder appears whole or not at all: it is written under another name beside its place, then renamed.
 """
 
@@ -82,8 +82,9 @@ def write_report(plan: Plan, run: Mapping[str, Any], folder: Path) -> None:
         _write_plan(partial, run)
         partial.rename(folder)
     except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
         raise errors.ReportUnwritable(path=folder, reason=error.strerror or str(error)) from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)  # there is none after a success
 
 
 def finish_report(run: Mapping[str, Any], folder: Path) -> None:

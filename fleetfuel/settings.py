@@ -32,7 +32,7 @@ class Settings:
     """`RUSTFS_PREFIX`: the folder of `latest.json` and `changes/` in the bucket."""
     ca_bundle: Path | None = None
     """`RUSTFS_CA_BUNDLE`: a file of certificates to trust for the endpoint, beside the system's."""
-    timezone: zoneinfo.ZoneInfo = zoneinfo.ZoneInfo("Africa/Nairobi")
+    timezone: zoneinfo.ZoneInfo = field(default_factory=lambda: zoneinfo.ZoneInfo("Africa/Nairobi"))
     """`FLEETFUEL_TIMEZONE`: the zone of times that name none."""
     rules: Path | None = None
     """`FLEETFUEL_RULES`: a folder of rules; None = those that came with fleetfuel."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 import pyarrow as pa
@@ -36,8 +36,7 @@ OPEN_REJECTS: Final = columns({"reject_id": pl.Int64, "id": pl.Int64, "rule": pl
 def read_state(database: Database) -> State:
     """Ids, fingerprints and marks, in the open transaction. Raises `SchemaNotReady` where migrations are missing."""
     marks = {mark["feed"]: mark for mark in database.rows("read_marks")}
-    with database.stream("read_rows") as stream:
-        rows = _frame(stream.read_all(), ROWS)
+    rows = _frame(database.table("read_rows"), ROWS)
     snapshot = marks.get("snapshot", {})
     return State(
         rows=rows,
@@ -57,6 +56,12 @@ def read_details(database: Database, ids: Iterable[int]) -> pl.DataFrame:
 def read_watermark(database: Database) -> datetime | None:
     """Time of the newest change file applied; None before the first."""
     return next((mark["watermark"] for mark in database.rows("read_marks") if mark["feed"] == "changes"), None)
+
+
+def read_last_summary(database: Database) -> dict[str, Any]:
+    """The `--json` object of the last run that was applied; empty before the first."""
+    found = database.rows("read_last_summary")
+    return dict(json.loads(found[0]["summary"])) if found else {}
 
 
 def read_files(database: Database) -> frozenset[tuple[str, str]]:

@@ -191,7 +191,10 @@ def _fitting(start: str, parts: list[str], width: int) -> str:
 
 def _value(text: str) -> str:
     """A JSON value for people: thousands apart, long texts cut, strings in quotes only where they look like numbers."""
-    value = json.loads(text)
+    try:
+        value = json.loads(text)
+    except ValueError:  # a whole number of thousands of digits
+        value = text
     if isinstance(value, bool) or value is None:
         return text
     if isinstance(value, int):

@@ -148,7 +148,7 @@ begin
     end if;
     number := regexp_replace(
         upper(written collate "C"),
-        '^\s*(?:KSHS?|KES)?[.:]?\s*|\s*(?:/=|/-|(?:KSHS?|KES)\.?)?\s*$', '', 'g'
+        '^\s*(?:(?:KSHS?|KES)[.:]?)?\s*|\s*(?:/=|/-|(?:KSHS?|KES)\.?)?\s*$', '', 'g'
     );
     if number ~ '^[+-]?[0-9]{1,3}(?:(?:,[0-9]{3})+|(?: [0-9]{3})+)(?:\.[0-9]*)?$' then
         number := translate(number, ', ', '');

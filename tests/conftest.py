@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import adbc_driver_postgresql.dbapi as adbc
 import pytest
+from table import Table
 
 from fleetfuel.database import connect
 from fleetfuel.embedded import PostgresServer, postgres_server
@@ -48,3 +50,9 @@ def _template(postgres: PostgresServer) -> str:
 def database_uri(postgres: PostgresServer, _template: str) -> str:
     """The URI of a fresh database with the schema and the shipped rules."""
     return postgres.uri(_create_database(postgres, _template))
+
+
+@pytest.fixture
+def table(database_uri: str, tmp_path: Path) -> Table:
+    """A fresh fuel.records, and the means to load it from files and to look at it."""
+    return Table(database_uri, tmp_path)

@@ -1,5 +1,12 @@
 -- Rows of one action other than insert: a value, a deletion or an absence that changed. A null `raw` leaves it as it is.
-with written as (
+-- Says how many it wrote, and how many of these owe a version to the history.
+with old as (
+    select r.id, r.raw, r.deleted_at, r.absent_since
+    from fuel.records r
+    join fuel_stage s using (id)
+    where s.action = $2
+),
+written as (
     update fuel.records r
     set raw = coalesce(s.raw, r.raw),
         fingerprint = s.fingerprint,
@@ -11,6 +18,12 @@ with written as (
         last_changed_at = now()
     from fuel_stage s
     where s.id = r.id and s.action = $2
-    returning 1
+    returning r.id, r.raw, r.deleted_at, r.absent_since
 )
-select count(*) as rows from written
+select
+    count(*) as rows,
+    count(*) filter (
+        where (o.raw, o.deleted_at, o.absent_since) is distinct from (w.raw, w.deleted_at, w.absent_since)
+    ) as versions
+from written w
+left join old o using (id)

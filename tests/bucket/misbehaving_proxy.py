@@ -20,6 +20,7 @@ from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
+from xml.sax.saxutils import escape
 
 HOST = "127.0.0.1"
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "proxy-authorization"}
@@ -142,6 +143,25 @@ def same_page_again(proxy: Proxy, asked: Asked, answer: Answer) -> Answer:
             r"<NextContinuationToken>.*?</NextContinuationToken>",
             "<NextContinuationToken>again</NextContinuationToken>",
             first,
+        ).encode()
+    return answer
+
+
+def same_page_with_new_tokens(proxy: Proxy, asked: Asked, answer: Answer) -> Answer:
+    """Whatever is asked, the first page comes, truncated, and each time with a token never seen."""
+    answer = same_page_again(proxy, asked, answer)
+    if asked.is_listing:
+        answer.body = answer.body.replace(b">again<", b">again %d<" % sum(proxy.asked.values()))
+    return answer
+
+
+def empty_page_between(proxy: Proxy, asked: Asked, answer: Answer) -> Answer:
+    """Each page that is asked for by token is empty the first time, truncated, and gives that token again."""
+    if "continuation-token" in asked.query and asked.nth == 1:
+        token = escape(asked.query["continuation-token"])
+        answer.body = (
+            "<ListBucketResult><IsTruncated>true</IsTruncated><KeyCount>0</KeyCount>"
+            f"<NextContinuationToken>{token}</NextContinuationToken></ListBucketResult>"
         ).encode()
     return answer
 

@@ -49,6 +49,7 @@ def without(missing: list[str]) -> dict[str, bytes]:
         faults.no_continuation_token,
         faults.inclusive_start_after,
         faults.false_is_truncated,
+        faults.empty_page_between,
         faults.page_out_of_order,
         faults.truncated_listing,
         faults.flaky_500,
@@ -64,13 +65,22 @@ def test_a_listing_is_complete_in_spite_of(fault: Fault, seaweed: Witness, proxy
     assert sum(proxy.asked.values()) <= 9
 
 
-@pytest.mark.parametrize("fault", [faults.always_truncated, faults.same_page_again])
-def test_a_listing_that_does_not_get_on_is_an_error(fault: Fault, seaweed: Witness, proxy: Proxy) -> None:
+@pytest.mark.parametrize(
+    ("fault", "requests"),
+    [
+        (faults.always_truncated, 9),
+        (faults.same_page_again, 9),
+        (faults.same_page_with_new_tokens, bucket.FRUITLESS_PAGES + 9),
+    ],
+)
+def test_a_listing_that_does_not_get_on_is_an_error(
+    fault: Fault, requests: int, seaweed: Witness, proxy: Proxy
+) -> None:
     settings = replace(seaweed.under("many/"), endpoint=proxy.endpoint)
     with proxy.misbehave(fault), pytest.raises(errors.BucketUnavailable, match="says that more follows") as caught:
         source.list_changes(settings)
     assert caught.value.exit_code == 69
-    assert sum(proxy.asked.values()) <= 9
+    assert sum(proxy.asked.values()) <= requests
 
 
 # --- bodies, the right bytes --------------------------------------------------------------------------------------

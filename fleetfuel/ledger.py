@@ -1,0 +1,338 @@
+"""What the database remembers of runs, refusals and versions, read for people; personal values only where asked."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from fleetfuel import errors, summary
+from fleetfuel.database import Database
+from fleetfuel.rules import Rules
+
+Row = dict[str, Any]
+"""A row of the ledger: names of columns → values."""
+
+HIDDEN: Final = "(not shown; --personal shows it)"
+
+
+# --- runs ---------------------------------------------------------------------------------------------------------
+
+
+def read_runs(database: Database, *, status: str | None = None, last: int = 20) -> list[Row]:
+    """The last runs, newest first, as JSON-ready objects."""
+    return [_run(row) for row in database.rows("read_runs", status, last)]
+
+
+def read_run(database: Database, run_id: str) -> Row:
+    """One run with its stored `summary`; `run_id` may be its beginning, or `last`. Raises `SourceNotFound`."""
+    if run_id == "last":
+        newest = read_runs(database, last=1)
+        run_id = newest[0]["run_id"] if newest else run_id
+    found = database.rows("read_run", run_id)
+    if len(found) != 1:
+        what = f"A run {run_id!r}" if not found else f"One run that begins with {run_id!r}"
+        where = "the ledger, fuel.ingest_runs, has none" if not found else f"{found[0]['run_id']} is one of several"
+        hint = "`fleetfuel runs` lists them. Dry runs are not in the ledger: `fleetfuel show REPORT` shows theirs."
+        raise errors.SourceNotFound(what=what, where=where, next_step=hint)
+    return _run(found[0]) | {name: json.loads(found[0][name]) for name in ("summary", "metadata")}
+
+
+def _run(row: Row) -> Row:
+    seconds = (row["finished_at"] - row["started_at"]).total_seconds()
+    times = {name: _iso(row[name]) for name in ("source_at", "started_at", "finished_at")}
+    plain = {name: row[name] for name in row if name not in ("summary", "metadata")}
+    return plain | times | {"counts": json.loads(row["counts"]), "seconds": round(seconds, 3)}
+
+
+def render_runs(runs: Sequence[Row], *, width: int, now: datetime, status: str | None = None) -> str:
+    """A line a run, newest first, after a sentence that says how long ago the last one was."""
+    if not runs and status:
+        return f"No run was {status}.\n"
+    if not runs:
+        return "No run is in the ledger. Dry runs are not; `fleetfuel import --snapshot --apply` makes the first.\n"
+    lines = []
+    for run in runs:
+        start = f"{run['run_id']:<23}  {run['mode']:<8}  {run['status']:<7}  "
+        said = _said(run)
+        if len(start) + len(said) <= width:
+            lines.append(start + said)
+        else:
+            lines += [start.rstrip(), *_indented(said, width)]
+    newest = datetime.fromisoformat(str(runs[0]["finished_at"]))
+    which = f"last {status} run" if status else "last run"
+    return "\n".join([f"The {which} ended {ago(now - newest)} ago.", "", *lines]) + "\n"
+
+
+def _said(run: Row) -> str:
+    if run["status"] != "applied":
+        return f"exit {run['exit_code']}: {run['message']}"
+    counts = run["counts"]
+    names = {"inserts": "new", "updates": "changed", "soft_deletes": "deleted", "restores": "restored"}
+    done = [f"{counts[name]:,} {word}" for name, word in names.items() if counts.get(name)] or ["no changes"]
+    aside = [f"{counts['rejected']:,} set aside"] if counts.get("rejected") else []
+    return ", ".join([*done, *aside])
+
+
+def render_run(run: Row, *, width: int) -> str:
+    """One run in full: how it ended, then what its summary said."""
+    head = (
+        f"{run['run_id']} {run['status']}, exit {run['exit_code']}, "
+        f"{_moment(run['finished_at'])}, {run['seconds']:.1f} s, by role {run['role']}"
+    )
+    lines = textwrap.wrap(head, width, subsequent_indent="  ")
+    if run["message"]:
+        lines += _indented(run["message"], width)
+    if not run["summary"]:
+        return (
+            "\n".join([*lines, f"  {run['mode']}, {run['source']}: it failed before it had anything to count."]) + "\n"
+        )
+    return "\n".join([*lines, "", summary.render_summary(run["summary"], width=width)])
+
+
+# --- records set aside --------------------------------------------------------------------------------------------
+
+
+def read_rejects(
+    database: Database,
+    rules: Rules,
+    *,
+    only_open: bool = False,
+    record: int | None = None,
+    last: int = 50,
+    personal: bool = False,
+) -> tuple[list[Row], int]:
+    """Records set aside, last seen first, and how many there are in all. `shown`: the record, as far as may be seen."""
+    rows = database.rows("read_rejects", only_open, record, last)
+    total = rows[0]["total"] if rows else 0
+    return [_reject(row, rules, personal=personal) for row in rows], total
+
+
+def _reject(row: Row, rules: Rules, *, personal: bool) -> Row:
+    times = {name: _iso(row[name]) for name in ("first_seen_at", "last_seen_at", "resolved_at")}
+    content = row["content"]
+    shown = content if personal else _shown(content, rules)
+    plain = {name: row[name] for name in row if name not in ("content", "is_binary", "total")}
+    return plain | times | {"shown": shown}
+
+
+def _shown(content: str | None, rules: Rules) -> str | None:
+    """The record with the values of fields that are known and not personal; None where it is no JSON object."""
+    try:
+        record = json.loads(content or "null")
+    except ValueError:
+        return None
+    if not isinstance(record, dict):
+        return None
+    return json.dumps(_public(record, _open_fields(rules)), ensure_ascii=False)
+
+
+def _public(record: Mapping[str, Any], allowed: frozenset[str]) -> dict[str, Any]:
+    """Known values, also those of a record wrapped in a message (`{"op": …, "row": {…}}`)."""
+    return {
+        name: _public(value, allowed) if isinstance(value, dict) else value
+        for name, value in record.items()
+        if isinstance(value, dict) or (name in allowed and not isinstance(value, list))
+    }
+
+
+def _open_fields(rules: Rules) -> frozenset[str]:
+    """The feed's names of fields that are known and not personal."""
+    return frozenset(alias for name, aliases in rules.fields.items() if name not in rules.personal for alias in aliases)
+
+
+def render_rejects(rejects: Sequence[Row], total: int, *, width: int, only_open: bool = False) -> str:
+    """A block a refusal: rule and record, why, where it lies, the record."""
+    kind = "open " if only_open else ""
+    if not rejects:
+        return f"No {kind}record is set aside.\n"
+    blocks = [f"{total:,} {kind}{'record' if total == 1 else 'records'} set aside, last seen first."]
+    blocks += ["\n".join(_reject_lines(row, width)) for row in rejects]
+    if total > len(rejects):
+        blocks.append(f"… {total - len(rejects):,} more: --last {total}")
+    return "\n\n".join(blocks) + "\n"
+
+
+def _reject_lines(row: Row, width: int) -> Iterator[str]:
+    who = "without a usable id" if row["id"] is None else f"record {row['id']}"
+    repaired = f"resolved {_moment(row['resolved_at'])} by run {row['resolved_by']}" if row["resolved_at"] else "open"
+    yield f"{row['rule']}, {who}, {repaired}"
+    yield from _indented(row["reason"], width)
+    yield from _indented(f"{row['source_key']}, position {row['position']:,}", width)
+    times = "once" if row["times_seen"] == 1 else f"{row['times_seen']:,} times"
+    yield from _indented(f"seen {times}, last {_moment(row['last_seen_at'])} by run {row['last_run_id']}", width)
+    yield from _indented(row["shown"] or "(no JSON object; the report's rejects.parquet holds it whole)", width)
+
+
+# --- the history of one record ------------------------------------------------------------------------------------
+
+
+def read_history(database: Database, record: int, rules: Rules, *, personal: bool = False) -> Row:
+    """Every version of a record as events, oldest first, JSON-ready. Raises `SourceNotFound`."""
+    current = next(iter(database.rows("read_record", record)), None)
+    versions = database.rows("read_versions", record)
+    set_aside, _ = read_rejects(database, rules, record=record, personal=personal)
+    if not (current or versions or set_aside):
+        hint = "Ids are those of the feed's own records: the column id of reporting.v_fuel_fills."
+        where = "neither in fuel.records nor in its history"
+        raise errors.SourceNotFound(what=f"The record {record}", where=where, next_step=hint)
+    states = [*versions, *([current] if current else [])]
+    ids = sorted({run for state in states for run in (state["run_id"], state.get("replaced_by_run")) if run})
+    runs = {row["run_id"]: row for row in database.rows("read_run_modes", json.dumps(ids))}
+    visible = None if personal else _open_fields(rules)
+    return {
+        "id": record,
+        "plate": current["plate"] if current else None,
+        "state": _state(current),
+        "first_seen_at": _iso(current["first_seen_at"] if current else states[0]["valid_from"] if states else None),
+        "events": [*_events(states, runs, visible, is_removed=current is None)],
+        "set_aside": set_aside,
+    }
+
+
+def _state(row: Row | None) -> str:
+    if row is None:
+        return "not in the table"
+    return "deleted" if row["deleted_at"] else "gone from the snapshot" if row["absent_since"] else "live"
+
+
+def _events(
+    states: Sequence[Row], runs: Mapping[str, Row], visible: frozenset[str] | None, *, is_removed: bool
+) -> Iterator[Row]:
+    """What led from each state of a row to the next; one that begins later than the one before ended is a new row."""
+    for number, state in enumerate(states):
+        before = states[number - 1] if number else None
+        if before is None or state["valid_from"] > before["replaced_at"]:
+            if before:
+                yield _event(
+                    "removed from the table", before["replaced_at"], None, before["replaced_by_role"], None, runs, []
+                )
+            action = "inserted again" if before else "inserted"
+            yield _event(action, state["valid_from"], state["run_id"], None, state, runs, [])
+        else:
+            run_id = before["replaced_by_run"]
+            changed = [*_changes(before, state, visible)]
+            action = _action(before, state) if run_id else "edited by hand"
+            yield _event(action, before["replaced_at"], run_id, before["replaced_by_role"], state, runs, changed)
+    if states and is_removed:
+        last = states[-1]
+        yield _event("removed from the table", last["replaced_at"], None, last["replaced_by_role"], None, runs, [])
+
+
+def _event(
+    action: str,
+    at: datetime,
+    run_id: str | None,
+    role: str | None,
+    state: Row | None,
+    runs: Mapping[str, Row],
+    changed: list[Row],
+) -> Row:
+    run = runs.get(run_id or "", {})
+    return {
+        "at": _iso(at),
+        "action": action,
+        "by_hand": run_id is None,
+        "run_id": run_id,
+        "mode": run.get("mode"),
+        "role": role or run.get("role"),
+        "source_key": state["source_key"] if state and run_id else None,
+        "source_at": _iso(state["source_at"]) if state and run_id else None,
+        "changed": changed,
+    }
+
+
+def _action(before: Row, after: Row) -> str:
+    was, becomes = _state(before), _state(after)
+    if was == becomes:
+        return "updated"
+    return "restored" if becomes == "live" else "soft-deleted: " + ("flagged" if becomes == "deleted" else becomes)
+
+
+def _changes(before: Row, after: Row, visible: frozenset[str] | None) -> Iterator[Row]:
+    """The fields in which two versions differ, as the feed calls them, then the marks of deletion."""
+    from fleetfuel.diff import changed_fields
+
+    names = changed_fields(before["raw"].encode(), after["raw"].encode())
+    old, new = (_object(state["raw"]) for state in (before, after))
+    for name in names:
+        if visible is not None and name not in visible:
+            yield {"field": name, "before": None, "after": None, "is_hidden": True}
+        else:
+            yield {"field": name, "before": old.get(name), "after": new.get(name), "is_hidden": False}
+    for name in ("deleted_at", "absent_since"):
+        if before[name] != after[name] and name not in names:
+            yield {"field": name, "before": _iso(before[name]), "after": _iso(after[name]), "is_hidden": False}
+
+
+def _object(raw: str) -> dict[str, str]:
+    """Field → its value as JSON text, exactly as stored."""
+    import msgspec
+
+    try:
+        fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    except msgspec.ValidationError:
+        return {"raw": raw}
+    return {name: bytes(value).decode() for name, value in fields.items()}
+
+
+def render_history(history: Row, *, width: int) -> str:
+    """Each event with its time, its author, its file and what it changed."""
+    plate = f", {history['plate']}" if history["plate"] else ""
+    blocks = [f"Record {history['id']}{plate}, {history['state']}"]
+    events = history["events"]
+    if events and history["first_seen_at"] < events[0]["at"]:
+        blocks.append(f"First seen {_moment(history['first_seen_at'])}; versions before the next line were pruned.")
+    blocks += ["\n".join(_event_lines(event, width)) for event in events]
+    blocks += ["\n".join(_reject_lines(row, width)) for row in history["set_aside"]]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _event_lines(event: Row, width: int) -> Iterator[str]:
+    yield f"{_moment(event['at'])}  {event['action']}"
+    by = [f"role {event['role']}"] if event["role"] else []
+    if event["by_hand"]:
+        yield from _indented("without a run, " + (", ".join(by) or "role unknown"), width)
+    else:
+        mode = f" ({event['mode']})" if event["mode"] else ""
+        yield from _indented(", ".join([f"run {event['run_id']}{mode}", *by]), width)
+        if event["source_key"]:
+            yield from _indented(f"from {event['source_key']}, as of {_moment(event['source_at'])}", width)
+    names = max((len(change["field"]) for change in event["changed"]), default=0)
+    for change in event["changed"]:
+        said = HIDDEN if change["is_hidden"] else f"{_value(change['before'])} → {_value(change['after'])}"
+        yield from _indented(f"{change['field']:<{min(names, 20)}}  {said}", width)
+
+
+def _value(text: str | None) -> str:
+    return "(nothing)" if text is None else text
+
+
+# --- words --------------------------------------------------------------------------------------------------------
+
+
+def ago(age: timedelta) -> str:
+    """A duration in its largest fitting unit: `12 minutes`, `3 hours`, `2 days`."""
+    seconds = max(0, round(age.total_seconds()))
+    for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= 2 * size or (seconds >= size and unit == "minute"):
+            number = seconds // size
+            return f"{number:,} {unit}" + ("" if number == 1 else "s")
+    return f"{seconds} second" + ("" if seconds == 1 else "s")
+
+
+def _indented(text: str, width: int) -> list[str]:
+    return textwrap.wrap(
+        text, width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False, replace_whitespace=False
+    )
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z") if moment else None
+
+
+def _moment(text: str | None) -> str:
+    """An instant for people, in UTC."""
+    return "never" if text is None else f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M:%SZ}"

@@ -1,0 +1,141 @@
+"""Remove what is older than an age: report folders, overwritten versions, resolved refusals, lines of the ledger."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from fleetfuel import errors, report, source, state
+from fleetfuel.database import Database
+from fleetfuel.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrunePlan:
+    """What is old enough to go."""
+
+    before: datetime
+    """All of it ended before this instant."""
+    folders: tuple[Path, ...]
+    """Report folders, each with its plan.json."""
+    bytes: int
+    """Their size."""
+    versions: int
+    """Rows of fuel.record_versions."""
+    rejects: int
+    """Resolved rows of fuel.rejects."""
+    runs: tuple[str, ...]
+    """Run ids of fuel.ingest_runs."""
+    files: tuple[dict[str, str], ...]
+    """`key` and `etag` of rows of fuel.ingest_files."""
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.folders or self.versions or self.rejects or self.runs or self.files)
+
+
+def plan_prune(database: Database, settings: Settings, before: datetime) -> PrunePlan:
+    """Look for what ended before an instant; in the open transaction, removing nothing.
+
+    Kept whatever its age: the last run, and the last of each status, of every mode; runs a feed stands at; files that
+    changes mode would otherwise take for new; open rejects; folders of the reports folder that hold no report.
+    """
+    counts = database.rows("count_prunable", before)[0]
+    folders = tuple(sorted(_old_reports(settings.reports, before)))
+    return PrunePlan(
+        before=before,
+        folders=folders,
+        bytes=sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file()),
+        versions=counts["versions"],
+        rejects=counts["rejects"],
+        runs=tuple(row["run_id"] for row in database.rows("read_prunable_runs", before)),
+        files=tuple(_old_files(database, settings, before)),
+    )
+
+
+def apply_prune(plan: PrunePlan, database: Database) -> None:
+    """Remove it: the rows in the open transaction, which is committed, then the folders.
+
+    Raises `LoadMismatch` where the table holds something else by now; nothing is removed then.
+    """
+    done = {
+        "versions": database.rows("prune_versions", plan.before)[0]["rows"],
+        "rejects": database.rows("prune_rejects", plan.before)[0]["rows"],
+        "runs": database.rows("prune_runs", json.dumps(plan.runs))[0]["rows"],
+        "files": database.rows("prune_files", json.dumps(plan.files))[0]["rows"],
+    }
+    planned = {"versions": plan.versions, "rejects": plan.rejects, "runs": len(plan.runs), "files": len(plan.files)}
+    if done != planned:
+        raise errors.LoadMismatch(what="rows to prune", planned=planned, done=done)
+    database.commit()
+    for folder in plan.folders:
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            raise errors.PermissionDenied(
+                what=f"Removing {folder}",
+                reason=error.strerror,
+                next_step="The database is pruned; give this user the right to the folder, then repeat the command.",
+            ) from None
+
+
+def _old_reports(reports: Path, before: datetime) -> Iterator[Path]:
+    """Folders directly in `reports` whose plan.json is that of a run that began before the instant."""
+    for plan in reports.glob(f"*/{report.PLAN}"):
+        folder = plan.parent
+        if folder.is_symlink():
+            continue
+        try:
+            run = report.read_report(folder)
+        except errors.FleetfuelError:
+            continue
+        if _began(run, plan) < before:
+            yield folder
+
+
+def _began(run: dict[str, Any], plan: Path) -> datetime:
+    try:
+        return datetime.fromisoformat(run["started_at"])
+    except (KeyError, TypeError, ValueError):
+        return datetime.fromtimestamp(plan.stat().st_mtime, UTC)
+
+
+def _old_files(database: Database, settings: Settings, before: datetime) -> Iterator[dict[str, str]]:
+    """Files that changes mode does not look at again: they stand, and were written, before its look-back begins."""
+    watermark = state.read_watermark(database)
+    if watermark is None:
+        return
+    since = watermark - timedelta(hours=settings.lookback_hours)
+    for row in database.rows("read_prunable_files", before):
+        written = row["modified_at"]
+        if written is None or written >= since:
+            continue
+        if (source.parse_instant(row["key"], settings.timezone) or written) < since:
+            yield {"key": row["key"], "etag": row["etag"]}
+
+
+def render_plan(plan: PrunePlan, *, reports: Path, age: str, applied: bool, width: int) -> str:
+    """What is, or was, older than the age."""
+    rows = [
+        ("report folders", len(plan.folders), f"{plan.bytes / 1e6:,.1f} MB in {reports}"),
+        ("overwritten versions", plan.versions, "for `fleetfuel history`"),
+        ("resolved rejects", plan.rejects, "of fuel.rejects"),
+        ("runs", len(plan.runs), "the last of each mode stays"),
+        ("files", len(plan.files), "those changes mode looks back at stay"),
+    ]
+    done = "removed" if applied else "nothing removed"
+    lines = [f"fleetfuel prune · {done} · before {plan.before:%Y-%m-%d %H:%M:%SZ}", ""]
+    for name, number, note in rows:
+        if number:
+            lines += textwrap.wrap(f"  {name:<21}{number:>9,}  {note}", width, subsequent_indent=" " * 34)
+    if plan.is_empty:
+        lines.append(f"Nothing is older than {age}.")
+    elif not applied:
+        lines += ["", f"Next    fleetfuel prune --older-than {age} --apply"]
+    return "\n".join(lines) + "\n"

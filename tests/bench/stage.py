@@ -1,0 +1,197 @@
+"""Where contenders run: a server of their own with a database for each run, the feed's files, and a bucket."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+import adbc_driver_postgresql.dbapi as adbc
+
+from fleetfuel.database import connect
+from fleetfuel.demo_feed import Producer, write_snapshot
+from fleetfuel.embedded import PostgresServer, postgres_server
+from fleetfuel.embedded_bucket import ObjectStore, object_store
+from fleetfuel.migrate import apply_migrations, plan_migrations
+from fleetfuel.packaged import packaged
+from fleetfuel.rules import load_rules
+
+from .measure import ContenderFailed, Measured, measure
+
+SETTINGS: Final = {
+    "shared_buffers": "512MB",
+    "max_wal_size": "8GB",
+    "fsync": "on",
+    "full_page_writes": "on",
+}
+"""Of the server; all else is PostgreSQL's own default."""
+
+CHANGED_SHARE: Final = 0.01
+
+HOURLY: Final = 2_000
+"""Records of the snapshot in the bucket, and of the runs that measure the start."""
+
+SETTINGS_OF_PROGRAM: Final = ("DATABASE_URL", "RUSTFS_", "FLEETFUEL_")
+
+
+class Stage:
+    """One server, one folder; everything in both goes when the block ends."""
+
+    def __init__(self, folder: Path, server: PostgresServer, stack: ExitStack) -> None:
+        self.folder = folder
+        self.server = server
+        self._stack = stack
+        self._store: ObjectStore | None = None
+        self._databases = 0
+        self._loaded: dict[int, str] = {}
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(SETTINGS_OF_PROGRAM)},
+            "FLEETFUEL_REPORTS": str(folder / "reports"),
+        }
+        self.migrated = self._create("template1")
+        with connect(server.uri(self.migrated)) as database:
+            apply_migrations(database, plan_migrations(database, packaged("migrations")), load_rules())
+
+    # -- files ---------------------------------------------------------------------------------------------------------
+
+    def snapshot(self, size: int, *, changed: bool = False) -> Path:
+        """A snapshot of so many records, made on first use; `changed`: the next one, 1 % of it changed."""
+        path = self.folder / f"{size}{'-changed' if changed else ''}.json"
+        if not path.exists():
+            write_snapshot(path, records=size, changed_share=CHANGED_SHARE if changed else 0.0)
+        return path
+
+    def forget(self, size: int) -> None:
+        """Give back the room that a size takes."""
+        for path in self.folder.glob(f"{size}*.json"):
+            path.unlink()
+        if size in self._loaded:
+            self._run(f"drop database {self._loaded.pop(size)}")
+
+    # -- databases -----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def database(self, template: str) -> Iterator[str]:
+        """The URI of a copy of a database; the copy is dropped unless `adopt` took it."""
+        name = self._create(template)
+        try:
+            yield self.server.uri(name)
+        finally:
+            if name not in self._loaded.values():
+                self._run(f"drop database {name} with (force)")
+
+    def loaded(self, size: int) -> str:
+        """A database that holds the snapshot of so many records, loaded by fleetfuel itself."""
+        if size not in self._loaded:
+            with self.database(self.migrated) as uri:
+                self.run([*import_file(self.snapshot(size))], uri, timeout=timeout_of(size))
+                self.adopt(uri, size)
+        return self._loaded[size]
+
+    def adopt(self, uri: str, size: int) -> None:
+        """Keep a database that was just loaded as the one that `loaded` gives, as autovacuum would leave it."""
+        if size in self._loaded:
+            return
+        with adbc.connect(uri, autocommit=True) as connection, connection.cursor() as cursor:
+            cursor.executescript("vacuum (analyze)")
+        self._loaded[size] = uri.rpartition("/")[2]
+
+    def query(self, uri: str, statement: str) -> dict[str, Any]:
+        """The only row of a statement."""
+        with adbc.connect(uri) as connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+            found: list[dict[str, Any]] = cursor.fetch_arrow_table().to_pylist()
+        return found[0]
+
+    def _create(self, template: str) -> str:
+        self._databases += 1
+        name = f"bench_{self._databases}"
+        self._run(f"create database {name} template {template} strategy = file_copy")
+        return name
+
+    def _run(self, statement: str) -> None:
+        with adbc.connect(self.server.uri(), autocommit=True) as connection, connection.cursor() as cursor:
+            cursor.executescript(statement)
+
+    # -- the bucket ----------------------------------------------------------------------------------------------------
+
+    def bucket(self, change_files: int) -> Mapping[str, str]:
+        """The settings of a bucket that holds a snapshot and so many change files, an hour apart; filled on first use."""
+        if self._store is None:
+            self._store = self._stack.enter_context(object_store())
+            self._client().create_bucket(Bucket="fuel")
+            self.put("fuel_records/latest.json", self.snapshot(HOURLY).read_bytes())
+        settings = {
+            "RUSTFS_ENDPOINT": self._store.endpoint,
+            "RUSTFS_ACCESS_KEY": self._store.access_key,
+            "RUSTFS_SECRET_KEY": self._store.secret_key,
+            "RUSTFS_REGION": self._store.region,
+            "RUSTFS_BUCKET": "fuel",
+            "RUSTFS_PREFIX": "fuel_records/",
+        }
+        if change_files and "changes" not in self.environment:
+            producer, files = Producer(), []
+            for _ in range(change_files):
+                producer.advance(1)
+                files.append(producer.changes())
+            with ThreadPoolExecutor(8) as pool:
+                client = self._client()
+                list(pool.map(lambda file: client.put_object(Bucket="fuel", Key=file[0], Body=file[1]), files))
+        return settings
+
+    def put(self, key: str, body: bytes) -> None:
+        self._client().put_object(Bucket="fuel", Key=key, Body=body)
+
+    def _client(self) -> Any:
+        import boto3
+        from botocore.config import Config
+
+        assert self._store is not None
+        return boto3.client(
+            "s3",
+            endpoint_url=self._store.endpoint,
+            region_name=self._store.region,
+            aws_access_key_id=self._store.access_key,
+            aws_secret_access_key=self._store.secret_key,
+            config=Config(s3={"addressing_style": "path"}),
+        )
+
+    # -- runs ----------------------------------------------------------------------------------------------------------
+
+    def run(
+        self, command: Sequence[str], uri: str, *, timeout: float, settings: Mapping[str, str] | None = None
+    ) -> Measured:
+        """Run a command whose words may hold `{uri}`, against a database. Raises `ContenderFailed`."""
+        shutil.rmtree(self.folder / "reports", ignore_errors=True)
+        self._run("checkpoint")
+        return measure(
+            [sys.executable, *(word.replace("{uri}", uri) for word in command)],
+            environment={**self.environment, **(settings or {}), "DATABASE_URL": uri},
+            folder=self.folder,
+            timeout=timeout,
+            server=self.server.pid,
+        )
+
+
+def import_file(path: Path) -> tuple[str, ...]:
+    return ("-m", "fleetfuel", "import", "--file", str(path), "--as", "snapshot", "--apply", "--json")
+
+
+def timeout_of(size: int) -> float:
+    """Seconds after which a run over so many records is hopeless."""
+    return 120 + size * 0.0005
+
+
+@contextmanager
+def open_stage() -> Iterator[Stage]:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fleetfuel-bench-")))
+        server = stack.enter_context(postgres_server(settings=SETTINGS))
+        yield Stage(folder, server, stack)

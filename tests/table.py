@@ -1,0 +1,158 @@
+"""The table under test: run imports of small files against it, and look at what they left."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import adbc_driver_postgresql.dbapi as adbc
+
+from fleetfuel.importer import Outcome, Request, run_import
+from fleetfuel.limits import Allowance, Overrides
+from fleetfuel.model import Reading
+from fleetfuel.settings import Settings
+
+Row = dict[str, Any]
+
+NOON: Final = datetime(2026, 6, 11, 12, tzinfo=UTC)
+
+EVERYTHING: Final = Overrides(
+    max_deletes=Allowance(number=100, is_share=True),
+    max_rejects=Allowance(number=100, is_share=True),
+    max_updates=Allowance(number=100, is_share=True),
+    force_old_snapshot=True,
+)
+"""Lets everything through, for what is not about guards."""
+
+COLUMNS: Final = """
+    id, raw::text as raw, car, plate, driver, department, fuel_type, litres::text as litres,
+    amount_kes::text as amount_kes, price_per_litre_kes::text as price_per_litre_kes, odometer_km, filled_at,
+    source_created_at, source_updated_at, deleted_at, absent_since, source_key, source_at,
+    fingerprint::text as fingerprint, run_id, first_seen_at, last_changed_at, xmin::text as version
+"""
+
+
+def at(hours: float) -> datetime:
+    """So many hours after noon."""
+    return NOON + timedelta(hours=hours)
+
+
+def iso(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def fill(key: object, **fields: object) -> Row:
+    """A plain record of the feed."""
+    plain = {
+        "datetime": "2026-06-10-09-30",
+        "department": "LOGISTICS",
+        "driver": "Amani Mlima",
+        "car": "KCA 542Q",
+        "liters": 40,
+        "amount": 7200,
+        "type": "DIESEL",
+        "odometer": 84210,
+    }
+    return {"id": key, **plain, **fields}
+
+
+def envelope(records: Iterable[object], when: datetime | None = None, **metadata: object) -> bytes:
+    """A file as the export job writes it."""
+    stamped = {"exported_at": iso(when)} if when else {}
+    return json.dumps({"metadata": {**stamped, **metadata}, "records": list(records)}).encode()
+
+
+class Table:
+    """One migrated database and a folder for the files it is fed from."""
+
+    def __init__(self, uri: str, folder: Path) -> None:
+        self.uri = uri
+        self.folder = folder
+        self.settings = Settings(reports=folder / "reports")
+        self._files = 0
+
+    def load(
+        self,
+        content: bytes,
+        *,
+        reading: Reading = "snapshot",
+        name: str | None = None,
+        apply: bool = True,
+        overrides: Overrides = EVERYTHING,
+        strict: bool = False,
+        wants_report: bool = False,
+    ) -> Outcome:
+        """Import one local file."""
+        self._files += 1
+        path = self.folder / (name or f"file {self._files:03}.json")
+        path.write_bytes(content)
+        os.utime(path, (NOON.timestamp(), NOON.timestamp()))
+        request = Request(
+            mode="file",
+            paths=(path,),
+            reading=reading,
+            apply=apply,
+            overrides=overrides,
+            strict=strict,
+            wants_report=wants_report,
+        )
+        return run_import(request, self.settings, self.uri)
+
+    def snapshot(self, records: Iterable[object], when: datetime = NOON, **options: Any) -> dict[str, int]:
+        """Apply a snapshot of these records; what it did, without the zeros."""
+        return told(self.load(envelope(records, when), reading="snapshot", **options))
+
+    def changes(self, records: Iterable[object], when: datetime = NOON, **options: Any) -> dict[str, int]:
+        """Apply a file of changes; what it did, without the zeros."""
+        return told(self.load(envelope(records, when), reading="changes", **options))
+
+    def query(self, statement: str) -> list[Row]:
+        with adbc.connect(self.uri) as connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+            found: list[Row] = cursor.fetch_arrow_table().to_pylist()
+            return found
+
+    def write(self, statement: str) -> None:
+        """What somebody does by hand."""
+        with adbc.connect(self.uri, autocommit=True) as connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+
+    def rows(self) -> dict[int, Row]:
+        """Every row of fuel.records by id; `raw` as a value."""
+        found = self.query(f"select {COLUMNS} from fuel.records order by id")
+        return {row["id"]: {**row, "raw": json.loads(row["raw"])} for row in found}
+
+    def row(self, key: int) -> Row:
+        return self.rows()[key]
+
+    def live(self) -> dict[int, Row]:
+        """Id → raw of the live rows."""
+        return {
+            key: row["raw"] for key, row in self.rows().items() if not row["deleted_at"] and not row["absent_since"]
+        }
+
+    def everything(self) -> dict[str, list[Row]]:
+        """Every table a run writes, but for the ledger of runs and files: what a run that did nothing leaves alone."""
+        return {
+            "records": self.query(f"select {COLUMNS} from fuel.records order by id"),
+            "record_versions": self.query("select version_id, id, raw::text as raw from fuel.record_versions"),
+            "rejects": self.query("select reject_id, xmin::text as version, times_seen from fuel.rejects"),
+            "ingest_state": self.query("select feed, watermark, etag from fuel.ingest_state"),
+        }
+
+
+def told(outcome: Outcome) -> dict[str, int]:
+    """The counts of a run that are not zero, `records` left out."""
+    assert outcome.error is None, outcome.error
+    return {name: rows for name, rows in outcome.run["counts"].items() if rows and name not in ("records", "warned")}
+
+
+def balance(counts: Mapping[str, int]) -> None:
+    """The law of counts."""
+    parts = ("inserts", "updates", "restores", "unchanged", "stale", "superseded", "rejected", "soft_deletes_flagged")
+    assert counts["records"] == sum(counts[name] for name in parts), counts
+    assert counts["soft_deletes"] == counts["soft_deletes_flagged"] + counts["soft_deletes_absent"], counts
