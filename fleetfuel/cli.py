@@ -141,6 +141,11 @@ class Instant(click.ParamType[Any]):
 @click.option("--max-updates", type=AllowanceType(), help="Let this many updates through, once.")
 @click.option("--force-old-snapshot", is_flag=True, help="Read a snapshot older than the one applied last.")
 @click.option("--skip-bad-files", is_flag=True, help="Changes: go on behind a file that cannot be read.")
+@click.option(
+    "--skip-unchanged",
+    is_flag=True,
+    help="Snapshot: take its ETag's word that nothing changed, the table's rows unseen.",
+)
 @click.option("--reseed", type=Instant(), help="Changes: read again from this instant on (`all`: from the first file).")
 @click.option("--wait", "wait_seconds", type=Seconds(), default=0, help="Wait for another run to end.")
 @click.option("--embedded", is_flag=True, help="Use the PostgreSQL that comes along instead of DATABASE_URL.")
@@ -220,6 +225,7 @@ def _request(options: dict[str, Any]) -> Any:
         ),
         skip_bad_files=options["skip_bad_files"],
         strict=options["strict"],
+        skip_unchanged=options["skip_unchanged"],
         reseed=options["reseed"],
         wait_seconds=options["wait_seconds"],
     )

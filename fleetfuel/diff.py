@@ -52,7 +52,7 @@ WRITES: Final = columns(
     }
 )
 """Rows to write. Actions: insert, update, restore, soft_delete_flagged, soft_delete_absent; and, without meaning for a
-reader of the table, refresh (the fingerprint of an unchanged row) and mark_absent (a deleted row that is gone, too)."""
+reader of the table, refresh (fingerprint and time of an unchanged row) and mark_absent (a deleted row is gone, too)."""
 
 DECISIONS: Final = columns({**WRITES, "warned": pl.Boolean})
 """`WRITES` with two more actions, unchanged and stale, which write nothing."""
@@ -63,13 +63,29 @@ LOOKED_AT: Final = 5_000
 QUIET: Final = ("refresh", "mark_absent")
 
 
-def match_rows(index: pl.DataFrame, state: State) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Records whose very text the table holds as it stands (`INDEX` with `id`), and the others (`INDEX`)."""
-    held = (
-        state.rows.lazy().filter(pl.col("fingerprint").is_not_null() & pl.col("is_present")).select("fingerprint", "id")
+def match_rows(
+    index: pl.DataFrame, state: State, file_times: Sequence[datetime] | None = None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Records whose very text the table holds as it stands (`INDEX` with `id`), and the others (`INDEX`).
+
+    Changes come with the times of their files: a row seen unchanged in a file newer than itself is as new as that file,
+    which has to be noted, so its record is among the others. A snapshot needs no such note: it vouches for its rows.
+    """
+    held = state.rows.lazy().filter(pl.col("fingerprint").is_not_null() & pl.col("is_present"))
+    matched = index.lazy().join(
+        held.select(
+            "fingerprint", "id", row_time=pl.max_horizontal("source_at", pl.lit(state.vouched_at, dtype=INSTANT))
+        ),
+        on="fingerprint",
+        how="left",
+        maintain_order="left",
     )
-    matched = index.lazy().join(held, on="fingerprint", how="left", maintain_order="left").collect()
-    return matched.filter(pl.col("id").is_not_null()), matched.filter(pl.col("id").is_null()).select(INDEX.names())
+    is_held = pl.col("id").is_not_null()
+    if file_times is not None:
+        times = pl.lit(pl.Series(file_times, dtype=INSTANT))
+        is_held &= times.gather(pl.col("file")) <= pl.col("row_time")
+    found = matched.with_columns(is_held=is_held).collect()
+    return found.filter("is_held").select(*INDEX.names(), "id"), found.filter(~pl.col("is_held")).select(INDEX.names())
 
 
 def split_repeated(known: pl.DataFrame, accepted_ids: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -127,20 +143,24 @@ def compare_rows(
     differs = pl.col("changed").list.len() > 0
     brings_older_values = pl.col("is_delete") & (pl.col("value_at") < pl.col("row_time"))
     is_same = ~differs | brings_older_values.fill_null(value=False)
-    is_back = row_absent & ~pl.col("is_delete") & (pl.col("file_at") >= pl.col("row_absent_since"))
+    absent_as_of = pl.min_horizontal("row_absent_since", vouched)  # no snapshot said more; somebody may have
+    is_back = row_absent & ~pl.col("is_delete") & (pl.col("file_at") >= absent_as_of)
     will_delete = pl.when(applies).then(says_deleted).otherwise(row_deleted)
     will_absent = row_absent & ~is_back
     was_live = ~row_deleted & ~row_absent
     writes_nothing = (is_same | ~applies) & (will_delete == row_deleted) & ~is_back
     is_older = ~applies & (differs | (says_deleted != row_deleted))
-    keeps_fingerprint = pl.col("fingerprint") == pl.col("row_fingerprint")
+    is_newer = pl.col("source_at") > pl.col("row_time")
+    has_fingerprint = (pl.col("fingerprint") == pl.col("row_fingerprint")).fill_null(value=False)
+    needs_fingerprint = ~has_fingerprint & ~pl.col("is_delete") & ~row_absent
+    arrives_absent = ~exists & (pl.col("file_at") < vouched).fill_null(value=False)
 
     action = (
         pl.when(~exists)
         .then(pl.lit("insert"))
         .when(writes_nothing & is_older)
         .then(pl.lit("stale"))
-        .when(writes_nothing & applies & ~pl.col("is_delete") & ~row_absent & ~keeps_fingerprint.fill_null(value=False))
+        .when(writes_nothing & applies & (is_newer | needs_fingerprint))
         .then(pl.lit("refresh"))
         .when(writes_nothing)
         .then(pl.lit("unchanged"))
@@ -173,15 +193,12 @@ def compare_rows(
             "id",
             pl.when(writes_raw & has_value).then("value_file").otherwise("file").alias("file"),
             pl.when(writes_raw).then(pl.when(has_value).then("value_position").otherwise("position")).alias("position"),
-            fingerprint=pl.when(~pl.col("is_delete") & (applies | ~exists) & ~will_absent.fill_null(value=False)).then(
-                "fingerprint"
-            ),
+            fingerprint=pl.when(
+                ~pl.col("is_delete") & (applies | ~exists) & ~will_absent.fill_null(value=False) & ~arrives_absent
+            ).then("fingerprint"),
             source_at=pl.max_horizontal("source_at", pl.when(exists).then("row_source_at")),
             deleted_at=deleted_at,
-            absent_since=pl.when(~exists & (pl.col("file_at") < vouched))
-            .then(vouched)
-            .when(will_absent)
-            .then("row_absent_since"),
+            absent_since=pl.when(arrives_absent).then(vouched).when(will_absent).then("row_absent_since"),
             changed=pl.when(exists).then(
                 pl.when(pl.col("is_delete") & (says_deleted != row_deleted))
                 .then(pl.col("changed").list.concat(pl.lit(["deleted_at"])))
@@ -199,6 +216,25 @@ def compare_rows(
 def find_absent(state: State, present_ids: pl.Series) -> pl.Series:
     """Ids of the rows that a complete snapshot does not hold: absent, if they are not newer than it."""
     return state.rows.filter(pl.col("is_present")).join(present_ids.to_frame("id"), on="id", how="anti")["id"]
+
+
+def without_unkeyed(details: pl.DataFrame, unkeyed: Sequence[bytes]) -> pl.DataFrame:
+    """Rows that a snapshot lacks (`state.DETAILS`), without those whose values a record with a broken id holds: such a
+    record is the row, so the row is there."""
+    values = {_values(text) for text in unkeyed} - {None}
+    if not values:
+        return details
+    return details.filter(pl.Series([_values(raw.encode()) not in values for raw in details["raw"]], dtype=pl.Boolean))
+
+
+def _values(text: bytes) -> str | None:
+    """What a record says but for its id, equal for equal JSON values; None where it says nothing else."""
+    try:
+        fields = json.loads(text, parse_int=decimal.Decimal, parse_float=decimal.Decimal)
+        said = {name: value for name, value in fields.items() if name != "id"}
+        return json.dumps(said, sort_keys=True, default=lambda number: [str(number.normalize())]) if said else None
+    except (ValueError, RecursionError, AttributeError, ArithmeticError):
+        return None
 
 
 def mark_absent(details: pl.DataFrame, snapshot_at: datetime, vouched_at: datetime | None) -> pl.DataFrame:

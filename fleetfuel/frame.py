@@ -14,12 +14,13 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
 import msgspec
 import polars as pl
+import pyarrow as pa
 import xxhash
 from polars._typing import PolarsDataType
 
@@ -105,14 +106,24 @@ _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _any: msgspec.json.Decoder[object] = msgspec.json.Decoder(float_hook=str)  # 1e400 is a number to jsonb
 
 
-def cut_file(file: SourceFile, zone: ZoneInfo) -> Cut:
-    """Cut a file into its records' texts, whatever the envelope. Raises `BadInput`, with the offset where it has one."""
+class _Ambiguous(Exception):
+    """Which of several lists is the export cannot be told; the message says what was found."""
+
+
+def cut_file(file: SourceFile, zone: ZoneInfo, latest: datetime | None = None) -> Cut:
+    """Cut a file into the texts of its records. Raises `BadInput`, with the offset where it has one.
+
+    A time of the file's own that lies after `latest` is a wrong clock's and is not used: it would make stale whatever
+    comes after it.
+    """
     content = file.content
     if bytes(content[:3]) == b"\xef\xbb\xbf":
         content = content[3:]
     is_recovered = False
     try:
         metadata, records = _open_envelope(content)
+    except _Ambiguous as error:
+        raise errors.BadInput(key=file.key, reason=str(error)) from None
     except msgspec.ValidationError as error:
         raise errors.WrongEnvelope(key=file.key, shape=f"it holds {_shape(content)} ({error})") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -125,17 +136,20 @@ def cut_file(file: SourceFile, zone: ZoneInfo) -> Cut:
         raise errors.WrongEnvelope(key=file.key, shape=f"it holds {_shape(content)}")
     said = _metadata(metadata)
     exported_at = next((read_instant(said[name], zone) for name in EXPORT_TIME_KEYS if name in said), None)
-    file_at, file_at_from = (
-        (exported_at, "metadata")
-        if exported_at
-        else (file.key_at, "key")
-        if file.key_at
-        else (file.modified_at, "modification time")
-    )
+    times = [("metadata", exported_at), ("key", file.key_at), ("modification time", file.modified_at)]
+    said_at = [(origin, at) for origin, at in times if at is not None]
+    usable = [(origin, at) for origin, at in said_at if latest is None or at <= latest]
+    file_at_from, file_at = (usable or said_at[-1:])[0]
     return Cut(
         file=file,
         file_at=file_at,
         file_at_from=file_at_from,  # type: ignore[arg-type]
+        remarks=tuple(
+            f"{file.key} is of {file_at:%Y-%m-%dT%H:%M:%SZ}, by its {file_at_from}: its {origin} says {at:%Y-%m-%d}, "
+            "which is yet to come"
+            for origin, at in said_at
+            if (origin, at) not in (usable or said_at)
+        ),
         metadata=metadata.decode("utf-8", "replace"),
         declared=_announced(said),
         records=records,
@@ -165,16 +179,41 @@ def _open_envelope(content: memoryview) -> tuple[bytes, Sequence[msgspec.Raw | b
             inner = memoryview(elements[0])
             if bytes(inner[:1]) == b"{" and _list_key(inner) is not None:
                 return _open_envelope(inner)
+        elif elements and bytes(elements[0])[:1] == b"{" and _list_key(memoryview(elements[0])) is not None:
+            raise _Ambiguous(f"it holds {len(elements):,} exports, and which of them is the feed cannot be told")
         return b"null", elements
     envelope = _envelope.decode(content)
     for key in LIST_KEYS:
         found = getattr(envelope, key)
         if found is not msgspec.UNSET:
+            _refuse_other_lists(content, found)
             return bytes(envelope.metadata), found
     names = set(_fields.decode(content))
     if names <= MARKER_KEYS:
         return b"null", [msgspec.Raw(bytes(content))]
     return b"null", None
+
+
+def _refuse_other_lists(content: memoryview, records: Sequence[msgspec.Raw]) -> None:
+    """Of a repeated key the decoder keeps the last: what lies around the records says whether a list was lost so."""
+    start = end = 0
+    if records:
+        origin = pa.py_buffer(content).address
+        first, last = pa.py_buffer(records[0]), pa.py_buffer(records[-1])
+        start, end = first.address - origin, last.address - origin + last.size
+    around = bytes(content[:start]) + bytes(content[end:])
+    try:
+        pairs = json.loads(around.decode("utf-8", "replace"), object_pairs_hook=tuple)
+    except (ValueError, RecursionError):
+        return
+    names = [name for name, _ in pairs]
+    lists = [name for name, value in pairs if name in LIST_KEYS and isinstance(value, list)]
+    full = [name for name, value in pairs if name in lists and value]
+    if full or len(lists) != len(set(lists)):
+        named = " and ".join(dict.fromkeys(lists))
+        raise _Ambiguous(f"it holds more than one list of records ({named}), and which is the feed cannot be told")
+    if names.count("metadata") > 1:
+        raise _Ambiguous("it holds metadata twice, and which of them is true cannot be told")
 
 
 def _list_key(content: memoryview) -> str | None:
@@ -184,7 +223,7 @@ def _list_key(content: memoryview) -> str | None:
 
 def _metadata(text: bytes) -> Mapping[str, object]:
     try:
-        said = msgspec.json.decode(text)
+        said = _any.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
     return said if isinstance(said, dict) else {}
@@ -208,6 +247,9 @@ def _shape(content: memoryview) -> str:
 
 
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s"\[\]{},:]+|"', re.DOTALL)
+
+
+_LIST: Final = re.compile(rb'"(?:%s)"\s*:\s*\[' % "|".join(LIST_KEYS).encode())
 
 
 def _recover(content: memoryview) -> tuple[bytes, Sequence[msgspec.Raw | bytes]] | None:
@@ -248,12 +290,16 @@ def _recover(content: memoryview) -> tuple[bytes, Sequence[msgspec.Raw | bytes]]
             if token == b"{" and before[-2:] == [b'"metadata"', b":"] and list_depth < 0:
                 metadata_start = found.start()
             closers.append(b"]" if token == b"[" else b"}")
+            if list_depth == -2 and is_list and len(closers) == 2:
+                return None  # a second list of records
             if list_depth == -1 and is_list and len(closers) <= 2:
                 list_depth = len(closers)
         before = [*before[-1:], token]
     if closers or list_depth != -2 or any(start < 0 for start, _ in spans):
         return None
     texts = [bytes(content[start:end]).rstrip() for start, end in spans]
+    if texts and _LIST.search(texts[0]):  # an envelope in an array
+        return _recover(memoryview(texts[0])) if len(texts) == 1 else None
     broken = [text for text in texts if not _decodes(text)]
     said = _metadata(metadata)
     if any(not _reads_loosely(text) for text in broken) and _announced(said) != len(texts):
@@ -323,16 +369,17 @@ def read_rows(index: pl.DataFrame, cuts: Sequence[Cut], rules: Rules, zone: Zone
         outside = pl.Series([named.get(row) for row in range(len(texts))], dtype=pl.String)
         fields = fields.with_columns(id=pl.coalesce(pl.col("id"), outside))
     rows = (
-        index.hstack(fields.select(_typed(zone)))
+        index.hstack(_typed(fields, zone))
         .with_columns(
             is_delete=_flags(len(texts), {row for row, message in messages.items() if message.is_delete}),
             carries_values=~_flags(len(texts), {row for row, message in messages.items() if not message.carries_record})
             & pl.Series(fields.select(pl.any_horizontal(pl.col(name).is_not_null() for name in VALUES)).to_series()),
-            file_at=pl.Series([cuts[file].file_at for file, _ in places], dtype=INSTANT),
+            file_at=pl.Series([cut.file_at for cut in cuts], dtype=INSTANT).gather(index["file"]),
         )
         .with_columns(
             is_delete=pl.col("is_delete") | (pl.col("is_deleted") & ~pl.col("carries_values")),
-            has_own_time=_own_time_is_usable(rules),
+            # A message's record tells when the record was last changed, not when it was deleted.
+            has_own_time=_own_time_is_usable(rules) & ~pl.col("is_delete"),
         )
         .with_columns(source_at=pl.when("has_own_time").then("updated_at").otherwise("file_at"))
     )
@@ -351,19 +398,24 @@ def read_rows(index: pl.DataFrame, cuts: Sequence[Cut], rules: Rules, zone: Zone
             markers.add(row)
         else:
             why[row] = _no_id(given)
+    for row in _strings(readable).str.count_matches('"id"', literal=True).gt(1).arg_true():
+        if row not in why and len(named_ids := dict.fromkeys(_legible_ids(texts[row]))) > 1:
+            why[row] = ("id_ambiguous", f"the record names more than one id: {', '.join(map(str, named_ids))}")
     aside = markers | why.keys()
+    legible = {row: _legible_ids(texts[row]) for row in why}
     return Rows(
         typed=rows.select(TYPED.names()).filter(~pl.row_index().is_in(list(aside)))
         if aside
         else rows.select(TYPED.names()),
         refused=pl.DataFrame(
             [
-                (*places[row], _probable_id(texts[row]) if rule in UNREAD else None, rule, reason)
+                (*places[row], legible[row][-1] if legible[row] and rule in UNREAD else None, rule, reason)
                 for row, (rule, reason) in sorted(why.items())
             ],
             schema=REFUSED,
             orient="row",
         ),
+        legible_ids=sorted({found for ids in legible.values() for found in ids}),
         markers=[places[row] for row in sorted(markers)],
         unwrapped={places[row]: message.text for row, message in messages.items()},
         unknown_fields=_unknown_fields([text for row, text in enumerate(readable) if row not in markers], rules),
@@ -380,10 +432,9 @@ def _read_fields(texts: Sequence[bytes], rules: Rules) -> pl.DataFrame:
     if not texts:
         return pl.DataFrame(schema=dict.fromkeys(rules.fields, pl.String))
     aliases = [alias for names in rules.fields.values() for alias in names]
-    odd = set(pl.Series(texts, dtype=pl.Binary).cast(pl.String).str.contains(_ODD).arg_true())
-    plain = [
-        _spelled_out(text, aliases) if row in odd or _repeats_a_key(text) else text for row, text in enumerate(texts)
-    ]
+    plain = list(texts)
+    for row in pl.select(text=_strings(texts)).select(_is_odd()).to_series().arg_true():
+        plain[row] = _spelled_out(texts[row], aliases)
     lines = b"\n".join(text.replace(b"\n", b" ").replace(b"\r", b" ") for text in plain)  # only between tokens in JSON
     frame = pl.read_ndjson(io.BytesIO(lines), schema=dict.fromkeys(aliases, pl.String))
     return frame.select(
@@ -412,42 +463,46 @@ def _as_text(value: bytes) -> str | None:
     return value.decode()
 
 
-def _repeats_a_key(text: bytes) -> bool:
-    """Whether a key that decides may be repeated: of repeated keys jsonb keeps the last, Polars the first."""
+def _is_odd() -> pl.Expr:
+    """Whether a text has to be spelled out: of repeated keys jsonb keeps the last, Polars the first."""
+    text = pl.col("text")
+    repeats = (
+        text.str.count_matches(f'"{key}"', literal=True) > 1 for key in ("id", "updated_at", "deleted_at", "is_deleted")
+    )
+    return pl.any_horizontal(text.str.contains(_ODD), *repeats)
+
+
+def _typed(fields: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
+    """The columns of `TYPED` that come from a record's fields, from columns of text."""
+    deleted_at = read_instants(fields["deleted_at"], UTC_ZONE)
     return (
-        text.count(b'"id"') > 1
-        or text.count(b'"updated_at"') > 1
-        or text.count(b'"deleted_at"') > 1
-        or text.count(b'"is_deleted"') > 1
+        fields.select("is_deleted", *TEXTS)
+        .with_columns(
+            fields.select(integer(pl.col("id"))).to_series(),
+            (
+                deleted_at.is_not_null()
+                | fields["is_deleted"].str.strip_chars(BLANKS).str.contains(r"^(?i:true|t|yes|y|1(\.0*)?)$")
+            )
+            .fill_null(value=False)
+            .alias("is_deleted"),
+            read_instants(fields["created_at"], UTC_ZONE),
+            read_instants(fields["updated_at"], UTC_ZONE),
+            deleted_at,
+            read_instants(fields["filled_at"], zone, keeps_unknown=True),
+            *(read_numbers(fields[name]) for name in NUMBERS),
+            *fields.select(
+                pl.when(~pl.col(name).str.contains(r"^\s*(0000-00-00.*|-?infinity)?\s*$"))
+                .then(name)
+                .alias(f"{name}_text")
+                for name in READ
+            ),
+        )
+        .with_columns(price_per_litre_kes=pl.when(pl.col("litres") > 0).then(pl.col("amount_kes") / pl.col("litres")))
     )
 
 
-def _typed(zone: ZoneInfo) -> list[pl.Expr]:
-    """The columns of `TYPED` from columns of text."""
-    litres, amount = number(pl.col("litres")), number(pl.col("amount_kes"))
-    utc = ZoneInfo("UTC")
-    deleted_at = instant(pl.col("deleted_at"), utc)
-    return [
-        integer(pl.col("id")).alias("id"),
-        (deleted_at.is_not_null() | pl.col("is_deleted").str.contains(r"^(?i:true|t|yes|y|1(\.0*)?)$"))
-        .fill_null(value=False)
-        .alias("is_deleted"),
-        instant(pl.col("created_at"), utc).alias("created_at"),
-        instant(pl.col("updated_at"), utc).alias("updated_at"),
-        deleted_at.alias("deleted_at"),
-        instant(pl.col("filled_at"), zone, keeps_unknown=True).alias("filled_at"),
-        *(pl.col(name) for name in TEXTS),
-        *(number(pl.col(name)).alias(name) for name in NUMBERS),
-        pl.when(litres > 0).then(amount / litres).alias("price_per_litre_kes"),
-        *(
-            pl.when(~pl.col(name).str.contains(r"^\s*(0000-00-00.*|-?infinity)?\s*$")).then(name).alias(f"{name}_text")
-            for name in READ
-        ),
-    ]
-
-
 def _flags(height: int, rows: set[int]) -> pl.Series:
-    return pl.Series([row in rows for row in range(height)], dtype=pl.Boolean)
+    return pl.select(pl.int_range(height).is_in(list(rows))).to_series()
 
 
 def _own_time_is_usable(rules: Rules) -> pl.Expr:
@@ -460,6 +515,10 @@ def _own_time_is_usable(rules: Rules) -> pl.Expr:
 
 BLANKS: Final = " \t\n\r"
 
+UTC_ZONE: Final = ZoneInfo("UTC")
+EAT_OFFSET: Final = timedelta(hours=3)
+
+_USUAL_DAY = r"20[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])"
 _DAY = r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
 _CLOCK = r"([01][0-9]|2[0-3])"
 _TIME: Final = (
@@ -541,6 +600,38 @@ def number(text: pl.Expr) -> pl.Expr:
     return pl.when(read.abs() < 1e18).then(read)
 
 
+def read_numbers(texts: pl.Series) -> pl.Series:
+    """`number` of a column, the plain digits that most texts are without its care."""
+    plain = pl.when(pl.col(texts.name).str.contains(r"^[0-9]{1,15}(\.[0-9]{1,6})?$")).then(texts.name)
+    return _read(texts, plain.cast(pl.Float64, strict=False), number(pl.col(texts.name)))
+
+
+def read_instants(texts: pl.Series, zone: ZoneInfo, *, keeps_unknown: bool = False) -> pl.Series:
+    """`instant` of a column, the shapes that most texts have without its care."""
+    text = pl.col(texts.name)
+    dashed = pl.when(text.str.contains(rf"^{_USUAL_DAY}-{_CLOCK}-[0-5][0-9]$")).then(text)
+    zulu = pl.when(text.str.contains(rf"^{_USUAL_DAY}T{_CLOCK}:[0-5][0-9]:[0-5][0-9](\.[0-9]{{3}})?Z$")).then(text)
+    quick = [
+        dashed.str.to_datetime("%Y-%m-%d-%H-%M", time_unit="us", strict=False).dt.replace_time_zone("UTC") - EAT_OFFSET,
+        zulu.str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="us", strict=False).dt.replace_time_zone("UTC"),
+    ]
+    if zone == UTC_ZONE:
+        naive = pl.when(text.str.contains(rf"^{_USUAL_DAY} {_CLOCK}:[0-5][0-9]:[0-5][0-9]$")).then(text)
+        quick.append(
+            naive.str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", strict=False).dt.replace_time_zone("UTC")
+        )
+    return _read(texts, pl.coalesce(quick), instant(text, zone, keeps_unknown=keeps_unknown))
+
+
+def _read(texts: pl.Series, quick: pl.Expr, careful: pl.Expr) -> pl.Series:
+    """The quick reading where there is one, the careful one of the texts that are left."""
+    read = texts.to_frame().select(quick.alias(texts.name)).to_series()
+    left = (read.is_null() & texts.is_not_null()).arg_true()
+    if left.is_empty():
+        return read
+    return read.scatter(left, texts.gather(left).to_frame().select(careful.alias(texts.name)).to_series())
+
+
 def integer(text: pl.Expr) -> pl.Expr:
     """The bigint a text holds (`123`, ` 123 `, `123.0`); null for a fraction, a truth value, or beyond bigint."""
     return text.str.extract(r"^\s*([+-]?[0-9]+)(?:\.0*)?\s*$", 1).str.strip_prefix("+").cast(pl.Int64, strict=False)
@@ -565,46 +656,68 @@ def read_instant(value: object, zone: ZoneInfo) -> datetime | None:
 # --- what cannot be stored or keyed -------------------------------------------------------------------------------
 
 _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-_LONG_NUMBER: Final = re.compile(rb"[eE][+-]?[0-9]{4,}|[0-9]{10000,}")
 _NUMBER: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|(-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)', re.DOTALL)
 DEEPEST: Final = 500
 """Brackets open at once: far beyond any record, far below what the database refuses."""
 
 
+LONG: Final = 10_000
+"""Bytes from which on a record may hold a number of too many digits."""
+
 UNREAD: Final = frozenset(
-    {"broken_json", "invalid_utf8", "nul_character", "nested_too_deep", "lone_surrogate", "number_out_of_range"}
+    {
+        "broken_json",
+        "invalid_utf8",
+        "nul_character",
+        "nested_too_deep",
+        "lone_surrogate",
+        "number_out_of_range",
+        "id_ambiguous",
+    }
 )
 """Rules of the framing that refuse a record whose id may still be legible."""
 
 
 def _unstorable(texts: Sequence[bytes], recovered: Sequence[bool]) -> dict[int, tuple[str, str]]:
     """Row → rule and reason, for each text that jsonb would refuse or that is no object."""
-    why: dict[int, tuple[str, str]] = {}
-    together = b"\n".join(texts)
+    text = pl.col("text")
+    suspect = pl.select(text=_strings(texts)).select(
+        text.is_null()
+        | ~text.str.starts_with("{")
+        | text.str.contains("\\u", literal=True)
+        | text.str.contains(r"[eE][+-]?[0-9]{4}")
+        | (text.str.len_bytes() > LONG)
+        | (text.str.count_matches(r"[\[{]") > DEEPEST)
+        | pl.Series(recovered, dtype=pl.Boolean)
+    )
+    suspects = suspect.to_series().arg_true()
+    return {row: why for row in suspects if (why := _why_unstorable(texts[row], is_recovered=recovered[row]))}
+
+
+def _strings(texts: Sequence[bytes]) -> pl.Series:
+    """Texts as strings; null where one is not UTF-8."""
     try:
-        together.decode("utf-8")
-        all_utf8 = True
-    except UnicodeDecodeError:
-        all_utf8 = False
-    has_escapes = b"\\u" in together
-    has_long_numbers = _LONG_NUMBER.search(together) is not None
-    may_be_deep = together.count(b"[") + together.count(b"{") > len(texts) + DEEPEST
-    for row, text in enumerate(texts):
-        if text[:1] != b"{":
-            why[row] = ("not_an_object", "the element is not an object, so it is no record")
-        elif not all_utf8 and not _is_utf8(text):
-            why[row] = ("invalid_utf8", "the text is not UTF-8")
-        elif has_escapes and b"\\u" in text and _NUL.search(text):
-            why[row] = ("nul_character", "the text holds \\u0000, which PostgreSQL cannot store")
-        elif may_be_deep and _depth(text) > DEEPEST:
-            why[row] = ("nested_too_deep", f"brackets are nested deeper than {DEEPEST}")
-        elif has_escapes and b"\\u" in text and not _decodes(text):
-            why[row] = ("lone_surrogate", "the text holds half a surrogate pair, which is no character")
-        elif has_long_numbers and not _numbers_fit(text):
-            why[row] = ("number_out_of_range", "a number is beyond what PostgreSQL can store")
-        elif recovered[row] and not _decodes(text):
-            why[row] = ("broken_json", "the record's JSON is broken; its neighbours are not")
-    return why
+        return pl.Series(texts, dtype=pl.Binary).cast(pl.String)
+    except pl.exceptions.ComputeError:
+        return pl.Series([text.decode() if _is_utf8(text) else None for text in texts], dtype=pl.String)
+
+
+def _why_unstorable(text: bytes, *, is_recovered: bool) -> tuple[str, str] | None:
+    if text[:1] != b"{":
+        return "not_an_object", "the element is not an object, so it is no record"
+    if not _is_utf8(text):
+        return "invalid_utf8", "the text is not UTF-8"
+    if _NUL.search(text):
+        return "nul_character", "the text holds \\u0000, which PostgreSQL cannot store"
+    if _depth(text) > DEEPEST:
+        return "nested_too_deep", f"brackets are nested deeper than {DEEPEST}"
+    if b"\\u" in text and not _decodes(text):
+        return "lone_surrogate", "the text holds half a surrogate pair, which is no character"
+    if not _numbers_fit(text):
+        return "number_out_of_range", "a number is beyond what PostgreSQL can store"
+    if is_recovered and not _decodes(text):
+        return "broken_json", "the record's JSON is broken; its neighbours are not"
+    return None
 
 
 def _is_utf8(text: bytes) -> bool:
@@ -656,13 +769,26 @@ def _numbers_fit(text: bytes) -> bool:
     return True
 
 
-_ID: Final = re.compile(rb'"id"\s*:\s*"?\s*([+-]?[0-9]{1,19})(?:\.0*)?\s*"?\s*[,}]')
+_WHOLE: Final = re.compile(rb'"?\s*([+-]?[0-9]{1,19})(?:\.0*)?\s*"?')
 
 
-def _probable_id(text: bytes) -> int | None:
-    """The id of a record that is set aside, where it is legible: the row it names is in the feed, not absent."""
-    found = _ID.search(text)
-    return int(found[1]) if found and -(2**63) <= int(found[1]) < 2**63 else None
+def _legible_ids(text: bytes) -> list[int]:
+    """The ids that a record names where they can be read, whatever else is wrong with it: such a row is in the feed.
+
+    Of ids at several depths (its own, its vehicle's; that of a record in a message) the outermost count.
+    """
+    found: dict[int, list[int]] = {}
+    depth = 0
+    before: tuple[bytes, bytes] = (b"", b"")
+    for match in _TOKEN.finditer(text):
+        token = match[0]
+        depth += (token in (b"{", b"[")) - (token in (b"}", b"]"))
+        if before == (b'"id"', b":") and (whole := _WHOLE.fullmatch(token)):
+            key = int(whole[1])
+            if -(2**63) <= key < 2**63:
+                found.setdefault(depth, []).append(key)
+        before = (before[1], token)
+    return found[min(found)] if found else []
 
 
 def _no_id(given: str | None) -> tuple[str, str]:
@@ -683,10 +809,9 @@ def _is_marker(text: bytes) -> bool:
 
 def _messages(texts: Sequence[bytes]) -> Mapping[int, _Message]:
     """Row → the change message it is, for the rows that are one."""
-    together = b"\n".join(texts)
-    if not any(b'"%s"' % key.encode() in together for key in OPERATION_KEYS):
-        return {}
-    return {row: message for row, text in enumerate(texts) if (message := _message(text)) is not None}
+    keys = "|".join(OPERATION_KEYS)
+    suspects = _strings(texts).str.contains(f'"(?:{keys})"').arg_true()
+    return {row: message for row in suspects if (message := _message(texts[row])) is not None}
 
 
 def _message(text: bytes) -> _Message | None:

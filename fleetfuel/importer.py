@@ -20,6 +20,7 @@ from fleetfuel.model import Delivery, Plan, Reading
 from fleetfuel.progress import Progress, silence
 from fleetfuel.rules import load_rules
 from fleetfuel.settings import Settings
+from fleetfuel.untouched import find_untouched
 
 log = logging.getLogger("fleetfuel")
 
@@ -43,6 +44,8 @@ class Request:
     overrides: Overrides = field(default_factory=Overrides)
     skip_bad_files: bool = False
     strict: bool = False
+    skip_unchanged: bool = False
+    """Snapshot mode: where the snapshot is the one applied last, do not even look whether the table still matches."""
     reseed: datetime | None = None
     """Changes mode: read again from this instant on, whatever the ledger says."""
     wait_seconds: float = 0
@@ -96,6 +99,12 @@ def run_import(request: Request, settings: Settings, database_url: str, progress
         if request.apply:
             connection.take_lock(wait_seconds=request.wait_seconds)
             _catch_up(connection)
+        if request.mode == "snapshot" and request.apply and request.reading != "changes":
+            untouched = find_untouched(settings, connection, run, skips_proof=request.skip_unchanged)
+            if untouched:
+                untouched["seconds"] = _since(started)
+                load.record_untouched(untouched, rules.digest, connection)
+                return Outcome(run=untouched, error=_strict_complaint(request, untouched["counts"]["rejected"]))
         with _fetched(request, settings, connection, progress) as delivery:
             for attempt in range(1, ATTEMPTS + 1):
                 try:
@@ -164,9 +173,11 @@ def _complaint(request: Request, plan: Plan) -> errors.FleetfuelError | None:
     if bad:
         done = "was applied" if request.apply else "would be applied"
         return errors.BadChangeFile(key=bad.key, reason=bad.reason, preceding=done)
-    if request.strict and plan.counts.rejected:
-        return RejectsInStrictRun(rejected=plan.counts.rejected)
-    return None
+    return _strict_complaint(request, plan.counts.rejected)
+
+
+def _strict_complaint(request: Request, rejected: int) -> errors.FleetfuelError | None:
+    return RejectsInStrictRun(rejected=rejected) if request.strict and rejected else None
 
 
 def _report_folder(request: Request, settings: Settings, plan: Plan) -> Path | None:

@@ -86,9 +86,8 @@ def render_run(run: Row, *, width: int) -> str:
     if run["message"]:
         lines += _indented(run["message"], width)
     if not run["summary"]:
-        return (
-            "\n".join([*lines, f"  {run['mode']}, {run['source']}: it failed before it had anything to count."]) + "\n"
-        )
+        lines += _indented(f"{run['mode']}, {run['source']}: it failed before there was anything to count.", width)
+        return "\n".join(lines) + "\n"
     return "\n".join([*lines, "", summary.render_summary(run["summary"], width=width)])
 
 

@@ -59,11 +59,12 @@ def _snapshot_guards(totals: Totals, rules: Rules, overrides: Overrides) -> Iter
         return
     counts, guards = totals.counts, rules.guards
     wipes = overrides.max_deletes is not None and overrides.max_deletes.rows(totals.live_before) >= totals.live_before
-    if guards.empty_snapshot.enabled and counts.records == 0 and not wipes:
+    if guards.empty_snapshot.enabled and counts.records == counts.rejected and not wipes:
+        holds = f"no record but {counts.rejected:,} rejected" if counts.rejected else "no record"
         yield Guard(
             code="empty_snapshot",
-            seen=f"the snapshot holds no record, the table {totals.live_before:,} live rows",
-            limit="a snapshot holds at least one record",
+            seen=f"the snapshot holds {holds}, the table {totals.live_before:,} live rows",
+            limit="a snapshot holds at least one record that can be loaded",
             override=f"--max-deletes {totals.live_before}",
         )
     for cut in totals.cuts:

@@ -91,6 +91,15 @@ def record_refusal(plan: Plan, run: Mapping[str, Any], message: str, database: D
     database.commit()
 
 
+def record_untouched(run: Mapping[str, Any], rules_digest: str, database: Database) -> None:
+    """The ledger's line of a run that found the snapshot applied already."""
+    line = {name: run[name] for name in ("run_id", "mode", "source", "source_at", "started_at", "counts", "version")}
+    line |= {"status": "applied", "exit_code": 0, "summary": run, "metadata": [], "rules_digest": rules_digest}
+    database.begin()
+    database.execute("write_run", json.dumps(line))
+    database.commit()
+
+
 def record_failure(
     mode: str, source: str, error: errors.FleetfuelError, database: Database, run_id: str | None = None
 ) -> None:
@@ -288,6 +297,8 @@ def _keep_ledger(plan: Plan, run: Mapping[str, Any], database: Database) -> None
     if lines:
         database.execute("write_files", json.dumps(lines))
     mark = _mark(plan)
+    if mark and plan.mode == "snapshot":
+        mark["proof"] = database.rows("read_proof")[0]["proof"]
     if mark:
         database.execute("write_mark", json.dumps(mark))
 
@@ -352,10 +363,11 @@ def _mark(plan: Plan) -> dict[str, object] | None:
     if not at:
         return None
     newest = max(at, key=lambda key: (at[key], key))
+    reached = at[newest] if plan.reading == "snapshot" else min(at[newest], plan.started_at)  # a key may name any day
     etags = {file.key: file.etag for file in plan.files}
     return {
         "feed": plan.reading,
-        "watermark": at[newest].isoformat(),
+        "watermark": reached.isoformat(),
         "key": newest,
         "etag": etags[newest],
         "rules_digest": plan.rules_digest,

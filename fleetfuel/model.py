@@ -113,6 +113,8 @@ class Cut:
     """The elements of the file's list, views on the file's bytes, in file order; an index is a record's position."""
     is_recovered: bool
     """Whether the file's JSON is broken and its elements were told apart by their brackets."""
+    remarks: tuple[str, ...] = ()
+    """What the framing noticed of the file, in sentences."""
 
     @property
     def at(self) -> datetime:
@@ -128,6 +130,8 @@ class Rows:
     """One row a record that can be stored and keyed: `frame.TYPED`."""
     refused: pl.DataFrame
     """One row a record that cannot: `frame.REFUSED`."""
+    legible_ids: Sequence[int]
+    """Ids that refused records name: those rows are in the feed."""
     markers: Sequence[tuple[int, int]]
     """(file, position) of elements that are no records: `{}`, `{"success": true}`, `{"message": …, "error": …}`."""
     unwrapped: Mapping[tuple[int, int], bytes]
@@ -156,7 +160,7 @@ class State:
     """What a plan needs to know of the database."""
 
     rows: pl.DataFrame
-    """Every row of fuel.records: `id`, `fingerprint` (16 bytes or null), `is_live`, `is_present`."""
+    """Every row of fuel.records: `id`, `fingerprint` (16 bytes or null), `source_at`, `is_live`, `is_present`."""
     vouched_at: datetime | None
     """Export time of the last applied snapshot: it vouches for every row it held."""
     snapshot_etag: str | None

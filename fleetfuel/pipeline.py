@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -52,6 +52,7 @@ class _Judged:
     spellings: Counter[tuple[str, str]]
     given: Counter[str]
     markers: list[tuple[int, int]]
+    legible_ids: list[int]
 
 
 def plan_run(delivery: Delivery, database: Database, run: Run) -> Plan:
@@ -62,7 +63,8 @@ def plan_run(delivery: Delivery, database: Database, run: Run) -> Plan:
     cuts, bad = _cut(delivery, run)
     index = pl.concat([frame.fingerprints(cut, number, run.seed) for number, cut in enumerate(cuts)] or [_no_records()])
     current = state.read_state(database)
-    known, unknown = diff.match_rows(index, current)
+    times = [cut.file_at for cut in cuts] if delivery.reading == "changes" else None
+    known, unknown = diff.match_rows(index, current, times)
     judged = _judge(unknown, cuts, run)
     known, repeated = diff.split_repeated(known, judged.accepted["id"])
     if repeated.height:
@@ -70,8 +72,9 @@ def plan_run(delivery: Delivery, database: Database, run: Run) -> Plan:
     winners = diff.last_words(judged.accepted)
     decisions = [*_compare(winners, judged, cuts, current, database)]
     if delivery.reading == "snapshot" and cuts:
-        present = pl.concat([known["id"], judged.accepted["id"], judged.rejected["id"].drop_nulls()])
-        decisions += _absent(present, cuts[-1], current, database)
+        legible = pl.Series(judged.legible_ids, dtype=pl.Int64)
+        present = pl.concat([known["id"], judged.accepted["id"], judged.rejected["id"].drop_nulls(), legible])
+        decisions += _absent(present, _unkeyed(judged, cuts), cuts[-1], current, database)
     decided = pl.concat([diff.DECISIONS.to_frame(), *decisions])
     return _plan(run, delivery, cuts, bad, known, winners, judged, decided, current, database)
 
@@ -104,6 +107,7 @@ def _judge(index: pl.DataFrame, cuts: tuple[Cut, ...], run: Run) -> _Judged:
                 spellings=_spellings(verdict.accepted),
                 given=Counter({name: verdict.accepted[name].count() for name in COLUMNS}),
                 markers=list(rows.markers),
+                legible_ids=list(rows.legible_ids),
             ),
         )
     run.progress("read", done, index.height)
@@ -124,10 +128,21 @@ def _compare(
         yield diff.compare_rows(chunk, details, texts, current.vouched_at)
 
 
-def _absent(present: pl.Series, cut: Cut, current: State, database: Database) -> Iterable[pl.DataFrame]:
+def _absent(
+    present: pl.Series, unkeyed: Sequence[bytes], cut: Cut, current: State, database: Database
+) -> Iterable[pl.DataFrame]:
     for chunk in diff.find_absent(current, present).to_frame().iter_slices(frame.CHUNK):
-        details = state.read_details(database, chunk["id"])
+        details = diff.without_unkeyed(state.read_details(database, chunk["id"]), unkeyed)
         yield diff.mark_absent(details, cut.file_at, current.vouched_at)
+
+
+def _unkeyed(judged: _Judged, cuts: tuple[Cut, ...]) -> Sequence[bytes]:
+    """Texts of the records that hold no usable id: which rows they are, only their other values can tell."""
+    refused = judged.rejected.filter(pl.col("rule").is_in(["id_missing", "id_unusable", "id_out_of_range"]))
+    return [
+        frame.record_text(cuts, judged.unwrapped, file, position)
+        for file, position in refused.select("file", "position").iter_rows()
+    ]
 
 
 def _plan(
@@ -207,7 +222,7 @@ def _plan(
         columns=diff.changed_columns(writes, run.rules),
         samples=samples,
         rules=rules,
-        resolved_rejects=_resolved(current, judged),
+        resolved_rejects=_resolved(current, known, judged),
         files=tuple(
             sorted([*_file_counts(cuts, known, winners, judged, decided), *bad], key=lambda each: (each.at, each.key))
         ),
@@ -215,8 +230,15 @@ def _plan(
         live_before=live,
         watermark_before=current.watermark,
         rules_digest=run.rules.digest,
-        remarks=(*delivery.notices, *noticed["reason"]),
+        remarks=(*delivery.notices, *_remarks(delivery, cuts), *noticed["reason"]),
     )
+
+
+def _remarks(delivery: Delivery, cuts: tuple[Cut, ...]) -> Iterable[str]:
+    for cut in cuts:
+        yield from cut.remarks
+        if delivery.reading == "changes" and cut.declared not in (None, len(cut.records)):
+            yield f"{cut.file.key} announces {cut.declared:,} records and holds {len(cut.records):,}"
 
 
 def _cut(delivery: Delivery, run: Run) -> tuple[tuple[Cut, ...], tuple[FileCount, ...]]:
@@ -236,7 +258,8 @@ def _cut(delivery: Delivery, run: Run) -> tuple[tuple[Cut, ...], tuple[FileCount
     ]
     for file in delivery.files:
         try:
-            cuts.append(frame.cut_file(file, run.zone))
+            latest = max(run.started_at, file.modified_at) + timedelta(hours=run.rules.guards.future_source_time_hours)
+            cuts.append(frame.cut_file(file, run.zone, latest))
         except errors.BadInput as error:
             if run.mode != "changes":
                 raise
@@ -285,10 +308,10 @@ FILE_COUNT_OF = {
 """Decision → the name in `Counts`."""
 
 
-def _resolved(current: State, judged: _Judged) -> tuple[int, ...]:
-    """Open rejects whose record is accepted now."""
-    repaired = current.open_rejects.join(judged.accepted.select("id").unique(), on="id", how="semi")
-    return tuple(repaired["reject_id"])
+def _resolved(current: State, known: pl.DataFrame, judged: _Judged) -> tuple[int, ...]:
+    """Open rejects whose record is accepted now, or holds again what the table holds."""
+    sound = pl.concat([known.select("id"), judged.accepted.select("id")]).unique()
+    return tuple(current.open_rejects.join(sound, on="id", how="semi")["reject_id"])
 
 
 COLUMNS = ("car", "driver", "department", "fuel_type", "litres", "amount_kes", "odometer_km", "filled_at")
@@ -343,6 +366,7 @@ def _nothing_judged() -> _Judged:
         spellings=Counter(),
         given=Counter(),
         markers=[],
+        legible_ids=[],
     )
 
 
@@ -357,4 +381,5 @@ def _together(one: _Judged, other: _Judged) -> _Judged:
         spellings=one.spellings + other.spellings,
         given=one.given + other.given,
         markers=one.markers + other.markers,
+        legible_ids=one.legible_ids + other.legible_ids,
     )

@@ -130,7 +130,7 @@ def render_plan(plan: PrunePlan, *, reports: Path, age: str, applied: bool, widt
         ("files", len(plan.files), "those changes mode looks back at stay"),
     ]
     done = "removed" if applied else "nothing removed"
-    lines = [f"fleetfuel prune · {done} · before {plan.before:%Y-%m-%d %H:%M:%SZ}", ""]
+    lines = [f"fleetfuel prune · {done} · before {plan.before:%Y-%m-%d %H:%MZ}", ""]
     for name, number, note in rows:
         if number:
             lines += textwrap.wrap(f"  {name:<21}{number:>9,}  {note}", width, subsequent_indent=" " * 34)

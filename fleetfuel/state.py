@@ -14,7 +14,9 @@ from fleetfuel.database import Database
 from fleetfuel.frame import INSTANT, columns
 from fleetfuel.model import State
 
-ROWS: Final = columns({"id": pl.Int64, "fingerprint": pl.Binary, "is_live": pl.Boolean, "is_present": pl.Boolean})
+ROWS: Final = columns(
+    {"id": pl.Int64, "fingerprint": pl.Binary, "source_at": INSTANT, "is_live": pl.Boolean, "is_present": pl.Boolean}
+)
 
 DETAILS: Final = columns(
     {
@@ -62,6 +64,23 @@ def read_last_summary(database: Database) -> dict[str, Any]:
     """The `--json` object of the last run that was applied; empty before the first."""
     found = database.rows("read_last_summary")
     return dict(json.loads(found[0]["summary"])) if found else {}
+
+
+def read_snapshot_mark(database: Database) -> Mapping[str, Any] | None:
+    """What ingest_state says of the last applied snapshot; None before the first."""
+    return next((mark for mark in database.rows("read_marks") if mark["feed"] == "snapshot"), None)
+
+
+def read_proof(database: Database) -> str:
+    """The aggregate over fuel.records that tells whether anybody has touched it."""
+    return str(database.rows("read_proof")[0]["proof"])
+
+
+def read_summary(database: Database, run_id: str) -> dict[str, Any] | None:
+    """The `--json` object of an applied run; None where the ledger no longer has it."""
+    rows = database.rows("read_summary", run_id)
+    summary: dict[str, Any] | None = json.loads(rows[0]["summary"]) if rows else None
+    return summary
 
 
 def read_files(database: Database) -> frozenset[tuple[str, str]]:

@@ -105,9 +105,12 @@ create table fuel.ingest_state (
     key          text,
     etag         text,
     rules_digest text,
+    proof        text,
     run_id       text not null,
     updated_at   timestamptz not null default now()
 );
+
+comment on column fuel.ingest_state.proof is 'snapshot: an aggregate over fuel.records as the run left it. While it holds, nobody has touched the table since.';
 
 comment on column fuel.ingest_state.watermark is 'snapshot: export time of the last applied snapshot, which vouches for every row it held. changes: time of the newest change file applied.';
 

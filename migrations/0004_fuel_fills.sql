@@ -49,21 +49,6 @@ begin
     end if;
 
     definition := $view$
-with device as materialized (
-    -- One device a plate: one with a cost centre before one without, then by imei. A vehicle may carry two.
-    select distinct on (one.plate) one.plate, one.imei, one.cost_centre, one.assigned_city
-    from ($view$ || case
-        when 'vehicle_number' = any (bound) then format(
-            'select fuel.norm_plate(d.vehicle_number::text) as plate, %s as imei, %s as cost_centre, %s as assigned_city from tracksolid.devices as d',
-            case when 'imei' = any (bound) then $$nullif(btrim(d.imei::text), '')$$ else 'null::text' end,
-            case when 'cost_centre' = any (bound) then $$nullif(btrim(d.cost_centre::text), '')$$ else 'null::text' end,
-            case when 'assigned_city' = any (bound) then $$nullif(btrim(d.assigned_city::text), '')$$ else 'null::text' end
-        )
-        else 'select null::text as plate, null::text as imei, null::text as cost_centre, null::text as assigned_city where false'
-    end || $view$) as one
-    where one.plate is not null
-    order by one.plate, (one.cost_centre is not null) desc, one.imei collate "C", one.cost_centre collate "C", one.assigned_city collate "C"
-)
 select
     r.id,
     r.filled_at,
@@ -78,11 +63,26 @@ select
     r.amount_kes,
     r.price_per_litre_kes,
     r.odometer_km,
-    d.imei,
-    d.cost_centre,
-    d.assigned_city
+    device.imei,
+    device.cost_centre,
+    device.assigned_city
 from fuel.records as r
-left join device as d on d.plate = r.plate
+left join (
+    -- One device a plate: one with a cost centre before one without, then by imei. A vehicle may carry two. Each device
+    -- is normalised once a query (offset 0 keeps it so), and the planner sees that a fill meets one at most.
+    select distinct on (one.plate) one.plate, one.imei, one.cost_centre, one.assigned_city
+    from ($view$ || case
+        when 'vehicle_number' = any (bound) then format(
+            'select fuel.norm_plate(d.vehicle_number::text) as plate, %s as imei, %s as cost_centre, %s as assigned_city from tracksolid.devices as d',
+            case when 'imei' = any (bound) then $$nullif(btrim(d.imei::text), '')$$ else 'null::text' end,
+            case when 'cost_centre' = any (bound) then $$nullif(btrim(d.cost_centre::text), '')$$ else 'null::text' end,
+            case when 'assigned_city' = any (bound) then $$nullif(btrim(d.assigned_city::text), '')$$ else 'null::text' end
+        )
+        else 'select null::text as plate, null::text as imei, null::text as cost_centre, null::text as assigned_city where false'
+    end || $view$ offset 0) as one
+    where one.plate is not null
+    order by one.plate, (one.cost_centre is not null) desc, one.imei collate "C", one.cost_centre collate "C", one.assigned_city collate "C"
+) as device on device.plate = r.plate
 where r.deleted_at is null and r.absent_since is null$view$;
 
     signature := format('Live fills, at most one device each, times also in East Africa Time. %s [%s]', said, left(md5(definition), 8));

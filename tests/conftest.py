@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import adbc_driver_postgresql.dbapi as adbc
@@ -53,6 +54,7 @@ def database_uri(postgres: PostgresServer, _template: str) -> str:
 
 
 @pytest.fixture
-def table(database_uri: str, tmp_path: Path) -> Table:
+def table(database_uri: str, tmp_path: Path) -> Iterator[Table]:
     """A fresh fuel.records, and the means to load it from files and to look at it."""
-    return Table(database_uri, tmp_path)
+    with closing(Table(database_uri, tmp_path)) as fresh:
+        yield fresh

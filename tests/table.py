@@ -21,9 +21,9 @@ Row = dict[str, Any]
 NOON: Final = datetime(2026, 6, 11, 12, tzinfo=UTC)
 
 EVERYTHING: Final = Overrides(
-    max_deletes=Allowance(number=100, is_share=True),
-    max_rejects=Allowance(number=100, is_share=True),
-    max_updates=Allowance(number=100, is_share=True),
+    max_deletes=Allowance(number=10**9, is_share=False),
+    max_rejects=Allowance(number=10**9, is_share=False),
+    max_updates=Allowance(number=10**9, is_share=False),
     force_old_snapshot=True,
 )
 """Lets everything through, for what is not about guards."""
@@ -74,6 +74,10 @@ class Table:
         self.folder = folder
         self.settings = Settings(reports=folder / "reports")
         self._files = 0
+        self._connection = adbc.connect(uri, autocommit=True)
+
+    def close(self) -> None:
+        self._connection.close()
 
     def load(
         self,
@@ -111,14 +115,14 @@ class Table:
         return told(self.load(envelope(records, when), reading="changes", **options))
 
     def query(self, statement: str) -> list[Row]:
-        with adbc.connect(self.uri) as connection, connection.cursor() as cursor:
+        with self._connection.cursor() as cursor:
             cursor.execute(statement)
             found: list[Row] = cursor.fetch_arrow_table().to_pylist()
             return found
 
     def write(self, statement: str) -> None:
         """What somebody does by hand."""
-        with adbc.connect(self.uri, autocommit=True) as connection, connection.cursor() as cursor:
+        with self._connection.cursor() as cursor:
             cursor.execute(statement)
 
     def rows(self) -> dict[int, Row]:

@@ -11,9 +11,9 @@ select
                or (r.deleted_at is null) <> (s.deleted_at is null)
                or s.raw is not null and r.raw <> s.raw
            )
+           or s.action <> 'mark_absent' and r.source_at <> s.source_at
            or s.action not in ('refresh', 'mark_absent') and (
-                  r.source_at <> s.source_at
-               or r.source_key is distinct from s.source_key
+                  r.source_key is distinct from s.source_key
                or r.last_changed_at <> now()
                or (s.action = 'insert') <> (r.first_seen_at = now())
            )

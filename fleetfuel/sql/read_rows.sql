@@ -2,6 +2,7 @@
 select
     id,
     fingerprint,
+    source_at,
     deleted_at is null and absent_since is null as is_live,
     absent_since is null as is_present
 from fuel.records

@@ -1,4 +1,4 @@
-"""One program, run whole and watched: wall time, CPU, memory, and what its database server spent meanwhile. Linux only."""
+"""One program, run whole and watched: its time, CPU and memory, and the CPU of its database server. Linux only."""
 
 from __future__ import annotations
 
@@ -39,13 +39,18 @@ class Measured:
     """MiB at most without the pages of mapped files, the whole process tree; looked at every 50 ms."""
     stdout: str
 
+    @property
+    def whole_cpu(self) -> float:
+        """Seconds of CPU of both: what neighbours on the same machine disturb least."""
+        return self.cpu + self.server_cpu
+
 
 def measure(
     command: Sequence[str], *, environment: Mapping[str, str], folder: Path, timeout: float, server: int
 ) -> Measured:
     """Run a command to its end, in `folder`. `server`: the postmaster's process id. Raises `ContenderFailed`."""
     out, err = folder / "stdout", folder / "stderr"
-    before = _cpu_of_tree(server)
+    before = cpu_of_tree(server)
     with out.open("wb") as stdout, err.open("wb") as stderr:
         started = time.perf_counter()
         process = subprocess.Popen(
@@ -61,7 +66,7 @@ def measure(
             if process.returncode is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-    server_cpu = _cpu_of_tree(server) - before
+    server_cpu = cpu_of_tree(server) - before
     if process.returncode:
         said = err.read_text(errors="replace")[-2000:]
         late = f" after its {timeout:.0f} s" if watch.is_late else ""
@@ -94,7 +99,8 @@ class _Watch:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._ended.wait(POLL):
+        is_ended = False
+        while not is_ended:
             statuses = [_status(pid) for pid in _tree(self._pid)]
             self.rss = max(self.rss, sum(each.get("VmRSS", 0) for each in statuses), *_peaks(statuses))
             self.anonymous = max(
@@ -105,6 +111,7 @@ class _Watch:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(self._pid, signal.SIGKILL)
                 return
+            is_ended = self._ended.wait(POLL)
 
 
 def _peaks(statuses: list[dict[str, int]]) -> list[int]:
@@ -132,7 +139,7 @@ def _tree(pid: int) -> Iterator[int]:
                 yield from _tree(int(child))
 
 
-def _cpu_of_tree(pid: int) -> float:
+def cpu_of_tree(pid: int) -> float:
     """Seconds that a process, its children, and the children it has seen end have spent."""
     spent = 0
     for each in _tree(pid):

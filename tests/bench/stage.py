@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import adbc_driver_postgresql.dbapi as adbc
 
 from fleetfuel.database import connect
-from fleetfuel.demo_feed import Producer, write_snapshot
+from fleetfuel.demo_feed import write_snapshot
 from fleetfuel.embedded import PostgresServer, postgres_server
 from fleetfuel.embedded_bucket import ObjectStore, object_store
 from fleetfuel.migrate import apply_migrations, plan_migrations
 from fleetfuel.packaged import packaged
 from fleetfuel.rules import load_rules
 
-from .measure import ContenderFailed, Measured, measure
+from .measure import Measured, measure
 
 SETTINGS: Final = {
     "shared_buffers": "512MB",
@@ -35,8 +34,7 @@ SETTINGS: Final = {
 
 CHANGED_SHARE: Final = 0.01
 
-HOURLY: Final = 2_000
-"""Records of the snapshot in the bucket, and of the runs that measure the start."""
+BUCKET: Final = "fuel"
 
 SETTINGS_OF_PROGRAM: Final = ("DATABASE_URL", "RUSTFS_", "FLEETFUEL_")
 
@@ -122,32 +120,25 @@ class Stage:
 
     # -- the bucket ----------------------------------------------------------------------------------------------------
 
-    def bucket(self, change_files: int) -> Mapping[str, str]:
-        """The settings of a bucket that holds a snapshot and so many change files, an hour apart; filled on first use."""
+    def bucket(self, folder: str = "hour") -> Mapping[str, str]:
+        """The settings of a bucket, made on first use, and of a folder in it."""
         if self._store is None:
             self._store = self._stack.enter_context(object_store())
-            self._client().create_bucket(Bucket="fuel")
-            self.put("fuel_records/latest.json", self.snapshot(HOURLY).read_bytes())
-        settings = {
+            self._client().create_bucket(Bucket=BUCKET)
+        return {
             "RUSTFS_ENDPOINT": self._store.endpoint,
             "RUSTFS_ACCESS_KEY": self._store.access_key,
             "RUSTFS_SECRET_KEY": self._store.secret_key,
             "RUSTFS_REGION": self._store.region,
-            "RUSTFS_BUCKET": "fuel",
-            "RUSTFS_PREFIX": "fuel_records/",
+            "RUSTFS_BUCKET": BUCKET,
+            "RUSTFS_PREFIX": f"{folder}/",
         }
-        if change_files and "changes" not in self.environment:
-            producer, files = Producer(), []
-            for _ in range(change_files):
-                producer.advance(1)
-                files.append(producer.changes())
-            with ThreadPoolExecutor(8) as pool:
-                client = self._client()
-                list(pool.map(lambda file: client.put_object(Bucket="fuel", Key=file[0], Body=file[1]), files))
-        return settings
 
-    def put(self, key: str, body: bytes) -> None:
-        self._client().put_object(Bucket="fuel", Key=key, Body=body)
+    def put(self, files: Mapping[str, bytes]) -> None:
+        """Write these objects into the bucket."""
+        client = self._client()
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda file: client.put_object(Bucket=BUCKET, Key=file[0], Body=file[1]), files.items()))
 
     def _client(self) -> Any:
         import boto3
@@ -168,7 +159,7 @@ class Stage:
     def run(
         self, command: Sequence[str], uri: str, *, timeout: float, settings: Mapping[str, str] | None = None
     ) -> Measured:
-        """Run a command whose words may hold `{uri}`, against a database. Raises `ContenderFailed`."""
+        """Run a command of Python, `{uri}` in it being the database's. Raises `ContenderFailed`."""
         shutil.rmtree(self.folder / "reports", ignore_errors=True)
         self._run("checkpoint")
         return measure(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -60,7 +60,7 @@ class Feed:
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(self.put, bodies, bodies.values()))
 
-    def put_snapshot(self, at: datetime, records: list[Mapping[str, Any]]) -> None:
+    def put_snapshot(self, at: datetime, records: Sequence[Mapping[str, Any]]) -> None:
         body = {"metadata": {"exported_at": iso(at), "record_count": len(records)}, "records": records}
         self.client.put_object(Bucket="fuel", Key=f"{self.prefix}latest.json", Body=json.dumps(body).encode())
 

@@ -45,7 +45,7 @@ def lived_in(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer,
     stage.done("import", "--snapshot", "--apply")
     stage.changes(edits=2, soft_deletes=1)
     stage.done("import", "--changes", "--apply")
-    stage.sql("update fuel.records set raw = raw || '{\"amount\": 1, \"driver\": \"Nobody Else\"}' where id = 1200")
+    stage.sql('update fuel.records set raw = raw || \'{"amount": 1, "driver": "Nobody Else"}\' where id = 1200')
     stage.sql("delete from fuel.records where id = 1201")
     stage.snapshot()
     stage.done("import", "--snapshot", "--apply")

@@ -59,7 +59,12 @@ class Stage:
     def run(self, *arguments: str, **changed: str | None) -> Finished:
         """`fleetfuel …` in a process of its own; `changed` adds, replaces or (None) removes variables."""
         done = subprocess.run(
-            [*COMMAND, *arguments], cwd=self.folder, env=environment(self.env | changed), capture_output=True, text=True
+            [*COMMAND, *arguments],
+            check=False,
+            cwd=self.folder,
+            env=environment(self.env | changed),
+            capture_output=True,
+            text=True,
         )
         return Finished(code=done.returncode, out=done.stdout, err=done.stderr)
 

@@ -22,7 +22,18 @@ def test_all_that_a_run_needs_is_looked_at(lived_in: Stage) -> None:
     found = lived_in.run("doctor", "--json")
     assert found.code == found.json["exit_code"] == 0
     assert {name: state for name, state in states(found).items() if state != "look"} == dict.fromkeys(
-        ("settings", "rules", "time zone", "clock", "migrations", "rights", "bucket", "snapshot", "reports", "downloads"),
+        (
+            "settings",
+            "rules",
+            "time zone",
+            "clock",
+            "migrations",
+            "rights",
+            "bucket",
+            "snapshot",
+            "reports",
+            "downloads",
+        ),
         "works",
     )
     assert check(found, "last runs")["next_step"].startswith("fleetfuel runs 2")

@@ -8,8 +8,6 @@ import pytest
 
 from .stage import Stage
 
-PERSONAL = ("driver", "sender", "raw_message")
-
 
 def test_runs_lists_every_run_that_could_write_with_how_it_ended(lived_in: Stage) -> None:
     listed = lived_in.done("runs").out
@@ -82,7 +80,9 @@ def test_history_of_a_row_removed_by_hand_and_loaded_again(lived_in: Stage) -> N
 
 
 def test_history_of_a_soft_deletion_names_the_change_file(lived_in: Stage) -> None:
-    record = lived_in.sql("select id from fuel.records where deleted_at is not null order by last_changed_at desc limit 1")
+    record = lived_in.sql(
+        "select id from fuel.records where deleted_at is not null order by last_changed_at desc limit 1"
+    )
     event = lived_in.done("history", str(record[0]["id"]), "--json").json["events"][-1]
     assert event["action"] == "soft-deleted: flagged"
     assert event["source_key"].startswith("fuel_records/changes/")
@@ -128,11 +128,17 @@ def test_a_refused_record_is_shown_without_what_is_personal_or_unknown(stage: St
     assert "Amani Mto" in stage.done("rejects", "--personal").out
 
 
-def test_a_resolved_reject_is_no_longer_open(stage: Stage) -> None:
-    refused = {"id": 7, "car": "KXX 222X", "liters": "1e999999"}
-    (stage.folder / "a.json").write_text(json.dumps([refused]))
+def test_a_resolved_reject_is_no_longer_open_and_says_who_resolved_it(stage: Stage) -> None:
+    (stage.folder / "a.json").write_text('[{"id": 7, "car": "KXX 222X", "liters": 1e999999}]')
+    (stage.folder / "b.json").write_text('[{"id": 7, "car": "KXX 222X", "liters": 10}]')
     stage.done("import", "--file", "a.json", "--apply", "--max-rejects", "100%")
-    assert [row["id"] for row in stage.done("rejects", "--open", "--json").json] in ([], [7])
+    assert [(row["id"], row["rule"]) for row in stage.done("rejects", "--open", "--json").json] == [
+        (7, "number_out_of_range")
+    ]
+    assert "number_out_of_range, record 7, open" in stage.done("history", "7").out
+    repair = stage.done("import", "--file", "b.json", "--apply", "--json").json["run_id"]
+    assert stage.done("rejects", "--open").out == "No open record is set aside.\n"
+    assert [row["resolved_by"] for row in stage.done("rejects", "--json").json] == [repair]
 
 
 def test_commands_read_well_in_sixty_columns(lived_in: Stage) -> None:

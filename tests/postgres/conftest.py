@@ -36,6 +36,18 @@ class Session:
         with self._connection.cursor() as cursor:
             cursor.executescript(script)
 
+    def plan(self, query: str) -> list[dict[str, Any]]:
+        """Run a query and return the nodes of its plan, outermost first."""
+        self.run(
+            "create or replace function pg_temp.explained(query text) returns text language plpgsql as $$"
+            " declare plan text; begin execute 'explain (analyze, timing off, format json) ' || query into plan;"
+            " return plan; end $$"
+        )
+        nodes = [json.loads(self.one("select pg_temp.explained($1)", query))[0]["Plan"]]
+        for node in nodes:
+            nodes.extend(node.get("Plans", []))
+        return nodes
+
     def insert(self, records: Iterable[object], *, first_id: int = 1) -> None:
         """Store each as the `raw` of a record, numbered from `first_id`."""
         self.ask(

@@ -246,7 +246,7 @@ def test_a_new_text_that_says_nothing_of_a_deletion_brings_the_record_back(sessi
 
 def test_what_raw_says_of_a_deletion_is_stronger_than_what_a_statement_says(session: Session) -> None:
     store(session, FILL)
-    session.run("update fuel.records set raw = raw || '{\"deleted_at\": \"2026-06-12 08:00:00\"}', deleted_at = null")
+    session.run('update fuel.records set raw = raw || \'{"deleted_at": "2026-06-12 08:00:00"}\', deleted_at = null')
     assert derived(session)["deleted_at"] == "2026-06-12 08:00:00"
 
 
@@ -280,7 +280,7 @@ def test_whoever_edits_a_record_leaves_it_without_a_fingerprint(session: Session
     [
         "source_at = now()",
         "amount_kes = 1",
-        "raw = raw || '{\"liters\": \"40.0\"}'",
+        'raw = raw || \'{"liters": "40.0"}\'',
         "run_id = 'r2', last_changed_at = now()",
     ],
 )
@@ -334,7 +334,7 @@ def test_bookkeeping_and_derivation_leave_no_version(session: Session) -> None:
     session.run(
         "update fuel.records set fingerprint = gen_random_uuid(), run_id = 'r1', source_at = now();"
         "update fuel.records set amount_kes = 1;"
-        "update fuel.records set raw = raw || '{\"liters\": \"40.0\"}';"
+        'update fuel.records set raw = raw || \'{"liters": "40.0"}\';'
         "insert into fuel.department_alias (alias, canonical) values ('LOGISTICS DEPARTMENT OF NAKURU', 'NAKURU');"
         "select fuel.rederive()"
     )
@@ -377,7 +377,7 @@ def test_a_new_name_for_a_field_is_read_from_then_on(session: Session) -> None:
         "delete from fuel.source_field where field = 'litres';"
         "insert into fuel.source_field (field, alias, rank) values ('litres', 'it''s \"ltrs\"', 1)"
     )
-    session.insert([{"it's \"ltrs\"": 41, "amount": 82}], first_id=3)
+    session.insert([{'it\'s "ltrs"': 41, "amount": 82}], first_id=3)
     assert session.ask("select trim_scale(litres)::text from fuel.records where id = 3") == [("41",)]
 
 
@@ -486,5 +486,5 @@ def test_the_short_cuts_of_the_trigger_agree_with_the_readers(session: Session, 
 
 def test_a_json_as_deep_as_the_server_takes_is_stored(session: Session) -> None:
     deep = '{"a":' * 1000 + "1" + "}" * 1000
-    session.ask('insert into fuel.records (id, raw) values (1, $1::jsonb) returning id', f'{{"car": {deep}}}')
+    session.ask("insert into fuel.records (id, raw) values (1, $1::jsonb) returning id", f'{{"car": {deep}}}')
     assert derived(session) == dict.fromkeys(EXPECTED)

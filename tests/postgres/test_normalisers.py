@@ -186,8 +186,7 @@ def test_times_whatever_the_zone_of_the_session(session: Session, zone: str) -> 
     call = "rtrim(to_char(fuel.read_time(v, 'Africa/Nairobi') at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US'), '0')"
     read = answers(session, call, list(TIMES))
     assert {text: answer and answer.removesuffix(".") for text, answer in read.items()} == {
-        text: answer and (answer if "." in answer else answer + ".").removesuffix(".")
-        for text, answer in TIMES.items()
+        text: answer and (answer if "." in answer else answer + ".").removesuffix(".") for text, answer in TIMES.items()
     }
 
 
@@ -270,7 +269,9 @@ def test_normalising_a_plate_again_changes_nothing(session: Session, texts: list
     texts=st.lists(
         st.one_of(
             st.text(alphabet="0123456789-+:.,TZ eKSH/=", max_size=28),
-            st.from_regex(r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}([T -][0-9]{2}[:-][0-9]{2}(:[0-9]{2}(\.[0-9]{1,12})?)?)?(Z|[+-][0-9]{2}:?[0-9]{2})?\Z"),
+            st.from_regex(
+                r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}([T -][0-9]{2}[:-][0-9]{2}(:[0-9]{2}(\.[0-9]{1,12})?)?)?(Z|[+-][0-9]{2}:?[0-9]{2})?\Z"
+            ),
             st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20),
         ),
         min_size=100,

@@ -35,7 +35,7 @@ with adbc.connect(uri) as connection, connection.cursor() as cursor:
     held = pl.DataFrame({"id": pl.Series(table["id"]), "fingerprint": pl.Series(stored.cast(pa.binary()))})
 
     new = read.with_row_index("position").join(held, on="fingerprint", how="anti")
-    texts = pa.array([records[position] for position in new["position"]], type=pa.binary()).cast(pa.string())
+    texts = pa.array([bytes(records[position]) for position in new["position"]], type=pa.binary()).cast(pa.string())
     prints = pa.array(new["fingerprint"].to_list(), type=pa.binary(16))
     batch = pa.RecordBatch.from_arrays(
         [pa.ExtensionArray.from_storage(pa.json_(), texts), pa.ExtensionArray.from_storage(pa.uuid(), prints)],

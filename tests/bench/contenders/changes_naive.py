@@ -40,7 +40,11 @@ with psycopg.connect(sys.argv[1]) as connection, connection.cursor() as cursor:
         body = client.get_object(Bucket=bucket, Key=key)["Body"].read()
         cursor.executemany(
             "insert into fuel.records (id, raw) values (%s, %s) on conflict (id) do update set raw = excluded.raw",
-            [(int(each["id"]), jsonb(each)) for each in records_of(json.loads(body.decode("utf-8-sig"))) if "id" in each],
+            [
+                (int(each["id"]), jsonb(each))
+                for each in records_of(json.loads(body.decode("utf-8-sig")))
+                if "id" in each
+            ],
         )
         connection.commit()
 print(json.dumps({"files": len(keys)}))

@@ -29,7 +29,7 @@ schema = pa.schema([("raw", pa.json_())])
 
 def batches() -> Iterator[pa.RecordBatch]:
     for first in range(0, len(records), BATCH):
-        texts = pa.array(records[first : first + BATCH], type=pa.binary()).cast(pa.string())
+        texts = pa.array([*map(bytes, records[first : first + BATCH])], type=pa.binary()).cast(pa.string())
         yield pa.RecordBatch.from_arrays([pa.ExtensionArray.from_storage(pa.json_(), texts)], schema=schema)
 
 

@@ -1,0 +1,124 @@
+"""`python -m tests.bench`: what a run costs beside the least it could cost and beside what is usually written.
+
+Contenders run by turns in one session, each as a whole process against a fresh copy of the same database; what counts
+is their ratio. Needs Linux; the naive contenders need psycopg and are left out without it. 10m needs 60 GB of disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import re
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from .measure import ContenderFailed
+from .plot import render_plot
+from .scenarios import HOURLY, SIZED, Result, has_psycopg, measure_scenario
+from .stage import SETTINGS, Stage, open_stage
+from .table import as_object, render_results
+from .targets import judge
+from .trigger import measure_trigger
+
+GROUPS: Final = (*SIZED, "changes", "startup")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _options(arguments)
+    try:
+        with open_stage() as stage:
+            machine = _machine(stage)
+            if options.what == "trigger":
+                _trigger(stage, options)
+                return 0
+            results = _results(stage, options)
+    except ContenderFailed as failure:
+        print(f"Stopped: {failure}", file=sys.stderr)
+        return 1
+    verdicts = [*judge(results)]
+    if options.plot:
+        options.plot.write_text(render_plot(results), encoding="utf-8")
+    if options.json:
+        print(json.dumps(as_object(machine, results, verdicts), ensure_ascii=False, indent=2))
+    else:
+        print(render_results(machine, results, verdicts))
+    return 0
+
+
+def _results(stage: Stage, options: argparse.Namespace) -> list[Result]:
+    results = []
+    for size in options.sizes:
+        rounds = options.rounds or (5 if size <= 20_000 else 3 if size <= 1_000_000 else 1)
+        results += [measure_scenario(name, stage, size, rounds) for name in SIZED if name in options.only]
+        if size != HOURLY:
+            stage.forget(size)
+    if "changes" in options.only:
+        results.append(measure_scenario("changes", stage, options.files, options.rounds or 3))
+    if "startup" in options.only:
+        results += [
+            measure_scenario(name, stage, 0, options.rounds or 7) for name in ("help", "quiet_hour", "busy_hour")
+        ]
+    return results
+
+
+def _trigger(stage: Stage, options: argparse.Namespace) -> None:
+    for size in options.sizes:
+        cost = measure_trigger(stage, size, options.rounds or 5)
+        print(json.dumps({**dataclasses.asdict(cost), "ratio": cost.ratio}) if options.json else cost.render())
+
+
+def _machine(stage: Stage) -> dict[str, str]:
+    """What the figures depend on."""
+    memory = int(re.findall(r"\d+", Path("/proc/meminfo").read_text())[0]) / 2**20
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    return {
+        "machine": f"{os.cpu_count()} cores, {memory:.0f} GiB of memory, load {load} at the start",
+        "python": platform.python_version(),
+        "postgresql": f"{stage.server.version} with {', '.join(f'{k}={v}' for k, v in SETTINGS.items())}",
+        "naive": "json.load and psycopg executemany" if has_psycopg() else "not measured: psycopg is not installed",
+    }
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("what", nargs="?", choices=["runs", "trigger"], default="runs", help="trigger: its cost alone")
+    parser.add_argument(
+        "--sizes", type=_sizes, help="numbers of records: 10k,100k,1m (the default; trigger: 100k), 10m"
+    )
+    parser.add_argument("--only", type=_groups, default=GROUPS, help=f"of {','.join(GROUPS)}")
+    parser.add_argument("--rounds", type=int, help="how often each contender runs (3 or more up to 1m, else 1)")
+    parser.add_argument("--files", type=int, default=1_000, help="how many change files")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="write cost against size")
+    options = parser.parse_args(arguments)
+    options.sizes = options.sizes or ([100_000] if options.what == "trigger" else [10_000, 100_000, 1_000_000])
+    return options
+
+
+def _sizes(text: str) -> list[int]:
+    sizes = []
+    for each in text.lower().split(","):
+        found = re.fullmatch(r"(\d+)([km]?)", each.strip())
+        if found is None or not int(found[1]):
+            raise argparse.ArgumentTypeError(f"{each!r} is no number of records; 10k and 1m are")
+        sizes.append(int(found[1]) * {"": 1, "k": 1_000, "m": 1_000_000}[found[2]])
+    return sorted(set(sizes))
+
+
+def _groups(text: str) -> list[str]:
+    groups = [each.strip() for each in text.split(",")]
+    for each in groups:
+        if each not in GROUPS:
+            raise argparse.ArgumentTypeError(f"{each!r} is none of {', '.join(GROUPS)}")
+    return groups
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    sys.exit(main())

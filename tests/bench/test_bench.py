@@ -1,0 +1,26 @@
+"""The harness runs end to end and every contender does its work; how long any of it takes is nobody's business here."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from .__main__ import main
+from .scenarios import has_psycopg
+
+
+def test_every_contender_does_its_work_and_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plot = tmp_path / "plot.svg"
+
+    code = main(["--sizes", "1k", "--only", "fresh,unchanged,changed", "--rounds", "1", "--json", "--plot", str(plot)])
+
+    assert code == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [result["scenario"] for result in told["results"]] == ["fresh", "unchanged", "changed"]
+    expected = ["fleetfuel", "floor", *(["naive"] if has_psycopg() else [])]
+    for result in told["results"]:
+        assert list(result["runs"]) == expected
+        assert all(len(runs) == 1 for runs in result["runs"].values())
+    assert {target["limit"] for target in told["targets"]} >= {1.5, 1.25, 1.3}
+    assert ElementTree.fromstring(plot.read_text()).tag == "{http://www.w3.org/2000/svg}svg"

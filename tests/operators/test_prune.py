@@ -1,0 +1,130 @@
+"""Prune removes what is older than the age and nothing that a later run, or the last evidence, needs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from .stage import Stage
+
+TABLES = ("record_versions", "rejects", "ingest_runs", "ingest_files")
+
+
+def rows(stage: Stage) -> dict[str, int]:
+    counted = ", ".join(f"(select count(*) from fuel.{table}) as {table}" for table in TABLES)
+    found: dict[str, int] = stage.sql(f"select {counted}")[0]
+    return found
+
+
+def age(stage: Stage, days: int) -> None:
+    """Everything that happened so far happened that much earlier."""
+    gone = f"- interval '{days} days'"
+    stage.sql(f"update fuel.record_versions set replaced_at = replaced_at {gone}")
+    stage.sql(f"update fuel.rejects set resolved_at = resolved_at {gone}, last_seen_at = last_seen_at {gone}")
+    stage.sql(f"update fuel.ingest_runs set started_at = started_at {gone}, finished_at = finished_at {gone}")
+    stage.sql(f"update fuel.ingest_files set processed_at = processed_at {gone}, modified_at = modified_at {gone}")
+    for plan in (stage.folder / "reports").glob("*/plan.json"):
+        run = json.loads(plan.read_text())
+        plan.write_text(json.dumps(run | {"started_at": "2020-01-01T00:00:00Z"}))
+
+
+@pytest.fixture
+def old(stage: Stage) -> Stage:
+    """Two snapshots and three change files, all of it a hundred days and more ago."""
+    stage.snapshot()
+    stage.done("import", "--snapshot", "--apply")
+    for _ in range(3):
+        stage.changes(edits=2)
+        stage.done("import", "--changes", "--apply")
+    stage.producer.advance(24 * 10)
+    stage.put(stage.producer.changes())
+    stage.done("import", "--changes", "--apply")
+    age(stage, 200)
+    return stage
+
+
+def test_a_dry_run_counts_and_removes_nothing(old: Stage) -> None:
+    before = rows(old)
+    said = old.done("prune", "--older-than", "90d").out
+    assert "nothing removed" in said
+    assert "Next    fleetfuel prune --older-than 90d --apply" in said
+    assert rows(old) == before
+    assert len([*(old.folder / "reports").iterdir()]) == 5
+
+
+def test_applied_it_removes_what_the_dry_run_counted(old: Stage) -> None:
+    before, said = rows(old), old.done("prune", "--older-than", "90d").out
+    counted = [line.split("  ")[1:3] for line in said.splitlines() if line.startswith("  ")]
+    done = old.done("prune", "--older-than", "90d", "--apply").out
+    assert [line.split("  ")[1:3] for line in done.splitlines() if line.startswith("  ")] == counted
+    after = rows(old)
+    assert after["record_versions"] == 0 < before["record_versions"]
+    assert after["ingest_runs"] == 2
+    assert [*(old.folder / "reports").iterdir()] == []
+    assert "Nothing is older than 90d." in old.done("prune", "--older-than", "90d", "--apply").out
+
+
+def test_the_last_run_of_each_mode_stays_whatever_its_age(old: Stage) -> None:
+    kept = old.sql("select mode, max(run_id) as run_id from fuel.ingest_runs group by mode order by mode")
+    old.done("prune", "--older-than", "1d", "--apply")
+    assert old.sql("select mode, run_id from fuel.ingest_runs order by mode") == kept
+
+
+def test_open_rejects_stay_whatever_their_age(old: Stage) -> None:
+    old.done("prune", "--older-than", "1d", "--apply")
+    assert rows(old)["rejects"] == 1
+    old.sql("update fuel.rejects set resolved_at = now() - interval '91 days'")
+    old.done("prune", "--older-than", "90d", "--apply")
+    assert rows(old)["rejects"] == 0
+
+
+def test_what_changes_mode_looks_back_at_stays_and_it_reads_nothing_twice(old: Stage) -> None:
+    looked_back_at = old.sql(
+        "select f.key from fuel.ingest_files as f, fuel.ingest_state as s where s.feed = 'changes'"
+        " and f.key like '%changes/%' and f.file_at > s.watermark - interval '48 hours'"
+    )
+    old.done("prune", "--older-than", "1d", "--apply")
+    kept = old.sql("select key from fuel.ingest_files")
+    assert len(kept) == len(looked_back_at) == 1
+    again = old.done("import", "--changes", "--json").json
+    assert again["counts"]["records"] == 0
+
+
+def test_folders_that_are_no_reports_stay(old: Stage) -> None:
+    reports = old.folder / "reports"
+    strange = {"notes": "notes.txt", "other": "plan.json"}
+    for folder, file in strange.items():
+        (reports / folder).mkdir()
+        (reports / folder / file).write_text("{}")
+    outside = old.folder / "elsewhere"
+    next(reports.glob("2*")).rename(outside)
+    (reports / "link").symlink_to(outside)
+    old.done("prune", "--older-than", "90d", "--apply")
+    assert {path.name for path in reports.iterdir()} == {*strange, "link"}
+    assert (outside / "plan.json").is_file()
+
+
+def test_young_reports_stay(old: Stage) -> None:
+    old.snapshot(edits=1)
+    young = old.done("import", "--snapshot", "--json").json["report"]
+    old.done("prune", "--older-than", "90d", "--apply")
+    assert [path.name for path in (old.folder / "reports").iterdir()] == [Path(young).name]
+
+
+@pytest.mark.parametrize("given", ["0d", "90", "3h", "-5d", "d", "1e9d"])
+def test_an_age_has_to_be_a_day_or_more(stage: Stage, given: str) -> None:
+    refused = stage.run("prune", "--older-than", given, "--apply")
+    assert refused.code == 64
+    assert "is no age of a day or more" in refused.err
+
+
+def test_it_does_not_prune_beside_another_run(old: Stage) -> None:
+    from fleetfuel.database import connect
+
+    with connect(old.url) as other:
+        other.take_lock()
+        refused = old.run("prune", "--older-than", "90d", "--apply")
+    assert refused.code == 75
+    assert rows(old)["record_versions"] > 0
