@@ -317,7 +317,7 @@ def translate(error: adbc.Error, target: str) -> errors.FleetfuelError:
             return errors.PermissionDenied(
                 what=f"A statement on {target}",
                 reason=reason,
-                next_step="Imports need the role fuel_ingest, migrate and prune the owner of the schema (README, Security).",
+                next_step="Imports need the role fuel_ingest; migrate and prune need the schema's owner (README).",
             )
         case "40001" | "40P01" | "23505":
             return SerializationConflict(reason=reason)

@@ -143,7 +143,8 @@ def compare_rows(
     differs = pl.col("changed").list.len() > 0
     brings_older_values = pl.col("is_delete") & (pl.col("value_at") < pl.col("row_time"))
     is_same = ~differs | brings_older_values.fill_null(value=False)
-    absent_as_of = pl.min_horizontal("row_absent_since", vouched)  # no snapshot said more; somebody may have
+    # The last applied snapshot lacks an absent row, too: only what is no older than that brings it back.
+    absent_as_of = pl.coalesce(vouched, "row_absent_since")
     is_back = row_absent & ~pl.col("is_delete") & (pl.col("file_at") >= absent_as_of)
     will_delete = pl.when(applies).then(says_deleted).otherwise(row_deleted)
     will_absent = row_absent & ~is_back

@@ -56,12 +56,13 @@ def _rows(result: Result) -> Iterator[tuple[str, ...]]:
             f"{result.median(name, 'server_cpu'):.2f}",
             f"{result.median(name, 'peak_rss'):,.0f}",
             f"{result.median(name, 'peak_anonymous'):,.0f}",
-            "" if name == "fleetfuel" else _spread(result.ratios(name)),
-            "" if name == "fleetfuel" else _spread(result.ratios(name, "whole_cpu")),
+            "" if name == "fleetfuel" else spread(result.ratios(name)),
+            "" if name == "fleetfuel" else spread(result.ratios(name, "whole_cpu")),
         )
 
 
-def _spread(ratios: Sequence[float]) -> str:
+def spread(ratios: Sequence[float]) -> str:
+    """Median (least–most)."""
     middle = f"{statistics.median(ratios):.3g}"
     return middle if len(ratios) == 1 else f"{middle} ({min(ratios):.3g}–{max(ratios):.3g})"
 

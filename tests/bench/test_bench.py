@@ -13,14 +13,14 @@ from .scenarios import has_psycopg
 def test_every_contender_does_its_work_and_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plot = tmp_path / "plot.svg"
 
-    code = main(["--sizes", "1k", "--only", "fresh,unchanged,changed", "--rounds", "1", "--json", "--plot", str(plot)])
+    code = main(["--sizes", "1k", "--only", "fresh,changed", "--rounds", "1", "--json", "--plot", str(plot)])
 
     assert code == 0
     told = json.loads(capsys.readouterr().out)
-    assert [result["scenario"] for result in told["results"]] == ["fresh", "unchanged", "changed"]
+    assert [result["scenario"] for result in told["results"]] == ["fresh", "changed"]
     expected = ["fleetfuel", "floor", *(["naive"] if has_psycopg() else [])]
     for result in told["results"]:
         assert list(result["runs"]) == expected
         assert all(len(runs) == 1 for runs in result["runs"].values())
-    assert {target["limit"] for target in told["targets"]} >= {1.5, 1.25, 1.3}
+    assert 1.25 in [target["limit"] for target in told["targets"]]
     assert ElementTree.fromstring(plot.read_text()).tag == "{http://www.w3.org/2000/svg}svg"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from datetime import timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
 from table import fill
 
-from .conftest import START, Feed, delta, key_of
+from .conftest import Feed, delta, key_of
 
+START: Final = datetime(2025, 1, 1, tzinfo=UTC)
+"""A year that is over: a file of a day to come is not of that day."""
 HOUR = timedelta(hours=1)
 HOURS = 8_760
 LATE = (8_720, 8_731)

@@ -90,7 +90,7 @@ def test_the_role_for_imports_has_every_right(stage: Stage) -> None:
     stage.done("import", "--snapshot", "--apply", DATABASE_URL=url)
     refused = stage.run("prune", "--older-than", "90d", "--apply", DATABASE_URL=url)
     assert refused.code == 77
-    assert "the owner of the schema" in refused.err
+    assert "the schema's owner" in refused.err
 
 
 def test_devices_are_told_missing_then_unread_then_read(stage: Stage) -> None:

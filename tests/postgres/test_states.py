@@ -680,7 +680,7 @@ def test_records_that_cannot_be_kept_are_set_aside_and_cost_their_neighbours_not
 
 
 def test_of_repeated_keys_the_last_counts_as_in_the_database(table: Table) -> None:
-    content = b'[{"id": 1, "id": 2, "deleted_at": "2026-06-01", "deleted_at": null}, {"\\u0069d": 3, "id": 4}]'
+    content = b'[{"id": null, "id": 2, "deleted_at": "2026-06-01", "deleted_at": null}, {"\\u0069d": 3, "id": 4}]'
     assert told(table.load(content, reading="changes")) == {"inserts": 2}
     assert sorted(table.live()) == [2, 4]
     assert all(row["raw"]["id"] == key for key, row in table.rows().items())

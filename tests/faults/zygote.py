@@ -1,0 +1,189 @@
+"""Forks the program: a process that has imported it, and for each line on stdin becomes it once more.
+
+A trial costs a fork instead of an interpreter and two seconds of imports; what runs is `fleetfuel.cli.main`, in a
+process of its own that can be killed. In the fork, and nowhere else, the stages announce themselves in a pipe, and stop
+where they are told to; so the program itself knows nothing of being tested.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+STAGES = {
+    "fetch": "fleetfuel.source:open_files",
+    "cut": "fleetfuel.frame:cut_file",
+    "state": "fleetfuel.state:read_state",
+    "match": "fleetfuel.diff:match_rows",
+    "read": "fleetfuel.frame:read_rows",
+    "validate": "fleetfuel.validate:validate_rows",
+    "compare": "fleetfuel.diff:compare_rows",
+    "absent": "fleetfuel.diff:find_absent",
+    "limits": "fleetfuel.pipeline:check_limits",
+    "report": "fleetfuel.report:write_report",
+    "report file": "fleetfuel.report:_write",
+    "report plan": "fleetfuel.report:_write_plan",
+    "apply": "fleetfuel.pipeline:apply_plan",
+    "finish report": "fleetfuel.report:finish_report",
+    "summary": "fleetfuel.summary:render_summary",
+}
+"""Step → the function that begins with it."""
+
+Request = dict[str, Any]
+
+
+def serve() -> None:
+    for module in ("cli", "importer", "bucket", "migrate", "summary", "ledger"):
+        importlib.import_module(f"fleetfuel.{module}")
+    importlib.import_module("pandera.polars")
+    tasks = len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 1  # noqa: PTH112, PTH208
+    assert tasks == 1, f"{tasks} threads: a fork would have one of them"
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    pending = b""
+    children: set[int] = set()
+    tell({"ready": os.getpid()})
+    while True:
+        ready, _, _ = select.select([0, woken], [], [], 1.0)
+        if woken in ready:
+            os.read(woken, 4096)
+        reap(children)
+        if 0 not in ready:
+            continue
+        chunk = os.read(0, 65_536)
+        if not chunk:
+            for pid in children:
+                os.kill(pid, signal.SIGKILL)
+            return
+        *lines, pending = (pending + chunk).split(b"\n")
+        for line in lines:
+            request = json.loads(line)
+            pid = os.fork()
+            if pid == 0:
+                signal.set_wakeup_fd(-1)
+                os.close(woken)
+                os.close(wake)
+                become(request)
+            children.add(pid)
+            tell({"pid": pid, "for": request["number"]})
+
+
+def reap(children: set[int]) -> None:
+    while children:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if not pid:
+            return
+        children.discard(pid)
+        tell({"ended": pid, "code": os.waitstatus_to_exitcode(status)})
+
+
+def tell(what: dict[str, Any]) -> None:
+    os.write(1, json.dumps(what).encode() + b"\n")
+
+
+def become(request: Request) -> None:
+    """The child: never returns."""
+    os.setsid()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["env"])
+    for number, path in ((0, os.devnull), (1, request["out"]), (2, request["err"])):
+        opened = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        os.dup2(opened, number)
+        os.close(opened)
+    code = 1
+    try:
+        instrument(request)
+        sys.argv = ["fleetfuel", *request["argv"]]
+        importlib.import_module("fleetfuel.cli").main()
+    except SystemExit as done:
+        code = done.code if isinstance(done.code, int) else 1
+    except BaseException:
+        importlib.import_module("traceback").print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def instrument(request: Request) -> None:
+    """Make the stages announce themselves, and set what the trial wants set."""
+    database = importlib.import_module("fleetfuel.database")
+    texts: dict[str, str] = request["sql"]
+    shipped = database.named_sql
+    database.named_sql = lambda name: texts[name] if name in texts else shipped(name)
+    for name, value in request["set"].items():
+        module, attribute = name.split(":")
+        setattr(importlib.import_module(module), attribute, value)
+    if request["steps"] is None:
+        return
+    channel = os.open(request["steps"], os.O_WRONLY)
+    stops: dict[str, float | None] = request["stops"]
+
+    def reached(step: str) -> None:
+        os.write(channel, step.encode() + b"\n")
+        if step in stops:
+            pause = stops[step]
+            if pause is None:
+                with open(request["release"], "rb", buffering=0) as release:  # noqa: PTH123
+                    release.read(1)
+            else:
+                time.sleep(pause)
+
+    for step, place in STAGES.items():
+        module, function = place.split(":")
+        announce(importlib.import_module(module), function, lambda *_, step=step: reached(step))
+    for module in ("frame", "validate"):  # stages that others hold by their own name
+        importlib.import_module(f"fleetfuel.{module}")
+    announce(database.Database, "take_lock", lambda *_: reached("lock"))
+    announce(database.Database, "begin", lambda *_: reached("begin"))
+    announce(database.Database, "table", lambda _, name, *__: reached(f"sql {name}"))
+    announce(database.Database, "execute", lambda _, name, *__: reached(f"sql {name}"))
+    announce(database.Database, "ingest", lambda _, table, *__: reached(f"ingest {table}"))
+    committing = database.Database.commit
+
+    def commit(self: Any, **options: Any) -> None:
+        if not options:
+            committing(self)
+            return
+        reached("commit")
+        committing(self, **options)
+        reached("committed")
+
+    database.Database.commit = commit
+    load = importlib.import_module("fleetfuel.load")
+    staging = load._stage_batches
+
+    def batches(*arguments: Any) -> Iterator[Any]:
+        for batch in staging(*arguments):
+            reached("batch")
+            yield batch
+
+    load._stage_batches = batches
+
+
+def announce(holder: Any, name: str, reached: Callable[..., None]) -> None:
+    function = getattr(holder, name)
+
+    @functools.wraps(function)
+    def announced(*arguments: Any, **options: Any) -> Any:
+        reached(*arguments)
+        return function(*arguments, **options)
+
+    setattr(holder, name, announced)
+
+
+if __name__ == "__main__":
+    serve()
