@@ -35,6 +35,7 @@ LIST_KEYS: Final = ("records", "rows", "data", "items", "changes")
 EXPORT_TIME_KEYS: Final = ("exported_at", "generated_at")
 COUNT_KEYS: Final = ("record_count", "total", "count")
 OPERATION_KEYS: Final = ("op", "operation", "action")
+CARRIERS: Final = ("row", "data", "record", "after", "before")
 UPSERTS: Final = frozenset({"insert", "update", "upsert", "create", "c", "u", "r"})
 DELETES: Final = frozenset({"delete", "d"})
 MARKER_KEYS: Final = frozenset(
@@ -347,6 +348,8 @@ class _Message:
     is_delete: bool
     carries_record: bool
     """Whether `text` is the record as it is now, rather than the message alone or the record as it was."""
+    fault: tuple[str, str] | None = None
+    """Rule and reason, where it is a message that says nothing to go by."""
 
 
 def read_rows(index: pl.DataFrame, cuts: Sequence[Cut], rules: Rules, zone: ZoneInfo, seed: int) -> Rows:
@@ -401,6 +404,8 @@ def read_rows(index: pl.DataFrame, cuts: Sequence[Cut], rules: Rules, zone: Zone
     for row in _strings(readable).str.count_matches('"id"', literal=True).gt(1).arg_true():
         if row not in why and len(named_ids := dict.fromkeys(_legible_ids(texts[row]))) > 1:
             why[row] = ("id_ambiguous", f"the record names more than one id: {', '.join(map(str, named_ids))}")
+    why |= {row: message.fault for row, message in messages.items() if message.fault}
+    markers -= why.keys()
     aside = markers | why.keys()
     legible = {row: _legible_ids(texts[row]) for row in why}
     return Rows(
@@ -673,6 +678,8 @@ UNREAD: Final = frozenset(
         "lone_surrogate",
         "number_out_of_range",
         "id_ambiguous",
+        "operation_unknown",
+        "record_missing",
     }
 )
 """Rules of the framing that refuse a record whose id may still be legible."""
@@ -711,13 +718,23 @@ def _why_unstorable(text: bytes, *, is_recovered: bool) -> tuple[str, str] | Non
         return "nul_character", "the text holds \\u0000, which PostgreSQL cannot store"
     if _depth(text) > DEEPEST:
         return "nested_too_deep", f"brackets are nested deeper than {DEEPEST}"
-    if b"\\u" in text and not _decodes(text):
+    if b"\\u" in text and not _decodes(text) and _has_lone_surrogate(text):
         return "lone_surrogate", "the text holds half a surrogate pair, which is no character"
     if not _numbers_fit(text):
         return "number_out_of_range", "a number is beyond what PostgreSQL can store"
-    if is_recovered and not _decodes(text):
+    if (is_recovered or b"\\u" in text) and not _decodes(text):
         return "broken_json", "the record's JSON is broken; its neighbours are not"
     return None
+
+
+def _has_lone_surrogate(text: bytes) -> bool:
+    try:
+        json.dumps(json.loads(text, parse_int=str), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    except (ValueError, RecursionError):
+        return False
+    return False
 
 
 def _is_utf8(text: bytes) -> bool:
@@ -823,16 +840,23 @@ def _message(text: bytes) -> _Message | None:
     operation = operation.strip().lower() if isinstance(operation, str) else ""
     carriers: tuple[str, ...]
     if operation in DELETES:
-        carriers = ("row", "data", "record", "after", "before")
+        carriers = CARRIERS
     elif operation in UPSERTS:
         carriers = ("after", "row", "data", "record")
     else:
-        return None
+        if not any(bytes(fields.get(key, b""))[:1] == b"{" for key in CARRIERS):
+            return None
+        fault = "operation_unknown", "the message around the record names an operation that nobody agreed on"
+        return _Message(text=text, id=None, is_delete=False, carries_record=False, fault=fault)
     carrier = next((key for key in carriers if bytes(fields.get(key, b""))[:1] == b"{"), None)
     inner = bytes(fields[carrier]) if carrier else None
     named = bytes(fields.get("id", b"null"))
-    if inner is None and operation in UPSERTS and "id" in fields and len(fields) > 2:
-        inner = text  # a plain row with its operation beside its fields
+    if inner is None and operation in UPSERTS:
+        if "id" in fields and fields.keys() - {"id", *OPERATION_KEYS, *CARRIERS}:
+            inner = text  # a plain row with its operation beside its fields
+        else:
+            fault = "record_missing", "the message announces a record and holds none"
+            return _Message(text=text, id=None, is_delete=False, carries_record=False, fault=fault)
     return _Message(
         text=inner or text,
         id=_as_text(named),

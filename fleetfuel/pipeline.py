@@ -138,7 +138,7 @@ def _absent(
 
 def _unkeyed(judged: _Judged, cuts: tuple[Cut, ...]) -> Sequence[bytes]:
     """Texts of the records that hold no usable id: which rows they are, only their other values can tell."""
-    refused = judged.rejected.filter(pl.col("rule").is_in(["id_missing", "id_unusable", "id_out_of_range"]))
+    refused = judged.rejected.filter(pl.col("id").is_null())
     return [
         frame.record_text(cuts, judged.unwrapped, file, position)
         for file, position in refused.select("file", "position").iter_rows()

@@ -33,11 +33,14 @@ with fills as (
 readings as (
     select
         f.*,
+        l.per_span,
+        l.per_day,
         lag(f.odometer_km) over vehicle as before_km,
         lag(f.odometer_km, 2) over vehicle as before_that_km,
         lead(f.odometer_km) over vehicle as after_km,
         lead(f.odometer_km, 2) over vehicle as after_that_km
     from fills as f
+    cross join fuel.span_limit as l
     where f.odometer_km between 1 and 2000000
     window vehicle as (partition by f.plate order by f.filled_at, f.id rows unbounded preceding)
 ),
@@ -74,11 +77,8 @@ measured as (
         s.from_fill_and_km & 2097151 as from_km,
         s.odometer_km - (s.from_fill_and_km & 2097151) as km,
         s.fills_so_far - (s.from_fill_and_km >> 21) as fills_since,
-        s.litres_so_far - s.from_litres_so_far as litres_since,
-        l.per_span,
-        l.per_day
+        s.litres_so_far - s.from_litres_so_far as litres_since
     from spans as s
-    cross join fuel.span_limit as l
 ),
 decided as (
     select

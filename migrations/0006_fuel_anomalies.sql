@@ -18,16 +18,22 @@ from fuel.records as r
 where r.deleted_at is null and r.absent_since is null and r.plate is not null and r.filled_at is not null
 window vehicle as (partition by r.plate order by r.filled_at, r.id);
 
--- The cap of each fuel on each day it is known; V-Power is sold above the cap of petrol, never below it.
-create view fuel.pump_price_days as
-select p.fuel_type, day.day::date as day, p.price_per_litre_kes, false as is_floor
+-- The cap of each fuel from day to day; where two cycles overlap the later one holds. V-Power is sold above the cap of
+-- petrol, never below it.
+create view fuel.pump_price_caps as
+select
+    of.fuel_type,
+    p.valid_from,
+    least(coalesce(p.valid_to, 'infinity'), lead(p.valid_from) over (partition by of.fuel_type order by p.valid_from) - 1) as valid_to,
+    p.price_per_litre_kes,
+    of.fuel_type <> p.fuel_type as is_floor
 from fuel.pump_prices as p
-cross join lateral generate_series(p.valid_from::timestamp, coalesce(p.valid_to, current_date)::timestamp, interval '1 day') as day (day)
-union all
-select 'V-POWER', day.day::date, p.price_per_litre_kes, true
-from fuel.pump_prices as p
-cross join lateral generate_series(p.valid_from::timestamp, coalesce(p.valid_to, current_date)::timestamp, interval '1 day') as day (day)
-where p.fuel_type = 'PETROL' and not exists (select from fuel.pump_prices as v where v.fuel_type = 'V-POWER');
+cross join lateral (
+    select p.fuel_type
+    union all
+    select 'V-POWER'
+    where p.fuel_type = 'PETROL' and not exists (select from fuel.pump_prices as v where v.fuel_type = 'V-POWER')
+) as of (fuel_type);
 
 -- Each check is one select, joined to its line in rules/: without one it is switched off and reads nothing.
 create view reporting.v_fuel_anomalies as
@@ -166,20 +172,20 @@ and not (n.fuel_type in ('PETROL', 'V-POWER') and n.before_fuel_type in ('PETROL
 union all
 select
     r.id, r.plate, r.filled_at, 'litres_implausible', c.severity, trim_scale(r.litres)::text,
-    format('%s to %s', trim_scale(v.litres_min), trim_scale(v.litres_max)),
+    format('%s to %s', trim_scale(k.litres_min), trim_scale(k.litres_max)),
     format('%s litres, where a vehicle of class %s takes %s to %s: check for a slipped decimal point.',
-        trim_scale(r.litres), v.class, trim_scale(v.litres_min), trim_scale(v.litres_max))
+        trim_scale(r.litres), k.class, trim_scale(k.litres_min), trim_scale(k.litres_max))
 from (select max(l.severity) as severity from fuel.check_limit as l where l.code = 'litres_implausible' having count(*) > 0) as c
-cross join (select distinct p.plate from fuel.records as p where p.deleted_at is null and p.absent_since is null) as vehicle
-cross join lateral (
-    select k.class, k.litres_min, k.litres_max
-    from fuel.vehicle_class as k
-    where k.plate_pattern is null or vehicle.plate ~ k.plate_pattern
-    order by k.rank
-    limit 1
-) as v
-join live as r on r.plate is not distinct from vehicle.plate
-where r.litres > 0 and r.litres not between v.litres_min and v.litres_max
+cross join live as r
+left join (
+    -- A plate's class is looked up once a plate, not once a fill.
+    select vehicle.plate, first.class
+    from (select distinct p.plate from fuel.records as p where p.deleted_at is null and p.absent_since is null) as vehicle
+    cross join lateral (select k.class from fuel.vehicle_class as k where vehicle.plate ~ k.plate_pattern order by k.rank limit 1) as first
+) as v on v.plate = r.plate
+join fuel.vehicle_class as k
+    on k.class = coalesce(v.class, (select o.class from fuel.vehicle_class as o where o.plate_pattern is null order by o.rank limit 1))
+where r.litres > 0 and r.litres not between k.litres_min and k.litres_max
 
 union all
 select
@@ -205,7 +211,7 @@ from (
     from fuel.check_limit as l where l.code = 'price_out_of_range' having count(*) > 0
 ) as c
 cross join live as r
-left join fuel.pump_price_days as p on p.fuel_type = r.fuel_type and p.day = r.filled_at_eat::date
+left join fuel.pump_price_caps as p on p.fuel_type = r.fuel_type and r.filled_at_eat::date between p.valid_from and p.valid_to
 where r.price_per_litre_kes not between c.min_kes and c.max_kes
 or r.price_per_litre_kes < p.price_per_litre_kes * (1 - c.share)
 or (r.price_per_litre_kes > p.price_per_litre_kes * (1 + c.share) and not p.is_floor)

@@ -177,7 +177,7 @@ def import_file(path: Path) -> tuple[str, ...]:
 
 def timeout_of(size: int) -> float:
     """Seconds after which a run over so many records is hopeless."""
-    return 120 + size * 0.0005
+    return 300 + size * 0.002
 
 
 @contextmanager

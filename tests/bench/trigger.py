@@ -119,6 +119,7 @@ def measure_trigger(stage: Stage, size: int, rounds: int) -> TriggerCost:
         cursor.adbc_ingest("texts", texts.to_reader(20_000), mode="append")
         cursor.executescript("create table parsed as select id, raw::jsonb as raw from texts")
         cursor.executescript("vacuum analyze texts, parsed")
+        cursor.executescript("set max_parallel_workers_per_gather = 0")
         for number in range(rounds):
             for name, (table, statement) in STORES.items():
                 switch = "disable" if name.endswith("trigger off") else "enable"

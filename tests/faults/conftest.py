@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 import shutil
 import tempfile
+import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +24,10 @@ from fleetfuel.packaged import packaged
 from fleetfuel.rules import load_rules
 
 from .feed import write_feed
-from .footprint import Footprint, read_reports, take_footprint
+from .footprint import Evidence, Footprint, read_reports, take_footprint
 from .program import Zygote, zygote
 
-KILLS = 200
+KILLS = 60
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -56,7 +57,8 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
     for reports in terminalreporter.stats.values():
         for each in reports:
             if getattr(each, "when", None) == "call":
-                sums.update({name: number for name, number in each.user_properties if str(name).startswith("tally ")})
+                for name, number in each.user_properties:
+                    sums[name] += number if str(name).startswith("tally ") else 0
     if sums:
         told = {name: sums[f"tally {name}"] for name in ("kills tried", "faults tried", "rows lost")}
         terminalreporter.write_line(", ".join(f"{name} {number}" for name, number in told.items()))
@@ -91,7 +93,8 @@ class Ground:
     """After an undisturbed import of the second snapshot."""
     twice: Footprint
     """After that and another: what a run killed behind its commit, and its repetition, leave."""
-    evidence: dict[str, object]
+    evidence: Evidence
+    """The report of that import."""
     steps: list[str]
     """The steps of an undisturbed run, in order."""
     seconds: float
@@ -110,6 +113,12 @@ class Ground:
         finally:
             drop_database(self.server, name)
 
+    def reset(self) -> str:
+        """The URI of the database that all trials share, put back to what the first snapshot left."""
+        name = f"{self.template}_arena"
+        administer(self.server, RESTORE, name)
+        return self.server.uri(name)
+
     @contextmanager
     def trial(self) -> Iterator[Path]:
         """A fresh folder for a trial's processes and their reports."""
@@ -119,8 +128,16 @@ class Ground:
         shutil.rmtree(path)
 
 
-def administer(server: PostgresServer, statement: str) -> None:
-    with adbc.connect(server.uri(), autocommit=True) as connection, connection.cursor() as cursor:
+TABLES = ("records", "record_versions", "ingest_runs", "ingest_files", "ingest_state", "rejects")
+SAVE = "".join(["create schema saved;", *(f"create table saved.{name} as table fuel.{name};" for name in TABLES)])
+RESTORE = "".join([
+    f"set session_replication_role = replica; truncate {', '.join(f'fuel.{name}' for name in TABLES)};",
+    *(f"insert into fuel.{name} overriding system value select * from saved.{name};" for name in TABLES),
+])  # fmt: skip
+
+
+def administer(server: PostgresServer, statement: str, database: str = "postgres") -> None:
+    with adbc.connect(server.uri(database), autocommit=True) as connection, connection.cursor() as cursor:
         cursor.executescript(statement)
 
 
@@ -142,8 +159,6 @@ def migrated_database(server: PostgresServer) -> str:
 
 
 def make_ground(server: PostgresServer, forks: Zygote, folder: Path) -> Ground:
-    import time
-
     first, following = write_feed(folder)
     template = migrated_database(server)
     uri = server.uri(template)
@@ -166,10 +181,11 @@ def make_ground(server: PostgresServer, forks: Zygote, folder: Path) -> Ground:
     finally:
         drop_database(server, name)
     evidence = read_reports(folder / "calm" / "reports")
-    assert set(once.run_ids) - set(before.run_ids) <= evidence.keys()
+    administer(server, f"create database {template}_arena template {template} strategy = file_copy")
+    administer(server, SAVE, f"{template}_arena")
     return Ground(
         server=server, template=template, following=following, forks=forks, folder=folder, before=before, once=once,
-        twice=twice, evidence=dict(evidence), steps=list(dict.fromkeys(second.seen)), seconds=seconds,
+        twice=twice, evidence=evidence[once.run_ids[-1]], steps=list(dict.fromkeys(second.seen)), seconds=seconds,
     )  # fmt: skip
 
 
@@ -178,6 +194,3 @@ def ground(postgres: PostgresServer, forks: Zygote) -> Iterator[Ground]:
     folder = Path(tempfile.mkdtemp(prefix="fleetfuel-faults-"))
     yield make_ground(postgres, forks, folder)
     shutil.rmtree(folder)
-
-
-Wait = Callable[[Callable[[], bool]], None]

@@ -128,7 +128,7 @@ def read_reports(folder: Path) -> dict[str, Evidence]:
             assert path.name.endswith(".partial"), f"{path} is a report that cannot be shown"
             continue
         tables = {name: pl.read_parquet(path / f"{name}.parquet").to_dicts() for name in PARQUET}
-        left = {key: value for key, value in plan.items() if key not in ("run_id", "report", "seconds", "refreshed")}
+        left = {key: value for key, value in plan.items() if key not in OF_THE_RUN}
         applied = bool(left.pop("applied"))
         if not path.name.endswith(".partial"):
             assert plan["run_id"] == path.name
@@ -136,4 +136,5 @@ def read_reports(folder: Path) -> dict[str, Evidence]:
     return found
 
 
+OF_THE_RUN: Final = ("run_id", "report", "started_at", "seconds", "refreshed")
 PARQUET: Final = ("changes", "rejects", "notices")

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
 
-PATIENCE: Final = 120.0
+PATIENCE: Final = 60.0
 """Seconds after which a process that should have ended, or a step that should have come, fails the test."""
 
 
@@ -42,7 +42,7 @@ class Program:
         """Wait until it has announced this step so often."""
         deadline = time.monotonic() + PATIENCE
         while self.seen.count(step) < times:
-            assert time.monotonic() < deadline, f"no {step} after {self.seen}, {self.err!r}"
+            assert time.monotonic() < deadline, f"no {step} after {self.seen}, {self._where()}"
             assert self._read(0.2) or not self._ended.is_set(), f"ended before {step}: {self.seen}, {self.err!r}"
 
     def go_on(self) -> None:
@@ -54,7 +54,7 @@ class Program:
         """Its exit code, negative where a signal ended it."""
         deadline = time.monotonic() + PATIENCE
         while not self._ended.wait(0.001 if self._steps is None else 0):
-            assert time.monotonic() < deadline, f"still running after {self.seen}, {self.err!r}"
+            assert time.monotonic() < deadline, f"still running after {self.seen}, {self._where()}"
             if self._steps is not None and not self._read(0.05):
                 time.sleep(0.005)
         while self._steps is not None and self._read(0):
@@ -80,6 +80,12 @@ class Program:
     def said(self) -> list[str]:
         """The lines on stderr that say something."""
         return [line for line in self.err.splitlines() if line.strip()]
+
+    def _where(self) -> str:
+        """Where it hangs, thread by thread."""
+        self.kill(signal.SIGUSR1)
+        time.sleep(1)
+        return self.err
 
     def _read(self, seconds: float) -> bool:
         """Take in what was announced; whether there was something."""
@@ -125,15 +131,19 @@ class Zygote:
         *,
         database: str,
         steps: bool = True,
-        stops: Mapping[str, float | None] | None = None,
+        stops: Sequence[str] = (),
+        slow: Mapping[str, float] | None = None,
         sql: Mapping[str, str] | None = None,
         settings: Mapping[str, object] | None = None,
         environment: Mapping[str, str] | None = None,
+        proves_rules: bool = False,
     ) -> Program:
         """Start it in a new folder of its own (`cwd`, `TMPDIR`, `out`, `err`); reports go to `reports` beside it.
 
-        `stops` are steps to stop at: for some seconds, or until `go_on` is called. `sql` are statements to run instead
-        of ours, `settings` values of module attributes ("fleetfuel.load:BATCH").
+        Proving the rules is left out unless asked for: it takes longer than all else and touches nothing outside.
+
+        `stops` are steps to stop at, once each, until `go_on` is called; `slow` are steps that take some seconds longer
+        each time. `sql` are statements to run instead of ours, `settings` values of module attributes ("fleetfuel.load:BATCH").
         """
         prepare(folder)
         channel = None
@@ -151,9 +161,11 @@ class Zygote:
             "err": str(folder / "err"),
             "steps": str(folder / "steps") if steps else None,
             "release": str(folder / "release"),
-            "stops": dict(stops or {}),
+            "stops": list(stops),
+            "slow": dict(slow or {}),
             "sql": dict(sql or {}),
             "set": dict(settings or {}),
+            "skip": [] if proves_rules else ["fleetfuel.validate:prove_rules"],
         }
         assert self._process.stdin
         self._process.stdin.write(json.dumps(request).encode() + b"\n")

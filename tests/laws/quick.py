@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import adbc_driver_postgresql.dbapi as adbc
@@ -19,6 +21,11 @@ from fleetfuel.model import Delivery, Plan, Reading, SourceFile
 from fleetfuel.rules import Rules
 
 STATE = "fuel.records, fuel.record_versions, fuel.ingest_runs, fuel.ingest_files, fuel.ingest_state, fuel.rejects"
+
+
+def examples(number: int) -> int:
+    """How many examples a law tries; FLEETFUEL_LAWS multiplies them for a long look."""
+    return number * int(os.environ.get("FLEETFUEL_LAWS", "1"))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,7 +69,7 @@ class Quick:
             rules=self.rules,
             overrides=EVERYTHING,
         )
-        delivery = Delivery(reading=reading, source="law", files=tuple(map(_source_file, files)))
+        delivery = Delivery(reading=reading, source="law", files=tuple(map(source_file, files)))
         self.database.begin("repeatable read")
         return pipeline.plan_run(delivery, self.database, run)
 
@@ -78,14 +85,19 @@ class Quick:
             "select id, raw::text as raw from fuel.records"
             " where deleted_at is null and absent_since is null order by id"
         )
-        return {row["id"]: json.loads(row["raw"]) for row in found}
+        return {row["id"]: exact(row["raw"]) for row in found}
 
     def stamps(self) -> list[dict[str, Any]]:
         """Every row with what a run that changes nothing may not touch."""
         return self.ask("select id, xmin::text as version from fuel.records order by id")
 
 
-def _source_file(file: File) -> SourceFile:
+def exact(text: str | bytes) -> Any:
+    """JSON with its numbers digit for digit."""
+    return json.loads(text, parse_float=Decimal, parse_int=Decimal)
+
+
+def source_file(file: File) -> SourceFile:
     return SourceFile(
         key=file.key,
         etag=xxhash.xxh3_64_hexdigest(file.content),

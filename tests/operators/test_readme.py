@@ -1,0 +1,110 @@
+"""What the README shows is what happens, what it names exists, and what it advises works."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from fleetfuel.cli import cli
+from fleetfuel.settings import VARIABLES
+
+from . import transcripts
+from .stage import Stage
+from .test_command_line import all_errors
+from .transcripts import README, World, replay, shape, statements
+
+TEXT = README.read_text()
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    with transcripts.world() as world:
+        yield world
+
+
+def test_every_transcript_is_true(world: World) -> None:
+    wrong = [(command, told, today) for command, told, today in replay(TEXT, world) if shape(told) != shape(today)]
+    assert wrong == [], "python -m tests.operators.transcripts --write refreshes them: read the diff"
+
+
+def test_the_alert_rises_when_no_snapshot_is_applied_and_grafana_may_read_it(world: World) -> None:
+    alert, rejects = statements(TEXT)[-2:]
+    world.stage.done("import", "--snapshot", "--apply", "--max-deletes", "100%")
+    reader = Stage(
+        folder=world.stage.folder,
+        url=world.server.uri("tracksolid_db", user="grafana_ro", password="reader"),
+        store=world.stage.store,
+    )
+    assert float(reader.sql(alert)[0]["hours"]) < 1
+    assert reader.sql(rejects)[0]["open_rejects"] == 1
+    world.stage.sql("update fuel.ingest_runs set finished_at = finished_at - interval '3 hours'")
+    assert 3 <= float(reader.sql(alert)[0]["hours"]) < 4
+    world.stage.sql("delete from fuel.ingest_runs")
+    assert float(reader.sql(alert)[0]["hours"]) == 999
+
+
+def test_undoing_a_run_puts_the_table_back(stage: Stage) -> None:
+    def table() -> list[dict[str, object]]:
+        return stage.sql("select id, raw::text as raw, deleted_at, absent_since, plate from fuel.records order by id")
+
+    stage.snapshot()
+    stage.done("import", "--snapshot", "--apply")
+    before = table()
+    stage.snapshot(fills=2, edits=5, hard_deletes=30, soft_deletes=3)
+    bad = stage.done("import", "--snapshot", "--apply", "--json").json
+    assert bad["counts"]["inserts"] == 2
+    assert table() != before
+    undo = next(each for each in statements(TEXT) if "RUN" in each)
+    for statement in undo.replace("RUN", bad["run_id"]).split(";\n"):
+        if statement.strip():
+            stage.sql(statement)
+    assert table() == before
+    again = stage.done("import", "--snapshot", "--apply", "--json").json
+    assert again["counts"]["soft_deletes"] == bad["counts"]["soft_deletes"]
+
+
+def test_every_exit_code_is_told_and_no_other() -> None:
+    section = TEXT.partition("## Exit codes")[2].partition("\n## ")[0]
+    told = {int(code) for code in re.findall(r"^\| (\d+) \|", section, re.MULTILINE)}
+    assert told == {error.exit_code for error in all_errors()} | {0, 2}
+
+
+def test_every_command_and_setting_it_names_exists() -> None:
+    named = set(re.findall(r"fleetfuel (?:-v )?([a-z]{3,})", re.sub(r"--rm.*", "", TEXT)))
+    assert set(cli.commands) <= named
+    assert named & {"runs", "doctor", "import"}
+    variables = set(re.findall(r"\b((?:RUSTFS|FLEETFUEL)_[A-Z_]+)\b", TEXT))
+    assert variables - {"FLEETFUEL_TEST_POSTGRES"} <= set(VARIABLES)
+
+
+def test_every_option_it_names_exists() -> None:
+    known = {name for command in cli.commands.values() for option in command.params for name in option.opts}
+    known |= {"--help", "--verbose", "--write", "--no-sync", "--check"}
+    shell = {"--rm", "--env-file", "--now"}
+    assert set(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", TEXT)) - known - shell == set()
+
+
+def test_every_link_leads_somewhere() -> None:
+    headings = {
+        re.sub(r"[^a-z0-9 -]", "", line.lstrip("# ").lower()).replace(" ", "-")
+        for line in TEXT.splitlines()
+        if line.startswith("#")
+    }
+    for target in re.findall(r"\]\(([^)]+)\)", TEXT):
+        if target.startswith("#"):
+            assert target[1:] in headings
+        else:
+            assert (README.parent / target).exists()
+
+
+def test_the_env_example_explains_every_setting() -> None:
+    example = (README.parent / ".env.example").read_text()
+    assert set(re.findall(r"^([A-Z_]+)=", example, re.MULTILINE)) == set(VARIABLES)
+
+
+def test_the_timers_and_schedules_name_commands_that_exist() -> None:
+    hourly = "fleetfuel migrate && fleetfuel import --snapshot --apply"
+    assert TEXT.count(hourly) >= 3
+    assert "ExecStart=/opt/fleetfuel/bin/fleetfuel import --snapshot --apply" in TEXT
