@@ -112,7 +112,7 @@ class Instant(click.ParamType[Any]):
         return moment if moment.tzinfo else moment.replace(tzinfo=read_settings().timezone)
 
 
-@cli.command("import")
+@cli.command("import", short_help="Read the feed; show what would change, or do it.")
 @click.option(
     "--snapshot", is_flag=True, help="Reconcile with the full snapshot in the bucket: what it lacks is soft-deleted."
 )
@@ -140,6 +140,7 @@ class Instant(click.ParamType[Any]):
 @click.option("--max-rejects", type=AllowanceType(), help="Let this many rejected records through, once.")
 @click.option("--max-updates", type=AllowanceType(), help="Let this many updates through, once.")
 @click.option("--force-old-snapshot", is_flag=True, help="Read a snapshot older than the one applied last.")
+@click.option("--allow-lost-columns", is_flag=True, help="Load, although a field that every record had is gone.")
 @click.option("--skip-bad-files", is_flag=True, help="Changes: go on behind a file that cannot be read.")
 @click.option(
     "--skip-unchanged",
@@ -222,6 +223,7 @@ def _request(options: dict[str, Any]) -> Any:
             max_rejects=options["max_rejects"],
             max_updates=options["max_updates"],
             force_old_snapshot=options["force_old_snapshot"],
+            allow_lost_columns=options["allow_lost_columns"],
         ),
         skip_bad_files=options["skip_bad_files"],
         strict=options["strict"],
@@ -264,7 +266,7 @@ def _embedded(stack: ExitStack, settings: Settings) -> str:
 # --- migrate, show ------------------------------------------------------------------------------------------------
 
 
-@cli.command("migrate")
+@cli.command("migrate", short_help="Bring schema and rules up to date.")
 @click.option("--status", is_flag=True, help="Show what is applied and what is pending; change nothing.")
 @click.option(
     "--wait", "wait_seconds", type=Seconds(), default=60, show_default=True, help="Wait for another run to end."
@@ -292,7 +294,7 @@ def migrate_command(*, status: bool, wait_seconds: float) -> None:
         click.echo(migrate.render_receipt(migrate.apply_migrations(connection, plan, rules, wait_seconds=wait_seconds)))
 
 
-@cli.command("show")
+@cli.command("show", short_help="The summary of a saved report.")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print the saved JSON object.")
 def show_command(path: Path, *, as_json: bool) -> None:
@@ -312,7 +314,7 @@ def show_command(path: Path, *, as_json: bool) -> None:
 # --- what was: runs, rejects, history -----------------------------------------------------------------------------
 
 
-@cli.command("runs")
+@cli.command("runs", short_help="Did it run, and what did it do?")
 @click.argument("run_id", required=False, metavar="[ID]")
 @click.option("--status", type=click.Choice(["applied", "refused", "failed"]), help="Only runs that ended so.")
 @click.option("--last", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="How many.")
@@ -345,7 +347,7 @@ def runs_command(run_id: str | None, *, status: str | None, last: int, as_json: 
             _print(runs, text, as_json=as_json)
 
 
-@cli.command("rejects")
+@cli.command("rejects", short_help="Why was this record refused?")
 @click.option("--open", "only_open", is_flag=True, help="Only those that no later run has resolved.")
 @click.option("--last", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="How many.")
 @click.option("--personal", is_flag=True, help="Show the whole record: driver, sender, message, unknown fields.")
@@ -368,7 +370,7 @@ def rejects_command(*, only_open: bool, last: int, personal: bool, as_json: bool
     _print(rejects, ledger.render_rejects(rejects, total, width=_width(), only_open=only_open), as_json=as_json)
 
 
-@cli.command("history")
+@cli.command("history", short_help="Who changed this, when, from which file?")
 @click.argument("record", type=int, metavar="ID")
 @click.option("--personal", is_flag=True, help="Show the values of driver, sender, message and unknown fields, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
@@ -399,7 +401,7 @@ def _print(found: Any, text: str, *, as_json: bool) -> None:
 # --- what is: doctor; what goes: prune ----------------------------------------------------------------------------
 
 
-@cli.command("doctor")
+@cli.command("doctor", short_help="What works, what does not, and what to do.")
 @click.option("--quick", is_flag=True, help="Ask nothing of the bucket: for a health check every few minutes.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def doctor_command(*, quick: bool, as_json: bool) -> None:
@@ -407,8 +409,8 @@ def doctor_command(*, quick: bool, as_json: bool) -> None:
 
     \b
     works   as it should
-    look    a run does its work, and yet somebody should know: the feed is late, the clock is wrong
-    fails   a run cannot do its work; the exit code says the worst of them
+    look    a run works, and yet somebody should know: the feed is late
+    fails   a run does not work; the exit code says the worst of them
 
     \b
     fleetfuel doctor
@@ -442,7 +444,7 @@ def _coloured(text: str, state: str) -> str:
     return text.replace(f" {state} ", f" {click.style(state, fg=colour)} ", 1)
 
 
-@cli.command("prune")
+@cli.command("prune", short_help="Remove old evidence.")
 @click.option("--older-than", "age", type=Age(), required=True, help="90d, 12w or 2y; a day at the least.")
 @click.option("--apply", is_flag=True, help="Remove it. Without it: only say what would go.")
 @click.option("--wait", "wait_seconds", type=Seconds(), default=0, help="Wait for another run to end.")
@@ -477,7 +479,7 @@ def prune_command(*, age: Any, apply: bool, wait_seconds: float) -> None:
 # --- demo ---------------------------------------------------------------------------------------------------------
 
 
-@cli.command("demo")
+@cli.command("demo", short_help="The whole job, on servers that come along.")
 @click.option("--keep", is_flag=True, help="Keep the demo's reports in the reports folder.")
 def demo_command(*, keep: bool) -> None:
     """Everything on servers that come along, with a generated feed: migrate, dry run, apply, an hour later, again.

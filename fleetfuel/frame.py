@@ -256,15 +256,16 @@ _LIST: Final = re.compile(rb'"(?:%s)"\s*:\s*\[' % "|".join(LIST_KEYS).encode())
 def _recover(content: memoryview) -> tuple[bytes, Sequence[msgspec.Raw | bytes]] | None:
     """Metadata and elements of a file whose JSON is broken inside elements only; None where that is not sure.
 
-    It is sure where all brackets pair up to the end, and each broken element either reads as JSON but for a character
-    that is none, or is one of exactly as many elements as the metadata announces: a quote lost in one record and found
-    in another would swallow those between.
+    It is sure where all brackets pair up to the end, what lies around the list is whole, and each broken element either
+    reads as JSON but for a character that is none, or is one of exactly as many elements as the metadata announces: a
+    quote lost in one record and found in another would swallow those between.
     """
     spans: list[tuple[int, int]] = []
     metadata = b"null"
     closers: list[bytes] = []
     before: list[bytes] = []  # the last two tokens
     list_depth, start, metadata_start = -1, -1, -1
+    opened = closed = 0
     for found in _TOKEN.finditer(content):
         token = found[0]
         if token == b'"' or (not closers and before):
@@ -275,7 +276,7 @@ def _recover(content: memoryview) -> tuple[bytes, Sequence[msgspec.Raw | bytes]]
             if len(closers) == list_depth - 1:
                 if start >= 0:
                     spans.append((start, found.start()))
-                list_depth, start = -2, -1
+                list_depth, start, closed = -2, -1, found.start()
             elif metadata_start >= 0 and len(closers) == 1:
                 metadata, metadata_start = bytes(content[metadata_start : found.end()]), -1
         elif list_depth == len(closers) and token == b",":
@@ -294,9 +295,11 @@ def _recover(content: memoryview) -> tuple[bytes, Sequence[msgspec.Raw | bytes]]
             if list_depth == -2 and is_list and len(closers) == 2:
                 return None  # a second list of records
             if list_depth == -1 and is_list and len(closers) <= 2:
-                list_depth = len(closers)
+                list_depth, opened = len(closers), found.end()
         before = [*before[-1:], token]
     if closers or list_depth != -2 or any(start < 0 for start, _ in spans):
+        return None
+    if not _reads_loosely(bytes(content[:opened]) + bytes(content[closed:])):
         return None
     texts = [bytes(content[start:end]).rstrip() for start, end in spans]
     if texts and _LIST.search(texts[0]):  # an envelope in an array
@@ -584,7 +587,7 @@ def _in_zone(clock: pl.Expr, zone: ZoneInfo) -> pl.Expr:
 
 
 _CURRENCY: Final = (
-    r"^[ \t\n\r\f\v]*(?:KSHS?|KES)?[.:]?[ \t\n\r\f\v]*|[ \t\n\r\f\v]*(?:/=|/-|(?:KSHS?|KES)\.?)?[ \t\n\r\f\v]*$"
+    r"^[ \t\n\r\f\v]*(?:(?:KSHS?|KES)[.:]?)?[ \t\n\r\f\v]*|[ \t\n\r\f\v]*(?:/=|/-|(?:KSHS?|KES)\.?)?[ \t\n\r\f\v]*$"
 )
 
 
@@ -786,14 +789,18 @@ def _numbers_fit(text: bytes) -> bool:
     return True
 
 
+_ID: Final = re.compile(rb'"id"\s*:\s*"?\s*([+-]?[0-9]{1,19})(?![0-9])')
 _WHOLE: Final = re.compile(rb'"?\s*([+-]?[0-9]{1,19})(?:\.0*)?\s*"?')
 
 
 def _legible_ids(text: bytes) -> list[int]:
     """The ids that a record names where they can be read, whatever else is wrong with it: such a row is in the feed.
 
-    Of ids at several depths (its own, its vehicle's; that of a record in a message) the outermost count.
+    Of ids at several depths (its own, its vehicle's; that of a record in a message) the outermost count; where brackets
+    and quotes are not to be trusted, every one.
     """
+    if not _reads_loosely(text):
+        return [key for whole in _ID.findall(text) if -(2**63) <= (key := int(whole)) < 2**63]
     found: dict[int, list[int]] = {}
     depth = 0
     before: tuple[bytes, bytes] = (b"", b"")

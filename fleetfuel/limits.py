@@ -19,7 +19,7 @@ class Allowance:
     is_share: bool
 
     def rows(self, base: int) -> int:
-        return math.floor(self.number / 100 * base) if self.is_share else int(self.number)
+        return _part(self.number / 100, base) if self.is_share else int(self.number)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +30,7 @@ class Overrides:
     max_rejects: Allowance | None = None
     max_updates: Allowance | None = None
     force_old_snapshot: bool = False
+    allow_lost_columns: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,17 +112,22 @@ def _share_guards(totals: Totals, rules: Rules, overrides: Overrides) -> Iterato
                 limit=said,
                 override=f"--{code.replace('_', '-')} {seen}",
             )
-    for column, share in totals.lost_columns:
+    for column, share in () if overrides.allow_lost_columns else totals.lost_columns:
         yield Guard(
             code="lost_column",
             seen=f"no new record has {column}, {share:.0%} of the stored rows do",
             limit=f"{guards.lost_column.share:.0%} of the stored rows",
-            override="lower lost_column in rules/guards.toml, if the feed really dropped it",
+            override="--allow-lost-columns",
         )
 
 
 def _allowed(limit: ShareLimit, base: int) -> int | None:
-    return None if base < limit.exempt_under_rows else math.floor(limit.share * base)
+    return None if base < limit.exempt_under_rows else _part(limit.share, base)
+
+
+def _part(share: float, base: int) -> int:
+    """Whole rows of a share: 29 % of 100 are 29, whatever 0.29 * 100 is to a double."""
+    return math.floor(round(share * base, 6))
 
 
 def _stops(totals: Totals) -> Iterator[Guard]:

@@ -16,7 +16,11 @@ language plpgsql
 set search_path = pg_catalog
 as $bind$
 declare
-    devices    constant regclass := to_regclass('tracksolid.devices');
+    -- Not to_regclass: that is refused where the schema may not be used.
+    devices    constant oid := (
+        select c.oid from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
+        where n.nspname = 'tracksolid' and c.relname = 'devices' and c.relkind in ('r', 'p', 'v', 'm', 'f')
+    );
     bound      text[] := '{}';
     unreadable text[] := '{}';
     said       text;

@@ -212,9 +212,12 @@ from (
 ) as c
 cross join live as r
 left join fuel.pump_price_caps as p on p.fuel_type = r.fuel_type and r.filled_at_eat::date between p.valid_from and p.valid_to
-where r.price_per_litre_kes not between c.min_kes and c.max_kes
-or r.price_per_litre_kes < p.price_per_litre_kes * (1 - c.share)
-or (r.price_per_litre_kes > p.price_per_litre_kes * (1 + c.share) and not p.is_floor)
+where r.amount_kes > 0
+and (
+    r.price_per_litre_kes not between c.min_kes and c.max_kes
+    or r.price_per_litre_kes < p.price_per_litre_kes * (1 - c.share)
+    or (r.price_per_litre_kes > p.price_per_litre_kes * (1 + c.share) and not p.is_floor)
+)
 
 union all
 select

@@ -53,8 +53,21 @@ def database_uri(postgres: PostgresServer, _template: str) -> str:
     return postgres.uri(_create_database(postgres, _template))
 
 
+@pytest.fixture(scope="module")
+def _tables(postgres: PostgresServer, _template: str) -> list[str]:
+    """Two databases for the tests of a module that only fill tables."""
+    return [postgres.uri(_create_database(postgres, _template)) for _ in range(2)]
+
+
 @pytest.fixture
-def table(database_uri: str, tmp_path: Path) -> Iterator[Table]:
-    """A fresh fuel.records, and the means to load it from files and to look at it."""
-    with closing(Table(database_uri, tmp_path)) as fresh:
-        yield fresh
+def table(_tables: list[str], tmp_path: Path) -> Iterator[Table]:
+    """An empty fuel.records, and the means to load it from files and to look at it."""
+    with closing(Table(_tables[0], tmp_path)) as emptied:
+        yield emptied
+
+
+@pytest.fixture
+def another_table(_tables: list[str], tmp_path: Path) -> Iterator[Table]:
+    """A second one, for the other way to the same end."""
+    with closing(Table(_tables[1], tmp_path / "another")) as emptied:
+        yield emptied

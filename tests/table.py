@@ -66,15 +66,22 @@ def envelope(records: Iterable[object], when: datetime | None = None, **metadata
     return json.dumps({"metadata": {**stamped, **metadata}, "records": list(records)}).encode()
 
 
+STATE: Final = (
+    "fuel.records, fuel.record_versions, fuel.ingest_runs, fuel.ingest_files, fuel.ingest_state, fuel.rejects"
+)
+
+
 class Table:
-    """One migrated database and a folder for the files it is fed from."""
+    """One migrated database, emptied of what runs left, and a folder for the files it is fed from."""
 
     def __init__(self, uri: str, folder: Path) -> None:
         self.uri = uri
         self.folder = folder
         self.settings = Settings(reports=folder / "reports")
         self._files = 0
+        folder.mkdir(exist_ok=True)
         self._connection = adbc.connect(uri, autocommit=True)
+        self.write(f"truncate {STATE} restart identity")
 
     def close(self) -> None:
         self._connection.close()

@@ -14,7 +14,7 @@ import platform
 import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -31,40 +31,47 @@ GROUPS: Final = (*SIZED, "changes", "startup")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
-    try:
-        with open_stage() as stage:
-            machine = _machine(stage)
-            if options.what == "trigger":
-                _trigger(stage, options)
-                return 0
-            results = _results(stage, options)
-    except ContenderFailed as failure:
-        print(f"Stopped: {failure}", file=sys.stderr)
-        return 1
+    results: list[Result] = []
+    failure = None
+    with open_stage() as stage:
+        machine = _machine(stage)
+        if options.what == "trigger":
+            _trigger(stage, options)
+            return 0
+        try:
+            for result in _results(stage, options):
+                results.append(result)  # what was measured is told though a later contender fails
+        except ContenderFailed as failed:
+            failure = failed
+            print(f"Stopped: {failure}", file=sys.stderr)
+    if results:
+        _tell(machine, results, options)
+    return 1 if failure else 0
+
+
+def _tell(machine: Mapping[str, str], results: Sequence[Result], options: argparse.Namespace) -> None:
     verdicts = [*judge(results)]
-    if options.plot:
+    if options.plot and any(result.scenario in SIZED for result in results):
         options.plot.write_text(render_plot(results), encoding="utf-8")
     if options.json:
         print(json.dumps(as_object(machine, results, verdicts), ensure_ascii=False, indent=2))
     else:
         print(render_results(machine, results, verdicts))
-    return 0
 
 
-def _results(stage: Stage, options: argparse.Namespace) -> list[Result]:
-    results = []
+def _results(stage: Stage, options: argparse.Namespace) -> Iterator[Result]:
     for size in options.sizes:
         rounds = options.rounds or (5 if size <= 20_000 else 3 if size <= 1_000_000 else 1)
-        results += [measure_scenario(name, stage, size, rounds) for name in SIZED if name in options.only]
+        for name in SIZED:
+            if name in options.only:
+                yield measure_scenario(name, stage, size, rounds)
         if size != HOURLY:
             stage.forget(size)
     if "changes" in options.only:
-        results.append(measure_scenario("changes", stage, options.files, options.rounds or 3))
+        yield measure_scenario("changes", stage, options.files, options.rounds or 3)
     if "startup" in options.only:
-        results += [
-            measure_scenario(name, stage, 0, options.rounds or 7) for name in ("help", "quiet_hour", "busy_hour")
-        ]
-    return results
+        for name in ("help", "quiet_hour", "busy_hour"):
+            yield measure_scenario(name, stage, 0, options.rounds or 7)
 
 
 def _trigger(stage: Stage, options: argparse.Namespace) -> None:

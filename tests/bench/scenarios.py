@@ -27,13 +27,13 @@ NAIVE_MOST: Final = 1_000_000
 """Records beyond which the naive upsert is left out: it holds the whole file as objects."""
 
 REPEATED_MOST: Final = 100_000
-"""Records beyond which the naive upsert runs once, not in every round, and not with 1 % changed: it costs that the same as
-no change."""
+"""Records beyond which the naive upsert runs once, not in every round, and only where nothing changed or all is new."""
 
 SIZED: Final = ("fresh", "unchanged", "changed")
 """The scenarios that are measured at each size."""
 
-Name = Literal["fleetfuel", "floor", "naive"]
+Name = Literal["fleetfuel", "floor", "naive", "unchanged"]
+"""`unchanged`: fleetfuel itself where nothing changed, beside a run where something did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +152,12 @@ def changed(stage: Stage, size: int) -> tuple[str, int, list[Contender]]:
         Contender(name="fleetfuel", command=import_file(path), base=base, check=updated),
         Contender(name="floor", command=_script("changed_floor", path, _seed()), base=base, check=holds),
         _naive(path, size, base, holds) if size <= REPEATED_MOST else None,
+        Contender(
+            name="unchanged",
+            command=import_file(stage.snapshot(size)),
+            base=base,
+            check=lambda _uri, run: _says({"unchanged": size, "updates": 0}, run),
+        ),
     )
 
 

@@ -23,8 +23,17 @@ def render_results(machine: Mapping[str, str], results: Sequence[Result], verdic
         lines += ["", "Targets"]
         lines += aligned(
             [
-                ("target", "measured", "", "records"),
-                *((each.target, f"{each.measured:.3g}", each.said, each.at) for each in judged),
+                ("target", "measured", "", "in CPU", "records"),
+                *(
+                    (
+                        each.target,
+                        f"{each.measured:.3g}",
+                        each.said,
+                        "" if each.in_cpu is None else f"{each.in_cpu:.3g}",
+                        each.at,
+                    )
+                    for each in judged
+                ),
             ]
         )
     return "\n".join(lines)

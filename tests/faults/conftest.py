@@ -8,10 +8,11 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import adbc_driver_postgresql.dbapi as adbc
 import pytest
@@ -25,7 +26,7 @@ from fleetfuel.rules import load_rules
 
 from .feed import write_feed
 from .footprint import Evidence, Footprint, read_reports, take_footprint
-from .program import Zygote, zygote
+from .program import PATIENCE, Zygote, zygote
 
 KILLS = 60
 
@@ -120,6 +121,14 @@ class Ground:
         return self.server.uri(name)
 
     @contextmanager
+    def locked(self, uri: str) -> Iterator[None]:
+        """Somebody else holds fuel.records, all of it."""
+        with adbc.connect(uri) as connection, connection.cursor() as cursor:
+            cursor.execute("lock table fuel.records in access exclusive mode")
+            yield
+            connection.rollback()
+
+    @contextmanager
     def trial(self) -> Iterator[Path]:
         """A fresh folder for a trial's processes and their reports."""
         path = self.folder / uuid.uuid4().hex
@@ -137,8 +146,25 @@ RESTORE = "".join([
 
 
 def administer(server: PostgresServer, statement: str, database: str = "postgres") -> None:
-    with adbc.connect(server.uri(database), autocommit=True) as connection, connection.cursor() as cursor:
+    """Run a script as the superuser; `database` is a name or a URI."""
+    uri = database if "://" in database else server.uri(database)
+    with adbc.connect(uri, autocommit=True) as connection, connection.cursor() as cursor:
         cursor.executescript(statement)
+
+
+def query(uri: str, statement: str) -> list[dict[str, Any]]:
+    with adbc.connect(uri, autocommit=True) as connection, connection.cursor() as cursor:
+        cursor.execute(statement)
+        found: list[dict[str, Any]] = cursor.fetch_arrow_table().to_pylist()
+        return found
+
+
+def until(done: Callable[[], bool]) -> None:
+    """Wait until it is so."""
+    deadline = time.monotonic() + PATIENCE
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def copy_database(server: PostgresServer, template: str) -> str:

@@ -13,14 +13,12 @@ from typing import Any
 
 import adbc_driver_postgresql.dbapi as adbc
 import xxhash
-from table import EVERYTHING
+from table import EVERYTHING, STATE
 
 from fleetfuel import frame, pipeline, summary
 from fleetfuel.database import Database
 from fleetfuel.model import Delivery, Plan, Reading, SourceFile
 from fleetfuel.rules import Rules
-
-STATE = "fuel.records, fuel.record_versions, fuel.ingest_runs, fuel.ingest_files, fuel.ingest_state, fuel.rejects"
 
 
 def examples(number: int) -> int:

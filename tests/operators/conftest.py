@@ -33,7 +33,7 @@ def empty_stage(tmp_path: Path, empty_database: str, store: ObjectStore) -> Stag
     return Stage(folder=tmp_path, url=empty_database, store=store)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def lived_in(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer, store: ObjectStore) -> Stage:
     """A database with some hours behind it, to look at: loads, an edit by hand, a refusal, a failure."""
     name = f"test_{uuid.uuid4().hex}"

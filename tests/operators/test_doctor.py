@@ -79,7 +79,7 @@ def test_rights_that_lack_are_named(stage: Stage) -> None:
 
 def test_the_role_for_imports_has_every_right(stage: Stage) -> None:
     role = f"importer_{stage.bucket[-8:]}"
-    if not stage.sql("select from pg_roles where rolname = 'fuel_ingest'"):
+    if not stage.sql("select rolname from pg_roles where rolname = 'fuel_ingest'"):
         stage.sql("create role fuel_ingest")
     stage.sql(f"create role {role} login password 'importer' in role fuel_ingest")
     stage.done("migrate")

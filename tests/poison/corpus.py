@@ -394,6 +394,12 @@ FILES: Final = (
     refused(
         "a record nested 3,000 deep", LIST[:-1] + b', {"id": 13, "a": ' + b"[" * 3000 + b"]" * 3000 + b"}]", "nested"
     ),
+    refused("a bad escape in the envelope", b'{"note": "\\q", "records": ' + LIST + b"}", "not JSON"),
+    refused(
+        "a chunk lost from the metadata into the first record",
+        b'{"metadata": {"exported_' + WHOLE[WHOLE.index(b'"driver"') + 3 :],
+        "not JSON",
+    ),
     refused("brackets alone", b"[" * 100_000, "nested deeper than any record's|not JSON"),
     refused("byte FF in a key of the envelope", b'{"records\xff": ' + LIST + b"}", "no list of records|not UTF-8"),
     guarded("an empty list", b"[]", "empty_snapshot"),
@@ -427,6 +433,5 @@ FILES: Final = (
     read("an empty second list", b'{"records": ' + LIST + b', "changes": []}'),
     read("white space everywhere", b"\n\t " + json.dumps(json.loads(WHOLE), indent=4).encode() + b"\r\n\n"),
     read("a trailing comma behind the last record", announcing(b"{}", LIST[:-1] + b",]")),
-    read("a bad escape in the envelope", b'{"note": "\\q", "records": ' + LIST + b"}"),
     read("gzip", gzip.compress(WHOLE)),
 )

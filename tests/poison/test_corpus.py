@@ -168,8 +168,8 @@ def test_a_bad_record_becomes(poison: BadRecord, number: int, stories: dict[bool
     if poison.becomes == "rejected":
         _check_reject(story, poison, position)
         kept = {numbered(poison, word, number) for word in poison.keeps}
-        for row in (row_of(number), row_of(number) + 1):
-            _check_presence(story, row, is_kept=row in kept)
+        for key in (row_of(number), row_of(number) + 1):
+            _check_presence(story, key, is_kept=key in kept)
         return
     assert position not in story.rejects
     assert position not in story.reported

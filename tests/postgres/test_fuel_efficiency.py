@@ -24,7 +24,7 @@ EFFICIENCY = (
 
 NOTHING = (None,) * 6
 
-KDX101A = [
+KDX101A: list[tuple[object, ...]] = [
     (1, *NOTHING, "first_fill"),
     # 50,400 - 50,000 = 400 km on the 50 l of this fill; 8,300 KES / 400 km = 20.75.
     (2, "400", "50", "8", "12.5", "20.75", "8", "ok"),
@@ -45,7 +45,7 @@ KDX101A = [
     (10, "900", "90", "10", "10", "16.6", "9.706", "ok"),
 ]
 
-KDX202B = [
+KDX202B: list[tuple[object, ...]] = [
     (11, *NOTHING, "first_fill"),
     # 360 km on an unknown number of litres; 5,340 / 360 = 14.833 KES a km is known all the same.
     (12, "360", None, None, None, "14.833", None, "no_litres"),
@@ -63,7 +63,7 @@ KDX202B = [
     (18, "360", "36", "10", "10", "17.8", "11.25", "ok"),
 ]
 
-KMEA303C = [
+KMEA303C: list[tuple[object, ...]] = [
     (19, *NOTHING, "first_fill"),
     # 320 km on 8 l is what a motorcycle does; 1,424 / 320 = 4.45.
     (20, "320", "8", "40", "2.5", "4.45", "40", "ok"),
@@ -73,7 +73,7 @@ KMEA303C = [
     (22, "320", "80", "4", "25", "44.5", "9.796", "ok"),
 ]
 
-KCE505E = [
+KCE505E: list[tuple[object, ...]] = [
     (30, *NOTHING, "first_fill"),
     # The edited message: same reading, no span; its litres are not counted a second time.
     (31, *NOTHING, "odometer_rollback"),
@@ -89,13 +89,13 @@ KCE505E = [
     (38, "960", "40", "24", "4.167", "69.167", "11.769", "ok"),
 ]
 
-KCF606F = [
+KCF606F: list[tuple[object, ...]] = [
     (40, *NOTHING, "first_fill"),
     (41, "400", "40", "10", "10", "16.6", "10", "ok"),
     (42, "400", "40", "10", "10", "16.6", "10", "ok"),
 ]
 
-MONTH = {
+MONTH: dict[str, list[tuple[object, ...]]] = {
     "47CG456A": [(52, *NOTHING, "first_fill")],
     "KAA123": [(54, *NOTHING, "first_fill")],
     "KCE505E": KCE505E,
@@ -117,7 +117,9 @@ def test_the_month(fleet_month: Session) -> None:
     ] == COLUMNS
     for plate, expected in MONTH.items():
         assert fleet_month.ask(f"{EFFICIENCY} where plate = $1 order by filled_at, id", plate) == expected
-    assert fleet_month.one("select count(*) from reporting.v_fuel_efficiency") == sum(map(len, MONTH.values()))
+    assert fleet_month.one("select count(*) from reporting.v_fuel_efficiency") == sum(
+        len(rows) for rows in MONTH.values()
+    )
 
 
 def test_each_status_occurs_in_the_month(fleet_month: Session) -> None:
@@ -342,7 +344,8 @@ def test_a_large_fleet_is_read_along_an_index_without_a_sort(session: Session) -
     session.run(
         "alter table fuel.records disable trigger user;"
         "insert into fuel.records (id, raw, plate, filled_at, litres, amount_kes, odometer_km)"
-        " select n, '{}', 'KCA' || lpad((n % 1000)::text, 3, '0') || 'A', '2024-01-01Z'::timestamptz + n * interval '1 min',"
+        " select n, '{}', 'KCA' || lpad((n % 1000)::text, 3, '0') || 'A',"
+        " '2024-01-01Z'::timestamptz + n * interval '1 min',"
         " 40, 6640, case when n % 43 > 0 then n / 1000 * 400 + 1 end from generate_series(1, 100000) as n"
     )
     session.run("vacuum analyze fuel.records")

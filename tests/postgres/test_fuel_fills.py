@@ -1,4 +1,4 @@
-"""reporting.v_fuel_fills: live fills, one device at most, East Africa Time beside the instant; with and without devices."""
+"""reporting.v_fuel_fills: live fills, one device at most, East Africa Time beside the instant."""
 
 from __future__ import annotations
 

@@ -1,0 +1,263 @@
+"""Whatever the store does, an import ends in the right table or with an exit code that says what is wrong."""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, Final
+
+import adbc_driver_postgresql.dbapi as adbc
+import pytest
+from table import EVERYTHING, Row, Table
+
+from fleetfuel import bucket, errors
+from fleetfuel.embedded import PostgresServer
+from fleetfuel.importer import Outcome, Request, run_import
+from fleetfuel.settings import Settings
+
+from . import misbehaving_proxy as faults
+from .conftest import FEW, MANY, Witness, change_body, change_key
+from .misbehaving_proxy import Fault, Proxy
+
+pytestmark = pytest.mark.usefixtures("hasty")
+
+AT_SEVEN: Final = [hour for hour in range(FEW) if "T07-" in change_key(hour)]
+"""Hours whose files a fault "at 07:00" befalls."""
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    yield
+    names = [thread.name for thread in threading.enumerate()]
+    assert not [name for name in names if name.startswith("fleetfuel") and name != "fleetfuel-database"]
+
+
+def records(hours: int) -> dict[int, Row]:
+    """What the files of the first so many hours say."""
+    return {hour: json.loads(change_body(hour))["records"][0] for hour in range(hours)}
+
+
+def held(table: Table) -> dict[int, Row]:
+    return {row["id"]: json.loads(row["raw"]) for row in table.query("select id, raw::text as raw from fuel.records")}
+
+
+def catch_up(table: Table, settings: Settings, **more: Any) -> Outcome:
+    request = Request(**{"mode": "changes", "apply": True, "wants_report": False, "overrides": EVERYTHING, **more})
+    return run_import(request, replace(settings, reports=table.folder, lookback_hours=2 * MANY), table.uri)
+
+
+# --- 2,500 keys ---------------------------------------------------------------------------------------------------
+
+Clone = Callable[[Table | None], Table]
+
+
+@pytest.fixture(scope="module")
+def clone(postgres: PostgresServer, _template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
+    """Makes a table of its own: a fresh one, or one that begins as another is now."""
+    tables: list[Table] = []
+
+    def make(like: Table | None) -> Table:
+        if like:
+            like.close()
+        name, template = f"test_{uuid.uuid4().hex}", like.uri.rsplit("/", 1)[1].split("?")[0] if like else _template
+        with adbc.connect(postgres.uri(), autocommit=True) as connection, connection.cursor() as cursor:
+            cursor.executescript(f"create database {name} template {template} strategy = file_copy")
+        tables.append(Table(postgres.uri(name), tmp_path_factory.mktemp("table")))
+        return tables[-1]
+
+    yield make
+    for each in tables:
+        each.close()
+
+
+@pytest.fixture(scope="module")
+def nine_tenths(seaweed: Witness, clone: Clone) -> Table:
+    """A table that lacks every tenth of the 2,500 files, on each page of a listing: what they said, and that they are
+    read. The witness that it was made from had them all."""
+    table = clone(None)
+    outcome = catch_up(table, seaweed.under("many/"))
+    assert outcome.exit_code == 0
+    assert held(table) == records(MANY)
+    table.write("delete from fuel.records where id % 10 = 3")
+    keys = ", ".join(f"'many/changes/{change_key(hour)}'" for hour in range(3, MANY, 10))
+    table.write(f"delete from fuel.ingest_files where key in ({keys})")
+    return table
+
+
+@pytest.mark.parametrize("name", ["seaweed", "swift", "moto"])
+def test_2500_change_files_end_in_the_same_table(
+    name: str, nine_tenths: Table, clone: Clone, request: pytest.FixtureRequest
+) -> None:
+    witness: Witness = request.getfixturevalue(name)
+    table = clone(nine_tenths)
+    outcome = catch_up(table, witness.under("many/"))
+    assert outcome.exit_code == 0
+    assert held(table) == records(MANY)
+    assert len(outcome.run["files"]) == MANY // 10
+    again = catch_up(table, witness.under("many/"))
+    assert again.run["files"] == []
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        faults.no_continuation_token,
+        faults.inclusive_start_after,
+        faults.false_is_truncated,
+        faults.empty_page_between,
+        faults.page_out_of_order,
+        faults.truncated_listing,
+        faults.flaky_500,
+    ],
+)
+def test_the_files_not_yet_read_are_found_among_2500_in_spite_of(
+    fault: Fault, nine_tenths: Table, clone: Clone, seaweed: Witness, proxy: Proxy
+) -> None:
+    table = clone(nine_tenths)
+    with proxy.misbehave(fault):
+        outcome = catch_up(table, replace(seaweed.under("many/"), endpoint=proxy.endpoint))
+    assert outcome.exit_code == 0
+    assert held(table) == records(MANY)
+    read = [file["key"].removeprefix("many/changes/") for file in outcome.run["files"]]
+    assert read == [change_key(hour) for hour in range(3, MANY, 10)]
+
+
+@pytest.mark.parametrize("fault", [faults.always_truncated, faults.same_page_again, faults.same_page_with_new_tokens])
+def test_a_listing_that_does_not_get_on_loads_nothing(
+    fault: Fault, nine_tenths: Table, clone: Clone, seaweed: Witness, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bucket, "FRUITLESS_PAGES", 3)
+    table = clone(nine_tenths)
+    left = table.everything()
+    with proxy.misbehave(fault), pytest.raises(errors.BucketUnavailable) as caught:
+        catch_up(table, replace(seaweed.under("many/"), endpoint=proxy.endpoint))
+    assert caught.value.exit_code == 69
+    assert table.everything() == left
+
+
+# --- bodies -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        faults.listed_key_404_twice,
+        faults.no_etag,
+        faults.flaky_500,
+        faults.slow_drip,
+        faults.reset_in_mid_body,
+        faults.corrupted_once,
+        faults.ignores_ranges,
+        faults.foreign_etag,
+    ],
+)
+def test_changes_and_snapshot_end_in_the_right_table_in_spite_of(
+    fault: Fault, table: Table, through: Settings, proxy: Proxy
+) -> None:
+    with proxy.misbehave(fault):
+        outcome = catch_up(table, through)
+        assert (outcome.exit_code, held(table)) == (0, records(FEW))
+        snapshot = catch_up(table, through, mode="snapshot")
+    assert snapshot.exit_code == 0
+    assert table.live() == {1: {"id": 1, "liters": 40.50}}
+    noticed = any("is not the MD5 of its bytes" in remark for remark in snapshot.run["remarks"])
+    assert noticed == (fault is faults.foreign_etag)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        faults.listed_key_404,
+        faults.empty_truncated_body,
+        faults.shortened_body,
+        faults.corrupted_anew,
+        faults.denied_at_seven,
+        faults.unavailable_at_seven,
+    ],
+)
+def test_a_file_that_cannot_be_had_stops_the_run_before_it_until_it_can(
+    fault: Fault, table: Table, through: Settings, proxy: Proxy
+) -> None:
+    with proxy.misbehave(fault):
+        stopped = catch_up(table, through)
+        assert isinstance(stopped.error, errors.BadChangeFile)
+        assert stopped.exit_code == 65
+        assert change_key(AT_SEVEN[0]) in str(stopped.error)
+        assert held(table) == records(AT_SEVEN[0])
+
+        skipped = catch_up(table, through, skip_bad_files=True)
+        assert skipped.exit_code == 0
+        assert held(table) == {hour: row for hour, row in records(FEW).items() if hour not in AT_SEVEN}
+        assert [file["status"] for file in skipped.run["files"]].count("quarantined") == len(AT_SEVEN)
+
+    healed = catch_up(table, through)
+    assert (healed.exit_code, held(table)) == (0, records(FEW))
+    assert [file["key"] for file in healed.run["files"]] == [f"few/changes/{change_key(hour)}" for hour in AT_SEVEN]
+
+
+REFUSED: Final[dict[str, tuple[Fault, int, int]]] = {
+    "every body breaks off": (faults.truncated_body, 65, 65),
+    "bodies trickle": (faults.trickle, 65, 65),
+    "no object may be read": (faults.denied_403, 77, 77),
+    "every object answers 503": (faults.lasting_503, 69, 69),
+    "the clock is wrong": (faults.clock_skew_403, 77, 77),
+    "the region is wrong": (faults.wrong_region_400, 78, 78),
+    "the region moved": (faults.permanent_redirect_301, 78, 78),
+    "it is a console": (faults.console_instead_of_s3, 69, 69),
+    "a gateway stands before it": (faults.gateway_502, 69, 69),
+    "a front door redirects": (faults.redirect_302, 78, 78),
+}
+"""What is wrong with the whole store → how changes and a snapshot exit."""
+
+
+@pytest.mark.parametrize("wrong", REFUSED)
+def test_a_store_that_cannot_be_read_loads_nothing_and_says_why(
+    wrong: str, clone_of_few: Table, through: Settings, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault, *exits = REFUSED[wrong]
+    monkeypatch.setattr(bucket, "STALL_SECONDS", 0.15)
+    monkeypatch.setattr(bucket, "RESUMPTIONS", 1)
+    left = clone_of_few.everything()
+    with proxy.misbehave(fault):
+        for mode, code in zip(("changes", "snapshot"), exits, strict=True):
+            error = exit_of(clone_of_few, through, mode)
+            assert error.exit_code == code
+            assert "fleetfuel has a bug" not in str(error)
+    assert clone_of_few.everything() == left
+
+
+def exit_of(table: Table, settings: Settings, mode: str) -> errors.FleetfuelError:
+    try:
+        outcome = catch_up(table, settings, mode=mode)
+    except errors.FleetfuelError as error:
+        return error
+    assert outcome.error
+    return outcome.error
+
+
+@pytest.fixture(scope="module")
+def clone_of_few(clone: Clone) -> Table:
+    """An empty table that nothing may be loaded into."""
+    return clone(None)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("bucket", "fuel-of-yesterday"), ("prefix", "nowhere/"), ("secret_key", "wr0ng-s3cret")]
+)
+def test_a_wrong_setting_has_its_own_exit(setting: str, value: str, clone_of_few: Table, seaweed: Witness) -> None:
+    settings = replace(seaweed.under("few/"), **{setting: value})  # type: ignore[arg-type]
+    error = exit_of(clone_of_few, settings, "snapshot")
+    assert error.exit_code == (77 if setting == "secret_key" else 66)
+    assert value not in str(error) or setting != "secret_key"
+
+
+def test_a_folder_without_changes_loads_nothing_and_moves_nothing(table: Table, seaweed: Witness) -> None:
+    """What a listing lacks is never the proof that something is gone."""
+    catch_up(table, seaweed.under("few/"))
+    left = table.everything()
+    outcome = catch_up(table, seaweed.under("nowhere/"))
+    assert (outcome.exit_code, outcome.run["files"]) == (0, [])
+    assert table.everything() == left

@@ -1,0 +1,118 @@
+"""Ctrl-C and SIGTERM while the program waits for something: it ends at once, in one sentence, and nothing is written."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from .conftest import Ground, Tally, administer, query, until
+from .feed import write_bulk
+from .footprint import take_footprint
+from .program import Program
+from .slow import SLOW_COMMIT, SLOW_MERGE, is_sleeping
+
+
+def check_interrupted(program: Program) -> None:
+    assert program.wait() == 130, program.err
+    assert program.said == ["fleetfuel: Interrupted. Nothing is half-written: what was not committed was rolled back."]
+    assert program.out == ""
+    assert [*(program.folder / "tmp").iterdir()] == []
+
+
+def is_free(uri: str) -> bool:
+    return not query(uri, "select 1 as x from pg_locks where locktype = 'advisory' and database = "
+                          "(select oid from pg_database where datname = current_database())")  # fmt: skip
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("step", ["fetch", "compare", "report file"])
+def test_interrupted_while_it_works(
+    ground: Ground, tally: Tally, tmp_path: Path, step: str, how: signal.Signals
+) -> None:
+    uri = ground.reset()
+    program = ground.forks.start(tmp_path / "1", ground.argv, database=uri, stops=[step])
+    program.reach(step)
+    program.kill(how)
+    check_interrupted(program)
+    tally.add("faults tried")
+    assert take_footprint(uri) == ground.before
+    assert not (tmp_path / "reports").exists() or not [*(tmp_path / "reports").iterdir()]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_while_the_server_merges(
+    ground: Ground, tally: Tally, tmp_path: Path, how: signal.Signals
+) -> None:
+    """A second and a third signal, while it rolls back, do no harm."""
+    with ground.database() as uri:
+        administer(ground.server, SLOW_MERGE, uri)
+        program = ground.forks.start(tmp_path / "1", ground.argv, database=uri)
+        program.reach("sql merge_inserts")
+        until(lambda: is_sleeping(uri))
+        for _ in range(3):
+            program.kill(how)
+        check_interrupted(program)
+        tally.add("faults tried")
+        assert "sql merge_writes" not in program.seen
+        assert take_footprint(uri) == ground.before
+        until(lambda: is_free(uri))
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_while_it_stages(ground: Ground, tally: Tally, tmp_path: Path, how: signal.Signals) -> None:
+    """The stream that the driver reads ends long before its end."""
+    uri = ground.reset()
+    bulk = write_bulk(tmp_path, records=2_000)
+    argv = ["import", "--file", str(bulk), "--apply", "--no-report", "--max-updates", "100%"]
+    program = ground.forks.start(
+        tmp_path / "1", argv, database=uri, slow={"batch": 0.1}, settings={"fleetfuel.load:BATCH": 10}
+    )
+    program.reach("batch", times=3)
+    program.kill(how)
+    check_interrupted(program)
+    tally.add("faults tried")
+    assert program.seen.count("batch") < 100
+    assert take_footprint(uri) == ground.before
+
+
+def test_interrupted_while_it_waits_for_the_lock(ground: Ground, tally: Tally, tmp_path: Path) -> None:
+    uri = ground.reset()
+    first = ground.forks.start(tmp_path / "1", ground.argv, database=uri, stops=["state"])
+    first.reach("state")
+    second = ground.forks.start(tmp_path / "2", [*ground.argv, "--wait", "600"], database=uri)
+    second.reach("sql take_lock")
+    second.kill(signal.SIGINT)
+    check_interrupted(second)
+    tally.add("faults tried")
+    first.go_on()
+    assert first.wait() == 0, first.err
+    assert take_footprint(uri) == ground.once
+
+
+def test_interrupted_while_it_waits_for_a_table(ground: Ground, tally: Tally, tmp_path: Path) -> None:
+    """A wait in the server for somebody else's lock."""
+    with ground.database() as uri, ground.locked(uri):
+        program = ground.forks.start(tmp_path / "1", [*ground.argv, "--no-report"], database=uri)
+        program.reach("sql read_rows")
+        until(lambda: bool(query(uri, "select 1 as x from pg_locks where not granted")))
+        program.kill(signal.SIGINT)
+        check_interrupted(program)
+        tally.add("faults tried")
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_while_it_commits(ground: Ground, tally: Tally, tmp_path: Path, how: signal.Signals) -> None:
+    """The commit is on its way: it is waited for, and the run is complete."""
+    with ground.database() as uri:
+        administer(ground.server, SLOW_COMMIT, uri)
+        program = ground.forks.start(tmp_path / "1", ground.argv, database=uri)
+        program.reach("commit")
+        until(lambda: is_sleeping(uri))
+        program.kill(how)
+        program.kill(how)
+        assert program.wait() == 0, program.err
+        tally.add("faults tried")
+        assert take_footprint(uri) == ground.once
+

@@ -1,0 +1,230 @@
+"""The house tests its own walls: which room may use what, and that nothing lies about unused or unsaid."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+import fleetfuel
+from fleetfuel import settings, validate
+from fleetfuel.packaged import packaged
+from fleetfuel.rules import load_rules
+
+HOUSE: Final = Path(fleetfuel.__file__).parent
+ROOMS: Final = sorted(path.stem for path in HOUSE.glob("*.py"))
+STATEMENTS: Final = sorted(path.stem for path in (HOUSE / "sql").glob("*.sql"))
+
+ONLY: Final = {
+    "adbc_driver_postgresql": {"database"},
+    "adbc_driver_manager": {"database"},
+    "pandera": {"validate"},
+    "boto3": {"bucket", "demo"},
+    "botocore": {"bucket", "demo"},
+    "click": {"cli"},
+    "dotenv": {"settings"},
+    "subprocess": {"embedded_process"},
+    "hashlib": {"bucket", "rules", "migration_files"},
+    "tomllib": {"rule_file"},
+}
+"""Module → the rooms that may use it."""
+
+PURE: Final = ("frame", "validate", "diff", "limits", "summary", "gaps", "notices", "model", "rule_rows")
+"""Rooms where the same arguments always give the same value."""
+
+OUTSIDE: Final = {
+    *("os", "sys", "logging", "time", "click", "subprocess", "socket", "shutil", "tempfile", "random", "secrets"),
+    *("fleetfuel.database", "fleetfuel.bucket", "fleetfuel.source", "fleetfuel.settings", "fleetfuel.state"),
+    *("fleetfuel.load", "fleetfuel.pipeline", "fleetfuel.cli"),
+}
+"""The world, and the rooms that touch it."""
+
+OURS: Final = {
+    "errors": set(),
+    "model": set(),
+    "gaps": set(),
+    "settings": {"errors"},
+    "database": {"errors"},
+    "bucket": {"errors", "settings"},
+    "source": {"bucket", "errors", "model", "settings"},
+    "frame": {"errors", "model", "rules"},
+    "validate": {"errors", "frame", "model", "rules"},
+    "diff": {"frame", "model", "rules"},
+    "limits": {"model", "rules"},
+    "notices": {"rules", "validate"},
+    "summary": {"model"},
+    "state": {"database", "frame", "model"},
+    "report": {"diff", "errors", "frame", "model"},
+    "load": {"database", "errors", "frame", "model", "progress"},
+    "rules": {"errors", "packaged", "rule_file"},
+}  # fmt: skip
+"""Room → the rooms it may know, for the rooms of the one path."""
+
+
+def tree(room: str) -> ast.Module:
+    return ast.parse((HOUSE / f"{room}.py").read_text(encoding="utf-8"))
+
+
+def imported(node: ast.AST) -> Iterator[str]:
+    """Full names of what is imported anywhere in a module, type checking apart."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names)
+        elif isinstance(child, ast.ImportFrom) and child.module:
+            yield child.module
+            yield from (f"{child.module}.{alias.name}" for alias in child.names)
+        yield from imported(child)
+
+
+def neighbours(room: str) -> set[str]:
+    """The rooms that a room imports."""
+    names = {name.removeprefix("fleetfuel.").split(".")[0] for name in imported(tree(room)) if "fleetfuel." in name}
+    return names & set(ROOMS)
+
+
+@pytest.mark.parametrize("module", ONLY)
+def test_a_foreign_module_is_used_in_its_rooms_only(module: str) -> None:
+    users = {room for room in ROOMS if any(name.split(".")[0] == module for name in imported(tree(room)))}
+    assert users <= ONLY[module]
+
+
+@pytest.mark.parametrize("room", PURE)
+def test_a_pure_room_never_looks_outside(room: str) -> None:
+    assert set(imported(tree(room))) & OUTSIDE == set()
+
+
+@pytest.mark.parametrize("room", PURE)
+def test_a_pure_room_asks_no_clock_and_opens_no_file(room: str) -> None:
+    called = {ast.unparse(node.func) for node in ast.walk(tree(room)) if isinstance(node, ast.Call)}
+    assert called & {"datetime.now", "datetime.today", "date.today", "open", "print", "input", "Path"} == set()
+
+
+@pytest.mark.parametrize("room", OURS)
+def test_a_room_knows_only_its_neighbours(room: str) -> None:
+    assert neighbours(room) <= OURS[room]
+
+
+def test_the_path_has_no_circles() -> None:
+    known = {room: neighbours(room) - {room} for room in ROOMS}
+    while known:
+        ends = {room for room, needs in known.items() if not needs & known.keys()}
+        assert ends, f"these import each other: {sorted(known)}"
+        known = {room: needs for room, needs in known.items() if room not in ends}
+
+
+@pytest.mark.parametrize("room", sorted(set(ROOMS) - {"cli", "embedded_process"}))
+def test_only_the_command_line_speaks_on_stdout_and_ends_the_program(room: str) -> None:
+    calls = [node for node in ast.walk(tree(room)) if isinstance(node, ast.Call)]
+    said = [ast.unparse(call) for call in calls if ast.unparse(call.func) in ("print", "click.echo", "sys.exit")]
+    assert [call for call in said if "file=sys.stderr" not in call] == []
+    assert "sys.stdout" not in source(room)
+
+
+def test_only_the_settings_read_the_environment_of_fleetfuel() -> None:
+    readers = {room for room in ROOMS if re.search(r"environ(\.get\(|\[)[^)\]]*(DATABASE_URL|RUSTFS_)", source(room))}
+    assert readers <= {"settings"}
+
+
+def source(room: str) -> str:
+    return (HOUSE / f"{room}.py").read_text(encoding="utf-8")
+
+
+# --- SQL ----------------------------------------------------------------------------------------------------------
+
+SQL: Final = re.compile(
+    r"^\s*(select\s.+\sfrom|insert\s+into|update\s+\S+\s+set|delete\s+from|create\s+(table|temp)|truncate|merge\s+into|with\s+\w+\s+as)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_sql_is_written_in_files(room: str) -> None:
+    texts = [
+        node.value for node in ast.walk(tree(room)) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    assert [text for text in texts if SQL.match(text)] == []
+
+
+@pytest.mark.parametrize("statement", STATEMENTS)
+def test_a_statement_says_first_what_it_is_for(statement: str) -> None:
+    first, *rest = (HOUSE / "sql" / f"{statement}.sql").read_text(encoding="utf-8").splitlines()
+    assert re.fullmatch(r"-- \S.{10,}[.:]?", first)
+    assert any(line and not line.startswith("--") for line in rest)
+
+
+@pytest.mark.parametrize("statement", STATEMENTS)
+def test_a_statement_is_used(statement: str) -> None:
+    users = [room for room in ROOMS if re.search(rf'"{statement}"', source(room))]
+    made_up = re.match(r"sync_|call_", statement) is not None and f'"{statement[:5]}{{' in source("migrate")
+    assert users or made_up
+
+
+def test_every_statement_that_is_called_exists() -> None:
+    called = {
+        call.args[0].value
+        for room in ROOMS
+        for call in ast.walk(tree(room))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and call.func.attr in ("rows", "table", "execute", "stream")
+        and call.args
+        and isinstance(call.args[0], ast.Constant)
+        and isinstance(call.args[0].value, str)
+    }
+    assert called
+    assert called <= set(STATEMENTS)
+
+
+# --- what is promised elsewhere -----------------------------------------------------------------------------------
+
+
+def test_the_example_of_settings_lists_them_all_and_no_other() -> None:
+    example = (HOUSE.parent / ".env.example").read_text(encoding="utf-8")
+    assert re.findall(r"^([A-Z_]+)=", example, re.MULTILINE) == list(settings.VARIABLES)
+    assert set(settings.VARIABLES.values()) == {field.name for field in dataclasses.fields(settings.Settings)}
+
+
+def test_every_rule_proves_itself() -> None:
+    validate.prove_rules(load_rules())
+
+
+def test_every_migration_and_rule_travels_with_the_package() -> None:
+    assert names(packaged("migrations"), "*.sql") == names(HOUSE.parent / "migrations", "*.sql")
+    assert names(packaged("rules"), "*.toml") == names(HOUSE.parent / "rules", "*.toml")
+
+
+def names(folder: Path, pattern: str) -> list[str]:
+    return sorted(path.name for path in folder.glob(pattern))
+
+
+HEAVY: Final = ("polars", "pyarrow", "boto3", "pandera", "adbc_driver_postgresql", "msgspec", "pandas")
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["import", "--help"], ["import", "--snapshot", "--changes"], ["--version"]]
+)
+def test_help_and_a_refused_option_load_nothing_heavy(words: list[str]) -> None:
+    program = (
+        "import sys; sys.argv[1:] = " + repr(words) + "\n"
+        "from fleetfuel.cli import main\n"
+        "try: main()\n"
+        "finally: print(*sorted(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    loaded = done.stderr.splitlines()[-1].split()
+    assert "click" in loaded
+    assert [module for module in HEAVY if module in loaded] == []
+
+
+def test_no_name_says_nothing() -> None:
+    files = [path.stem for path in [*HOUSE.rglob("*.py"), *HOUSE.parent.joinpath("tests").rglob("*.py")]]
+    assert {"utils", "util", "common", "helpers", "core", "manager", "base", "misc"} & set(files) == set()

@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+
+from fleetfuel import diff, state
+from fleetfuel.frame import INDEX
+from fleetfuel.model import State
+from fleetfuel.rules import load_rules
+
+RULES = load_rules()
+NOON = datetime(2026, 6, 11, 12, tzinfo=UTC)
+
+
+def at(hours: float) -> datetime:
+    return NOON + timedelta(hours=hours)
+
+
+# --- equality -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("1.10", "1.1"),
+        ("1e2", "100"),
+        ("-0", "0.0"),
+        ('"\\u00e4"', '"ä"'),
+        ('{"a":1,"b":2}', '{ "b" : 2, "a":1 }'),
+        ('{"a":1,"a":2}', '{"a":2}'),
+        ("[1, [2.0]]", "[1,[2]]"),
+        ("1e5000", "1" + "0" * 5000),
+        ("[" * 450 + "1" + "]" * 450, "[" * 450 + "1.0" + "]" * 450),
+    ],
+)
+def test_the_same_value_written_otherwise(before: str, after: str) -> None:
+    assert diff.same_json(before.encode(), after.encode())
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("1", '"1"'),
+        ("1", "true"),
+        ("0", "false"),
+        ("null", '""'),
+        ("[1,2]", "[2,1]"),
+        ("{}", "[]"),
+        ('{"a":null}', "{}"),
+        ("9007199254740993", "9007199254740992"),
+        ("0.1", "0.10000000000000000001"),
+        ('"a"', '"A"'),
+    ],
+)
+def test_another_value(before: str, after: str) -> None:
+    assert not diff.same_json(before.encode(), after.encode())
+
+
+def test_the_changed_fields_are_named_once_those_that_came_and_went_too() -> None:
+    before = b'{"id": 1, "amount": 4500, "gone": 1, "same": [1.0]}'
+    after = b'{"same": [1], "amount": 4050, "new": null, "id": 1.0}'
+    assert diff.changed_fields(before, after) == ["amount", "new", "gone"]
+
+
+def test_a_raw_that_somebody_made_no_object_differs_as_a_whole() -> None:
+    assert diff.changed_fields(b"[]", b'{"id": 1}') == ["raw"]
+
+
+# --- which records need a look ------------------------------------------------------------------------------------
+
+
+def table(*rows: tuple[int, bytes | None, float, bool, bool], vouched: float | None = None) -> State:
+    """(id, fingerprint, hour, is_live, is_present) each."""
+    return State(
+        rows=pl.DataFrame([(*row[:2], at(row[2]), *row[3:]) for row in rows], schema=state.ROWS, orient="row"),
+        vouched_at=None if vouched is None else at(vouched),
+        snapshot_etag=None,
+        snapshot_rules=None,
+        watermark=None,
+        open_rejects=state.OPEN_REJECTS.to_frame(),
+    )
+
+
+def index(*fingerprints: bytes) -> pl.DataFrame:
+    return pl.DataFrame(
+        [(0, position, fingerprint) for position, fingerprint in enumerate(fingerprints)], schema=INDEX, orient="row"
+    )
+
+
+def test_a_text_that_the_table_holds_needs_no_look_unless_its_row_is_absent() -> None:
+    held = table((1, b"a" * 16, 0, True, True), (2, b"b" * 16, 0, False, True), (3, b"c" * 16, 0, False, False))
+    known, unknown = diff.match_rows(index(b"a" * 16, b"b" * 16, b"c" * 16, b"d" * 16), held)
+    assert known.select("position", "id").rows() == [(0, 1), (1, 2)]
+    assert unknown["position"].to_list() == [2, 3]
+
+
+def test_a_text_in_a_newer_file_of_changes_is_looked_at_so_that_its_time_is_noted() -> None:
+    held = table((1, b"a" * 16, 2, True, True))
+    for file_at, is_known in ((1, True), (2, True), (3, False)):
+        known, unknown = diff.match_rows(index(b"a" * 16), held, [at(file_at)])
+        assert (known.height, unknown.height) == (is_known, not is_known)
+    known, _ = diff.match_rows(index(b"a" * 16), table((1, b"a" * 16, 2, True, True), vouched=5), [at(3)])
+    assert known.height == 1
+
+
+def test_known_records_whose_id_occurs_again_are_split_off() -> None:
+    known = index(b"a", b"b", b"c", b"c").with_columns(id=pl.Series([1, 2, 3, 3]))
+    alone, repeated = diff.split_repeated(known, pl.Series("id", [2], dtype=pl.Int64))
+    assert (alone["id"].to_list(), repeated["id"].to_list()) == ([1], [2, 3, 3])
+
+
+# --- the last word ------------------------------------------------------------------------------------------------
+
+
+def candidate(key: int, hour: float, position: int = 0, **more: object) -> dict[str, object]:
+    plain = {"id": key, "file": 0, "position": position, "fingerprint": b"n" * 16, "is_delete": False}
+    plain |= {"carries_values": True, "is_deleted": False, "deleted_at": None, "file_at": at(hour)}
+    return {**plain, "source_at": at(hour), "has_own_time": False, "warned": False, **more}
+
+
+def candidates(*rows: dict[str, object]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=diff.CANDIDATES)
+
+
+def test_the_latest_source_time_wins_then_the_file_then_the_position() -> None:
+    winners = diff.last_words(
+        candidates(
+            candidate(1, 2, 0), candidate(1, 1, 1),
+            candidate(2, 1, 2), candidate(2, 1, 3),
+            candidate(3, 1, 5, file=0), candidate(3, 1, 4, file=1),
+        )
+    )  # fmt: skip
+    assert winners.select("id", "position").rows() == [(1, 0), (2, 3), (3, 4)]
+
+
+def test_a_bare_delete_that_wins_points_to_the_newest_values_before_it() -> None:
+    delete = candidate(1, 3, 2, is_delete=True, carries_values=False)
+    [winner] = diff.last_words(candidates(candidate(1, 1, 0), candidate(1, 2, 1), delete)).to_dicts()
+    assert (winner["position"], winner["value_position"], winner["value_at"]) == (2, 1, at(2))
+
+
+# --- decisions ----------------------------------------------------------------------------------------------------
+
+
+def detail(key: int, hour: float, raw: str = '{"id":1,"amount":1}', **marks: object) -> dict[str, object]:
+    plain = {"id": key, "raw": raw, "fingerprint": b"o" * 16, "deleted_at": None, "absent_since": None}
+    return {**plain, "source_at": at(hour), "plate": "KCA542Q", "filled_at": NOON, **marks}
+
+
+def decide(
+    record: dict[str, object],
+    text: bytes | None,
+    row: dict[str, object] | None,
+    vouched: float | None = None,
+) -> dict[str, object]:
+    details = pl.DataFrame([row] if row else [], schema=state.DETAILS)
+    winners = diff.last_words(candidates(record))
+    [decision] = diff.compare_rows(winners, details, [text], None if vouched is None else at(vouched)).to_dicts()
+    return decision
+
+
+SAME, EDITED = b'{"amount":1.0,"id":1}', b'{"id":1,"amount":2}'
+
+
+def test_a_record_without_a_row_is_inserted_a_deleted_one_as_deleted() -> None:
+    assert decide(candidate(1, 1), EDITED, None)["action"] == "insert"
+    told = decide(candidate(1, 1, is_deleted=True, deleted_at=at(0)), EDITED, None)
+    assert (told["action"], told["deleted_at"]) == ("insert", at(0))
+
+
+def test_an_insert_from_before_the_last_snapshot_is_absent_and_keeps_no_fingerprint() -> None:
+    told = decide(candidate(1, 1), EDITED, None, vouched=2)
+    assert (told["action"], told["absent_since"], told["fingerprint"]) == ("insert", at(2), None)
+
+
+def test_an_edit_is_an_update_with_its_fields_and_an_older_one_is_stale() -> None:
+    told = decide(candidate(1, 2), EDITED, detail(1, 1))
+    assert (told["action"], told["changed"], told["source_at"]) == ("update", ["amount"], at(2))
+    assert decide(candidate(1, 1), EDITED, detail(1, 2))["action"] == "stale"
+    assert decide(candidate(1, 2), EDITED, detail(1, 1), vouched=3)["action"] == "stale"
+
+
+def test_the_same_value_in_other_words_is_only_a_refresh() -> None:
+    told = decide(candidate(1, 2), SAME, detail(1, 1))
+    assert (told["action"], told["position"]) == ("refresh", None)
+    assert decide(candidate(1, 1), SAME, detail(1, 2))["action"] == "unchanged"
+
+
+def test_a_version_seen_again_in_a_newer_file_is_a_refresh_and_in_the_same_one_unchanged() -> None:
+    same = detail(1, 1, fingerprint=b"n" * 16)
+    assert decide(candidate(1, 2), SAME, same)["source_at"] == at(2)
+    assert decide(candidate(1, 2), SAME, same)["action"] == "refresh"
+    assert decide(candidate(1, 1), SAME, same)["action"] == "unchanged"
+
+
+def test_a_flag_deletes_softly_and_its_absence_restores() -> None:
+    gone = decide(candidate(1, 2, is_deleted=True, deleted_at=at(1)), EDITED, detail(1, 1))
+    assert (gone["action"], gone["deleted_at"]) == ("soft_delete_flagged", at(1))
+    back = decide(candidate(1, 2), EDITED, detail(1, 1, deleted_at=at(0)))
+    assert (back["action"], back["deleted_at"]) == ("restore", None)
+
+
+def test_a_bare_delete_keeps_the_values_and_does_not_make_an_absent_row_present() -> None:
+    bare = candidate(1, 3, is_delete=True, carries_values=False, position=7)
+    told = decide(bare, None, detail(1, 1))
+    assert (told["action"], told["position"], told["deleted_at"]) == ("soft_delete_flagged", None, at(3))
+    assert decide(bare, None, detail(1, 1, absent_since=at(2)))["absent_since"] == at(2)
+
+
+def test_an_absent_row_comes_back_with_a_file_no_older_than_the_last_snapshot() -> None:
+    absent = detail(1, 1, absent_since=at(2))
+    assert decide(candidate(1, 3), SAME, absent, vouched=2)["action"] == "restore"
+    assert decide(candidate(1, 3), SAME, absent, vouched=4)["action"] != "restore"
+
+
+# --- absence ------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_snapshot_lacks_is_absent_unless_it_is_newer() -> None:
+    details = pl.DataFrame(
+        [detail(1, 1), detail(2, 9), detail(3, 1, deleted_at=at(0)), detail(4, 2)], schema=state.DETAILS
+    )
+    told = diff.mark_absent(details, at(2), None)
+    assert told.select("id", "action").rows() == [
+        (1, "soft_delete_absent"),
+        (3, "mark_absent"),
+        (4, "soft_delete_absent"),
+    ]
+    assert told["absent_since"].unique().to_list() == [at(2)]
+    assert diff.mark_absent(details, at(2), at(3)).is_empty()
+
+
+def test_only_rows_present_so_far_can_become_absent() -> None:
+    held = table((1, None, 0, True, True), (2, None, 0, False, True), (3, None, 0, False, False))
+    assert diff.find_absent(held, pl.Series("id", [1], dtype=pl.Int64)).to_list() == [2]
+
+
+# --- what is shown ------------------------------------------------------------------------------------------------
+
+
+def test_changed_columns_go_by_their_own_names_and_are_counted_once_a_row() -> None:
+    writes = pl.DataFrame(
+        {"action": ["update", "update", "insert"], "changed": [["amount", "liters"], ["amount", "litres", "x"], None]},
+        schema={"action": pl.String, "changed": pl.List(pl.String)},
+    )
+    assert diff.changed_columns(writes, RULES) == {"amount_kes": 2, "litres": 2, "x": 1}
+
+
+def test_samples_show_value_plate_and_day_but_nothing_personal() -> None:
+    told = decide(
+        candidate(1, 2), b'{"id":1,"amount":2,"driver":"b"}', detail(1, 1, '{"id":1,"amount":1,"driver":"a"}')
+    )
+    writes = pl.DataFrame([told], schema=diff.DECISIONS).select(diff.WRITES.names())
+    samples, _ = diff.sample_changes(writes, lambda *_: after, RULES)
+    assert list(samples) == ["amount_kes"]
+    [sample] = samples["amount_kes"]
+    assert (sample.before, sample.after, sample.plate, sample.day) == ("1", "2", "KCA542Q", "2026-06-11")

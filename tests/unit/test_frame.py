@@ -1,0 +1,258 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import polars as pl
+import pytest
+
+from fleetfuel import errors, frame
+from fleetfuel.model import Cut, Rows, SourceFile
+from fleetfuel.rules import load_rules
+
+NOON = datetime(2026, 6, 11, 12, tzinfo=UTC)
+RULES = load_rules()
+
+
+def file(content: bytes, key_at: datetime | None = None) -> SourceFile:
+    return SourceFile(
+        key="latest.json", etag="e", size=len(content), modified_at=NOON, key_at=key_at, content=memoryview(content)
+    )
+
+
+def cut(content: bytes, key_at: datetime | None = None) -> Cut:
+    return frame.cut_file(file(content, key_at), frame.EAST_AFRICA)
+
+
+def texts(content: bytes) -> list[bytes]:
+    return [bytes(record) for record in cut(content).records]
+
+
+def rows(*records: str) -> Rows:
+    one = cut(("[" + ",".join(records) + "]").encode())
+    return frame.read_rows(frame.fingerprints(one, 0, 0), [one], RULES, frame.EAST_AFRICA, 0)
+
+
+def typed(record: str) -> dict[str, object]:
+    [row] = rows(record).typed.to_dicts()
+    return row
+
+
+# --- envelopes ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"metadata": {"source": "x"}, "records": [{"id": 1.10}, 5]}',
+        b'[{"metadata": {"source": "x"}, "records": [{"id": 1.10}, 5]}]',
+        b'\xef\xbb\xbf{"records": [ {"id": 1.10} , 5 ]}',
+        b'[{"id": 1.10}, 5]',
+        b'{"rows": [{"id": 1.10}, 5]}',
+        b'{"data": [{"id": 1.10}, 5], "total": 2}',
+        b'{"items": [{"id": 1.10}, 5]}',
+        b'{"changes": [{"id": 1.10}, 5]}',
+    ],
+)
+def test_the_records_are_cut_to_the_byte_from_any_envelope(content: bytes) -> None:
+    assert texts(content) == [b'{"id": 1.10}', b"5"]
+
+
+def test_an_empty_list_is_a_file_without_records() -> None:
+    assert texts(b"[]") == texts(b'{"records": []}') == []
+
+
+def test_a_lone_marker_is_one_element() -> None:
+    assert texts(b'{"success": true}') == [b'{"success": true}']
+
+
+@pytest.mark.parametrize(
+    ("content", "shape"),
+    [
+        (b'{"foo": 1, "bar": 2}', "an object with the fields bar, foo"),
+        (b"null", "it holds null"),
+        (b'"text"', "it holds a text"),
+        (b"5", "it holds a single value"),
+        (b'{"records": {"id": 1}}', "an object with the fields records"),
+    ],
+)
+def test_a_wrong_envelope_is_told_by_its_shape(content: bytes, shape: str) -> None:
+    with pytest.raises(errors.WrongEnvelope, match=shape):
+        cut(content)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "it ends too early at byte 0 of 0"),
+        (b'{"records": [{"id": 1}', "it ends too early at byte 22 of 22"),
+        (b"<html>", "at byte 0 of 6"),
+        (b'{"records": [}', "at byte 13 of 14"),
+    ],
+)
+def test_what_is_not_json_is_told_with_its_byte(content: bytes, said: str) -> None:
+    with pytest.raises(errors.NotJson, match=said):
+        cut(content)
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000 + b"]" * 100_000, b'{"a\xff": 1}'])
+def test_what_no_decoder_stands_is_bad_input_too(content: bytes) -> None:
+    with pytest.raises(errors.BadInput):
+        cut(content)
+
+
+def test_one_broken_record_does_not_cost_its_neighbours() -> None:
+    found = cut(b'{"metadata": {"record_count": 3}, "records": [{"id": 1}, {"id": 2, "x": NaN}, {"id": 3}]}')
+    assert found.is_recovered
+    assert [bytes(record) for record in found.records] == [b'{"id": 1}', b'{"id": 2, "x": NaN}', b'{"id": 3}']
+
+
+def test_the_time_of_a_file_is_its_export_time_else_its_keys_else_its_own() -> None:
+    key_at = datetime(2026, 6, 11, 9, tzinfo=UTC)
+    exported = b'{"metadata": {"exported_at": "2026-06-11T08:00:00.000Z"}, "records": []}'
+    assert (cut(exported, key_at).file_at.hour, cut(exported).file_at_from) == (8, "metadata")
+    assert (cut(b"[]", key_at).file_at, cut(b"[]", key_at).file_at_from) == (key_at, "key")
+    assert (cut(b"[]").file_at, cut(b"[]").file_at_from) == (NOON, "modification time")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "declared"),
+    [
+        ('{"record_count": 7}', 7),
+        ('{"total": "7"}', 7),
+        ('{"count": 7.0}', None),
+        ('{"count": true}', None),
+        ('{"count": "²"}', None),
+        ('{"count": ' + "1" * 5000 + "}", None),
+        ("null", None),
+        ("[]", None),
+    ],
+)
+def test_the_announced_number_of_records(metadata: str, declared: int | None) -> None:
+    assert cut(f'{{"metadata": {metadata}, "records": []}}'.encode()).declared == declared
+
+
+# --- reading a text -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "instant"),
+    [
+        ("2026-06-11-17-24", "2026-06-11T14:24:00"),
+        ("2026-06-11T17:24:33.000Z", "2026-06-11T17:24:33"),
+        ("2026-06-11T17:24:33+03:00", "2026-06-11T14:24:33"),
+        ("2026-06-11 17:24:33", "2026-06-11T17:24:33"),
+        (" 2026-06-11 17:24 ", "2026-06-11T17:24:00"),
+        ("2026-06-11", "2026-06-10T21:00:00"),
+        ("2026-06-11 17:24:33.1234567", "2026-06-11T17:24:33.123457"),
+    ],
+)
+def test_a_time_in_each_of_its_spellings(text: str, instant: str) -> None:
+    assert frame.read_instant(text, ZoneInfo("UTC")) == datetime.fromisoformat(instant).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "0000-00-00 00:00:00", "infinity", "2026-02-30", "2026-06-11 24:00", "1970-01-01-03-00"]
+)
+def test_what_names_no_instant_is_null(text: str) -> None:
+    assert frame.read_instant(text, ZoneInfo("UTC")) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("45", 45), ("1,234.50", 1234.5), ("KSH 7 200/=", 7200), (" 45.5 ", 45.5), (".5", 0.5), ("1e3", 1000), ("-3", -3)],
+)
+def test_a_number_as_people_write_it(text: str, number: float) -> None:
+    assert frame.read_numbers(pl.Series("x", [text])).to_list() == [number]
+
+
+@pytest.mark.parametrize("text", ["45,5", "12.89.", "1 2", "1e18", "NaN", "full tank", "", "٤٥"])
+def test_what_is_no_number_is_null(text: str) -> None:
+    assert frame.read_numbers(pl.Series("x", [text])).to_list() == [None]
+
+
+# --- records ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("written", ["123", '"123"', "123.0", '" 123 "', "1.23e2", '"+123"'])
+def test_the_id_is_one_whatever_it_is_written_as(written: str) -> None:
+    assert typed(f'{{"id": {written}}}')["id"] == 123
+
+
+@pytest.mark.parametrize(
+    ("record", "rule"),
+    [
+        ('{"car": "x"}', "id_missing"),
+        ('{"id": ""}', "id_missing"),
+        ('{"id": 1.5}', "id_unusable"),
+        ('{"id": false}', "id_unusable"),
+        ('{"id": 9223372036854775808}', "id_out_of_range"),
+        ("7", "not_an_object"),
+        ('{"id": 1, "x": "\\u0000"}', "nul_character"),
+        ('{"id": 1, "x": "\\udc00"}', "lone_surrogate"),
+        ('{"id": 1, "x": 1e200000}', "number_out_of_range"),
+    ],
+)
+def test_what_cannot_be_stored_or_keyed_is_refused_by_name(record: str, rule: str) -> None:
+    found = rows('{"id": 5}', record)
+    assert found.typed["id"].to_list() == [5]
+    assert found.refused.select("position", "rule").rows() == [(1, rule)]
+
+
+def test_the_first_alias_that_holds_something_is_read() -> None:
+    row = typed('{"id": 1, "car": " ", "plate": "KCA 542Q", "vehicle": "x", "litres": "40.50", "fuel_type": "Diesel"}')
+    assert (row["car"], row["litres"], row["fuel_type"]) == ("KCA 542Q", 40.5, "Diesel")
+
+
+def test_a_field_keeps_the_text_it_was_read_from() -> None:
+    row = typed('{"id": 1, "liters": "45,5", "datetime": "yesterday", "deleted_at": "0000-00-00 00:00:00"}')
+    assert (row["litres"], row["litres_text"]) == (None, "45,5")
+    assert (row["filled_at"], row["filled_at_text"]) == (None, "yesterday")
+    assert (row["deleted_at"], row["deleted_at_text"], row["is_deleted"]) == (None, None, False)
+
+
+def test_the_source_time_is_the_records_own_unless_that_lies_in_the_future() -> None:
+    own, ahead, none = (
+        rows(
+            '{"id": 1, "updated_at": "2026-06-11 10:00:00"}',
+            '{"id": 2, "updated_at": "2036-01-01 00:00:00"}',
+            '{"id": 3}',
+        )
+        .typed.select("source_at", "has_own_time")
+        .rows()
+    )
+    assert own == (datetime(2026, 6, 11, 10, tzinfo=UTC), True)
+    assert ahead == none == (NOON, False)
+
+
+@pytest.mark.parametrize("text", ["{}", '{"success": true}', '{"message": "timeout", "error": {"code": 1}}'])
+def test_a_marker_is_no_record(text: str) -> None:
+    found = rows(text, '{"id": 1}')
+    assert list(found.markers) == [(0, 0)]
+    assert (found.typed.height, found.refused.height) == (1, 0)
+
+
+def test_a_message_is_unwrapped_and_its_record_fingerprinted_like_a_plain_one() -> None:
+    record = json.dumps({"id": 7, "liters": 40})
+    [message, plain] = rows(f'{{"op": "update", "row": {record}}}', record).typed.to_dicts()
+    assert message["fingerprint"] == plain["fingerprint"]
+    assert (message["id"], message["litres"], message["is_delete"]) == (7, 40, False)
+
+
+def test_a_delete_message_takes_its_place_in_time_from_its_file() -> None:
+    row = typed('{"op": "delete", "before": {"id": 7, "updated_at": "2026-06-01 00:00:00"}}')
+    assert (row["id"], row["is_delete"], row["carries_values"]) == (7, True, False)
+    assert (row["has_own_time"], row["source_at"]) == (False, NOON)
+
+
+def test_unknown_fields_are_counted_with_a_sample() -> None:
+    found = rows('{"id": 1, "colour": "red"}', '{"id": 2, "colour": "blue", "car": "x"}', "{}")
+    assert dict(found.unknown_fields) == {"colour": (2, '"red"')}
+
+
+def test_a_fingerprint_depends_on_the_text_and_on_the_rules() -> None:
+    one = cut(b'[{"id":1},{"id":1},{"id": 1}]')
+    first, same, spaced = frame.fingerprints(one, 0, 1)["fingerprint"]
+    assert first == same != spaced
+    assert frame.fingerprints(one, 0, 2)["fingerprint"][0] != first
