@@ -441,7 +441,7 @@ def _read_fields(texts: Sequence[bytes], rules: Rules) -> pl.DataFrame:
         return pl.DataFrame(schema=dict.fromkeys(rules.fields, pl.String))
     aliases = [alias for names in rules.fields.values() for alias in names]
     plain = list(texts)
-    for row in pl.select(text=_strings(texts)).select(_is_odd()).to_series().arg_true():
+    for row in pl.select(text=_strings(texts)).select(_is_odd(aliases)).to_series().arg_true():
         plain[row] = _spelled_out(texts[row], aliases)
     lines = b"\n".join(text.replace(b"\n", b" ").replace(b"\r", b" ") for text in plain)  # only between tokens in JSON
     frame = pl.read_ndjson(io.BytesIO(lines), schema=dict.fromkeys(aliases, pl.String))
@@ -471,13 +471,11 @@ def _as_text(value: bytes) -> str | None:
     return value.decode()
 
 
-def _is_odd() -> pl.Expr:
+def _is_odd(names: Sequence[str]) -> pl.Expr:
     """Whether a text has to be spelled out: of repeated keys jsonb keeps the last, Polars the first."""
     text = pl.col("text")
-    repeats = (
-        text.str.count_matches(f'"{key}"', literal=True) > 1 for key in ("id", "updated_at", "deleted_at", "is_deleted")
-    )
-    return pl.any_horizontal(text.str.contains(_ODD), *repeats)
+    repeated = "|".join(rf'"{name}"\s*:.*"{name}"\s*:' for name in map(re.escape, names))
+    return text.str.contains(_ODD) | text.str.contains(f"(?s){repeated}")
 
 
 def _typed(fields: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
@@ -750,7 +748,7 @@ def _is_utf8(text: bytes) -> bool:
 
 def is_storable(text: bytes) -> bool:
     """Whether jsonb takes this text."""
-    return not _unstorable([b"{" + text + b"}"], [False]) and _decodes(text)
+    return _why_unstorable(b"{" + text + b"}", is_recovered=False) is None and _decodes(text)
 
 
 def _decodes(text: bytes) -> bool:

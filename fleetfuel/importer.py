@@ -18,7 +18,7 @@ from fleetfuel.gaps import describe_gaps
 from fleetfuel.limits import Overrides
 from fleetfuel.model import Delivery, Plan, Reading
 from fleetfuel.progress import Progress, silence
-from fleetfuel.rules import load_rules
+from fleetfuel.rules import Rules, load_rules
 from fleetfuel.settings import Settings
 from fleetfuel.untouched import find_untouched
 
@@ -82,7 +82,6 @@ def run_import(request: Request, settings: Settings, database_url: str, progress
     """Run one import. Raises every error that keeps it from being planned, or rolls it back."""
     started = time.monotonic()
     rules = load_rules(settings.rules)
-    validate.prove_rules(rules)
     now = datetime.now(UTC)
     run = pipeline.Run(
         run_id=f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}",
@@ -99,6 +98,7 @@ def run_import(request: Request, settings: Settings, database_url: str, progress
         if request.apply:
             connection.take_lock(wait_seconds=request.wait_seconds)
             _catch_up(connection)
+        _prove(rules, connection)
         if request.mode == "snapshot" and request.apply and request.reading != "changes":
             untouched = find_untouched(settings, connection, run, skips_proof=request.skip_unchanged)
             if untouched:
@@ -150,6 +150,15 @@ def _finish_report(run: dict[str, Any], folder: Path) -> None:
         report.finish_report(run, folder)
     except OSError as error:
         log.warning("The run is applied, but its report in %s cannot say so: %s.", folder, error.strerror)
+
+
+def _prove(rules: Rules, connection: database.Database) -> None:
+    """Run the rules' examples, unless `migrate` has proved these very rules."""
+    connection.begin(read_only=True)
+    proven = state.read_rules_state(connection)
+    connection.rollback()
+    if any(proven.get(file) != digest for file, digest in rules.file_digests.items()):
+        validate.prove_rules(rules)
 
 
 def _catch_up(connection: database.Database) -> None:

@@ -83,6 +83,11 @@ def read_summary(database: Database, run_id: str) -> dict[str, Any] | None:
     return summary
 
 
+def read_rules_state(database: Database) -> Mapping[str, str]:
+    """File of `rules/` → digest of what it said when `migrate` proved and synced it."""
+    return {row["file"]: row["digest"] for row in database.rows("read_rules_state")}
+
+
 def read_files(database: Database) -> frozenset[tuple[str, str]]:
     """(key, etag) of every version of a file that a run has read."""
     table = database.table("read_files")

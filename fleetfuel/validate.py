@@ -8,15 +8,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
-import pandera.polars as pa
 import polars as pl
-from pandera.errors import SchemaErrors
 
 from fleetfuel import errors, frame
 from fleetfuel.model import SourceFile, Verdict
 from fleetfuel.rules import Check, Rules
+
+if TYPE_CHECKING:
+    import pandera.polars as pa
 
 NOTICES: Final = frame.columns(
     {
@@ -85,6 +87,8 @@ def _failures(rows: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     rows = rows.with_row_index("row").filter(~pl.col("is_delete"))  # a delete message says nothing of the fill
     if rows.is_empty():
         return empty
+    from pandera.errors import SchemaErrors  # a second of imports, which a run without new records need not spend
+
     try:
         _schema(rules.checks).validate(rows, lazy=True)
     except SchemaErrors as problems:
@@ -99,17 +103,21 @@ def _failures(rows: pl.DataFrame, rules: Rules) -> pl.DataFrame:
 
 
 def _schema(checks: tuple[Check, ...]) -> pa.DataFrameSchema:
+    import pandera.polars as pa
+
     columns: dict[str, list[pa.Check]] = {}
     for check in checks:
-        columns.setdefault(check.field, []).append(_pandera_check(check))
+        passes = _predicate(check).fill_null(value=True)
+        columns.setdefault(check.field, []).append(
+            pa.Check(partial(_verdict, passes), name=check.code, error=check.code, ignore_na=False)
+        )
     return pa.DataFrameSchema(
         {name: pa.Column(frame.TYPED[name], checks=checks, nullable=True) for name, checks in columns.items()}
     )
 
 
-def _pandera_check(check: Check) -> pa.Check:
-    passes = _predicate(check).fill_null(value=True)
-    return pa.Check(lambda data: data.lazyframe.select(passes), name=check.code, error=check.code, ignore_na=False)
+def _verdict(passes: pl.Expr, data: pa.PolarsData) -> pl.LazyFrame:
+    return data.lazyframe.select(passes)
 
 
 def _predicate(check: Check) -> pl.Expr:

@@ -158,6 +158,9 @@ NUMBERS: Final = (
     accepted("number as large as numeric", note(b"1e131071")),
     accepted("number beyond a double", note(b"-1e400")),
     flagged("litres beyond a double", b'{"id": ROW, REST, "liters": 1e400}', "litres_unreadable"),
+    flagged(
+        "litres twice, the last a word", b'{"id": ROW, REST, "liters": 40, "liters" : "full"}', "litres_unreadable"
+    ),
     flagged("litres a word", b'{"id": ROW, REST, "liters": "full tank"}', "litres_unreadable"),
     flagged("litres a list", b'{"id": ROW, REST, "liters": [40]}', "litres_unreadable"),
     flagged("litres true", b'{"id": ROW, REST, "liters": true}', "litres_unreadable"),

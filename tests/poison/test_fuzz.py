@@ -128,7 +128,7 @@ def _account_for(cuts: Sequence[Cut], rules: Rules) -> tuple[list[bytes], int]:
     assert verdict.accepted["id"].null_count() == 0
     named = {*rows.typed.select("file", "id").iter_rows(), *rows.refused.select("file", "id").iter_rows()}
     for number, cut in enumerate(cuts):
-        lost = {key for key in plain_ids(bytes(cut.file.content)) if (number, key) not in named}
+        lost = {key for key in legible_ids(bytes(cut.file.content)) if (number, key) not in named}
         if lost and len(cuts) > 1:
             _account_for([cut], rules)
         else:
@@ -136,12 +136,12 @@ def _account_for(cuts: Sequence[Cut], rules: Rules) -> tuple[list[bytes], int]:
     return [frame.record_text(cuts, rows.unwrapped, file, position) for file, position in accepted], len(refused)
 
 
-PLAIN_RECORD: Final = re.compile(rb'\{"id":([0-9]{1,9}),"created_at":"[^"\\]*","datetime":"[^"\\]*","department":')
+BEGINNING: Final = re.compile(rb'\{\s*"id":\s*"?\s*([0-9]{1,9})(?:\.0)?\s*"?\s*,')
 
 
-def plain_ids(content: bytes) -> list[int]:
-    """Ids of the records whose beginning is as it was: no reader could miss them."""
-    return [int(key) for key in PLAIN_RECORD.findall(content)]
+def legible_ids(content: bytes) -> list[int]:
+    """Ids that anybody would read in a file: of the records whose beginning is as it was."""
+    return [int(key) for key in BEGINNING.findall(content)]
 
 
 def refused_by_jsonb(table: Table, texts: Sequence[bytes]) -> list[int]:
@@ -239,7 +239,7 @@ def check_run(
     assert len(after) - len(before) == counts["inserts"]
     absent = [key for key in before if not before[key]["absent_since"] and after[key]["absent_since"]]
     assert absent == [] or reading == "snapshot"
-    legible = {*plain_ids(content)}
+    legible = legible_ids(content)
     wiped = [key for key in absent if key in legible]
     assert not wiped, f"marked absent, and yet in the file: {wiped}"
     was_live = [key for key in absent if not before[key]["deleted_at"]]

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fleetfuel import errors
+from fleetfuel.settings import Settings, read_settings
+
+
+def read(env_file: Path | None = None, **environment: str) -> Settings:
+    return read_settings(environment, env_file or Path("/nowhere/.env"))
+
+
+def test_what_is_not_set_has_its_default() -> None:
+    found = read()
+    assert (found.bucket, found.region, found.prefix) == ("fuel", "us-east-1", "fuel_records/")
+    assert (found.timezone.key, found.lookback_hours, found.reports) == ("Africa/Nairobi", 48, Path("reports"))
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    assert read(RUSTFS_BUCKET="", DATABASE_URL="") == read()
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_text("RUSTFS_BUCKET=from-file\nRUSTFS_REGION=eu-west-1\nOTHER=x\n", encoding="utf-8")
+    found = read(env_file, RUSTFS_BUCKET="from-environment")
+    assert (found.bucket, found.region) == ("from-environment", "eu-west-1")
+
+
+def test_a_dollar_in_the_file_is_a_dollar(tmp_path: Path) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_text("RUSTFS_SECRET_KEY=a$b${HOME}\n", encoding="utf-8")
+    assert read(env_file).secret_key == "a$b${HOME}"
+
+
+@pytest.mark.parametrize(("written", "prefix"), [("a", "a/"), ("/a/b/", "a/b/"), ("/", "")])
+def test_a_prefix_is_a_folder_however_it_is_written(written: str, prefix: str) -> None:
+    assert read(RUSTFS_PREFIX=written).prefix == prefix
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "mysql://host/db"),
+        ("DATABASE_URL", "postgresql://user:hunter2/7@host:port/db"),
+        ("RUSTFS_ENDPOINT", "s3.example.org"),
+        ("FLEETFUEL_TIMEZONE", "Africa/Atlantis"),
+        ("FLEETFUEL_LOOKBACK_HOURS", "-1"),
+        ("FLEETFUEL_LOOKBACK_HOURS", "two"),
+        ("FLEETFUEL_LOOKBACK_HOURS", "²"),
+        ("FLEETFUEL_LOG", "yaml"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_by_its_name(name: str, value: str) -> None:
+    with pytest.raises(errors.ConfigurationError, match=f"^{name} cannot be used") as caught:
+        read(**{name: value})
+    assert caught.value.exit_code == 78
+    assert "hunter2" not in str(caught.value)
+
+
+def test_secrets_are_not_shown() -> None:
+    found = read(DATABASE_URL="postgresql://u:hunter2@h/d", RUSTFS_SECRET_KEY="hunter3", RUSTFS_ACCESS_KEY="hunter4")
+    assert "hunter" not in repr(found)
+
+
+def test_a_missing_database_url_names_the_variable_the_example_and_the_alternative() -> None:
+    with pytest.raises(errors.MissingSetting, match=r"DATABASE_URL(.|\n)*\.env\.example(.|\n)*--embedded"):
+        read().require_database_url()
