@@ -75,6 +75,7 @@ class _Driver:
         self.is_interrupted = threading.Event()
         self.is_stuck = False
         """Whether a call that was interrupted does not end: the connection is then left to the end of the process."""
+        self._cancelling: list[threading.Thread] = []
         threading.Thread(target=self._serve, name="fleetfuel-database", daemon=True).start()
 
     def call(self, call: Callable[[], T], cancel: Callable[[], None] | None = None, *, finish: bool = False) -> T:
@@ -91,7 +92,8 @@ class _Driver:
                 raise
             self.is_interrupted.set()
             if cancel and not future.done():
-                threading.Thread(target=_quietly(cancel), daemon=True).start()
+                self._cancelling.append(threading.Thread(target=_quietly(cancel), daemon=True))
+                self._cancelling[-1].start()
             self._await(future)
             if finish and future.done():
                 return future.result()
@@ -112,11 +114,17 @@ class _Driver:
     def _serve(self) -> None:
         while asked := self._calls.get():
             future, call = asked
+            while self._cancelling:  # what is being cancelled must not be closed meanwhile: the driver would crash
+                self._cancelling.pop().join()
             try:
                 future.set_result(call())
             except BaseException as error:  # the waiting thread's to handle, whatever it is
                 future.set_exception(error)
             del asked, future, call
+
+
+_stuck: Final[list[object]] = []
+"""Kept, because the driver would crash where what it is working on is freed."""
 
 
 def _quietly(call: Callable[[], None]) -> Callable[[], None]:
@@ -253,8 +261,10 @@ class Database:
             try:
                 yield cursor
             finally:
-                if not self._driver.is_stuck:
-                    cursor.close()
+                if self._driver.is_stuck:
+                    _stuck.append(cursor)
+                else:
+                    self._driver.call(cursor.close)
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
@@ -268,7 +278,9 @@ class Database:
             if not self._driver.is_stuck:
                 self.rollback()
         with contextlib.suppress(adbc.Error):
-            if not self._driver.is_stuck:
+            if self._driver.is_stuck:
+                _stuck.append(self._connection)
+            else:
                 self._driver.call(self._connection.close)
 
 
@@ -333,7 +345,7 @@ def translate(error: adbc.Error, target: str) -> errors.FleetfuelError:
             return errors.DatabaseInterrupted(reason=reason, target=target)
         case "":
             return errors.DatabaseUnavailable(reason=reason, target=target)
-    if state.startswith(("08", "3D", "53", "57", "25006", "58")):
+    if state.startswith(("08", "3D", "53", "57", "25006", "58")) or "during recovery" in reason:
         return errors.DatabaseUnavailable(reason=reason, target=target)
     return errors.Bug(reason=f"PostgreSQL {state}: {reason}")
 

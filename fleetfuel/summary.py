@@ -202,8 +202,14 @@ def _value(text: str) -> str:
     if isinstance(value, float):
         return text
     if isinstance(value, str) and value.strip() and not value.strip().replace(".", "").replace(",", "").isdigit():
-        return textwrap.shorten(value, 32, placeholder="…")
-    return textwrap.shorten(text, 32, placeholder="…")
+        return _short(value)
+    return _short(text)
+
+
+def _short(text: str, most: int = 32) -> str:
+    """At most so many characters on one line, of a single long word too."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
 
 
 def _rules(run: Mapping[str, Any], *, rejected: bool) -> list[str]:

@@ -74,14 +74,15 @@ STATE: Final = (
 class Table:
     """One migrated database, emptied of what runs left, and a folder for the files it is fed from."""
 
-    def __init__(self, uri: str, folder: Path) -> None:
+    def __init__(self, uri: str, folder: Path, *, is_filled: bool = False) -> None:
         self.uri = uri
         self.folder = folder
         self.settings = Settings(reports=folder / "reports")
         self._files = 0
         folder.mkdir(exist_ok=True)
         self._connection = adbc.connect(uri, autocommit=True)
-        self.write(f"truncate {STATE} restart identity")
+        if not is_filled:
+            self.write(f"truncate {STATE} restart identity")
 
     def close(self) -> None:
         self._connection.close()

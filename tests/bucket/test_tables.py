@@ -65,7 +65,7 @@ def clone(postgres: PostgresServer, _template: str, tmp_path_factory: pytest.Tem
         name, template = f"test_{uuid.uuid4().hex}", like.uri.rsplit("/", 1)[1].split("?")[0] if like else _template
         with adbc.connect(postgres.uri(), autocommit=True) as connection, connection.cursor() as cursor:
             cursor.executescript(f"create database {name} template {template} strategy = file_copy")
-        tables.append(Table(postgres.uri(name), tmp_path_factory.mktemp("table")))
+        tables.append(Table(postgres.uri(name), tmp_path_factory.mktemp("table"), is_filled=like is not None))
         return tables[-1]
 
     yield make

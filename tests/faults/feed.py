@@ -16,17 +16,18 @@ def write_feed(folder: Path, *, records: int = 240) -> tuple[Path, Path]:
     """Two files, an hour apart: new, edited, deleted, vanished, restored, re-spelled, refused and repaired records."""
     producer = Producer(seed=7, vehicles=20, records=records)
     _, before = producer.snapshot()
+    deleted = [key for key, row in producer.truth.items() if row["deleted_at"]]
     producer.advance(1, fills=9, edits=8, soft_deletes=4, hard_deletes=5, resends=1)
     _, after = producer.snapshot()
-    spared = [int(row["id"]) for row in producer.truth.values() if row["deleted_at"] is None][5:15]
-    deleted = [int(row["id"]) for row in producer.truth.values() if row["deleted_at"]][:2]
+    live = [key for key, row in producer.truth.items() if row["deleted_at"] is None]
+    spared = live[5:15]
     base, following = folder / "fuel 1.json", folder / "fuel 2.json"
     # Deleted in the first, back in the second: a restore. Not storable in the first, repaired in the second.
     base.write_bytes(_changed(before, {
         spared[0]: lambda row: {**row, "deleted_at": "2026-06-01 10:00:00"},
         spared[1]: lambda row: {**row, "driver": "Amani\x00Mlima"},
     }))  # fmt: skip
-    # Deleted and gone: only marked. Another order of the same fields: the fingerprint alone. Refused for the first time.
+    # Deleted and gone: only marked. Other order of the same fields: the fingerprint alone. Refused for the first time.
     following.write_bytes(_changed(after, {
         deleted[0]: lambda row: None,
         spared[2]: lambda row: dict(reversed(row.items())),

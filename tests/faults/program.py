@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 
 PATIENCE: Final = 60.0
 """Seconds after which a process that should have ended, or a step that should have come, fails the test."""
@@ -143,7 +143,8 @@ class Zygote:
         Proving the rules is left out unless asked for: it takes longer than all else and touches nothing outside.
 
         `stops` are steps to stop at, once each, until `go_on` is called; `slow` are steps that take some seconds longer
-        each time. `sql` are statements to run instead of ours, `settings` values of module attributes ("fleetfuel.load:BATCH").
+        each time. `sql` are statements to run instead of ours, `settings` values of module attributes
+        ("fleetfuel.load:BATCH").
         """
         prepare(folder)
         channel = None

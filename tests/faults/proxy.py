@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from typing import Final, Literal
 
 SSL_REQUEST: Final = 8
-Cut = Literal["before", "answer", "silence"]
+Cut = Literal["before", "answer", "silence", "freeze"]
 """before: the message does not get through. answer: it does, and its answer is lost. silence: it does not get through,
-and the server does not learn that the client is gone."""
+and the server does not learn that the client is gone. freeze: nothing gets through any more, and nobody is told."""
 
 
 class Proxy:
@@ -28,6 +28,7 @@ class Proxy:
         self.refuses = False
         """Whether new connections are refused from the cut on."""
         self.cuts = 0
+        self.frozen = threading.Event()
         self._sockets: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -38,6 +39,7 @@ class Proxy:
         return urllib.parse.urlunsplit(parts._replace(netloc=f"{login}@127.0.0.1:{self.port}"))
 
     def close(self) -> None:
+        self.frozen.set()
         for each in (self._listener, *self._sockets):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
@@ -47,6 +49,9 @@ class Proxy:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
+                if self.cut == "freeze" and self.cuts:
+                    self._sockets.append(client)
+                    continue
                 if self.refuses and self.cuts:
                     client.close()
                     continue
@@ -78,6 +83,8 @@ class Proxy:
             _end(server)
         elif self.cut == "silence":
             _end(client)
+        elif self.cut == "freeze":
+            self.frozen.wait()
         else:
             _end(client)
             _end(server)
@@ -86,7 +93,7 @@ class Proxy:
         with contextlib.suppress(OSError):
             while data := server.recv(65_536):
                 client.sendall(data)
-        if self.cut != "silence" or not self.cuts:
+        if self.cut not in ("silence", "freeze") or not self.cuts:
             self._end(client, server)
 
     def _end(self, *ends: socket.socket) -> None:

@@ -7,16 +7,23 @@ from typing import Final
 from .conftest import query
 
 DAWDLE: Final = """
-    create function fuel.dawdle() returns trigger language plpgsql as $$ begin perform pg_sleep({}); return null; end $$;
+    create function fuel.dawdle() returns trigger language plpgsql as $$
+    begin perform pg_sleep({}); return null; end $$;
 """
-SLOW_MERGE: Final = DAWDLE.format(0.5) + """
+SLOW_MERGE: Final = (
+    DAWDLE.format(0.5)
+    + """
     create trigger dawdle after insert or update on fuel.records for each row execute function fuel.dawdle();
 """
+)
 """The second snapshot writes some thirty rows: a quarter of a minute."""
-SLOW_COMMIT: Final = DAWDLE.format(2) + """
+SLOW_COMMIT: Final = (
+    DAWDLE.format(2)
+    + """
     create constraint trigger dawdle after insert on fuel.ingest_runs deferrable initially deferred
     for each row execute function fuel.dawdle();
 """
+)
 """Two seconds within COMMIT itself."""
 
 

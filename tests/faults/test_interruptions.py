@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while the program waits for something: it ends at once, in one sentence, and nothing is written."""
+"""Ctrl-C and SIGTERM while the program waits for something: it ends at once, in a sentence; nothing is written."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from fleetfuel.database import named_sql
+
 from .conftest import Ground, Tally, administer, query, until
 from .feed import write_bulk
 from .footprint import take_footprint
 from .program import Program
+from .proxy import proxy
 from .slow import SLOW_COMMIT, SLOW_MERGE, is_sleeping
 
 
@@ -42,9 +45,7 @@ def test_interrupted_while_it_works(
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_while_the_server_merges(
-    ground: Ground, tally: Tally, tmp_path: Path, how: signal.Signals
-) -> None:
+def test_interrupted_while_the_server_merges(ground: Ground, tally: Tally, tmp_path: Path, how: signal.Signals) -> None:
     """A second and a third signal, while it rolls back, do no harm."""
     with ground.database() as uri:
         administer(ground.server, SLOW_MERGE, uri)
@@ -116,3 +117,19 @@ def test_interrupted_while_it_commits(ground: Ground, tally: Tally, tmp_path: Pa
         tally.add("faults tried")
         assert take_footprint(uri) == ground.once
 
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_while_nobody_answers(ground: Ground, tally: Tally, tmp_path: Path, how: signal.Signals) -> None:
+    """A network that swallows everything, the cancellation too: it ends all the same."""
+    uri = ground.reset()
+    with proxy(ground.server.host, ground.server.port) as between:
+        between.needle, between.cut = named_sql("merge_inserts").encode()[:60], "freeze"
+        program = ground.forks.start(
+            tmp_path / "1", ground.argv, database=between.uri(f"{uri}?connect_timeout=2"),
+            settings={"fleetfuel.database:LETTING_GO": 0.5},
+        )  # fmt: skip
+        until(lambda: between.cuts == 1)
+        program.kill(how)
+        check_interrupted(program)
+        tally.add("faults tried")
+    assert take_footprint(uri) == ground.before

@@ -1,4 +1,4 @@
-"""Killed anywhere: what was not committed leaves nothing, what was committed is whole, and running again completes it."""
+"""Killed anywhere: what was not committed leaves nothing, what was is whole, and running again completes it."""
 
 from __future__ import annotations
 

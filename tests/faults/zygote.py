@@ -132,7 +132,7 @@ def become(request: Request) -> None:
 
 def instrument(request: Request) -> None:
     """Make the stages announce themselves, and set what the trial wants set."""
-    database = importlib.import_module("fleetfuel.database")
+    database: Any = importlib.import_module("fleetfuel.database")
     texts: dict[str, str] = request["sql"]
     shipped = database.named_sql
     database.named_sql = lambda name: texts[name] if name in texts else shipped(name)
@@ -178,7 +178,7 @@ def instrument(request: Request) -> None:
         reached("committed")
 
     database.Database.commit = commit
-    load = importlib.import_module("fleetfuel.load")
+    load: Any = importlib.import_module("fleetfuel.load")
     staging = load._stage_batches
 
     def batches(*arguments: Any) -> Iterator[Any]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-import adbc_driver_postgresql.dbapi as adbc
 import pytest
 
 from fleetfuel.embedded import PostgresServer
 from fleetfuel.embedded_bucket import ObjectStore, object_store
 
-from .stage import Stage
+from .stage import Stage, create_database
 
 
 @pytest.fixture(scope="session")
@@ -36,10 +34,8 @@ def empty_stage(tmp_path: Path, empty_database: str, store: ObjectStore) -> Stag
 @pytest.fixture(scope="session")
 def lived_in(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer, store: ObjectStore) -> Stage:
     """A database with some hours behind it, to look at: loads, an edit by hand, a refusal, a failure."""
-    name = f"test_{uuid.uuid4().hex}"
-    with adbc.connect(postgres.uri(), autocommit=True) as connection, connection.cursor() as cursor:
-        cursor.executescript(f"create database {name}")
-    stage = Stage(folder=tmp_path_factory.mktemp("lived_in"), url=postgres.uri(name), store=store)
+    url = postgres.uri(create_database(postgres, "template1"))
+    stage = Stage(folder=tmp_path_factory.mktemp("lived_in"), url=url, store=store)
     stage.done("migrate")
     stage.snapshot()
     stage.done("import", "--snapshot", "--apply")

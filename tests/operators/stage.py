@@ -8,6 +8,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import adbc_driver_postgresql.dbapi as adbc
 
 from fleetfuel.demo_feed import Producer
+from fleetfuel.embedded import PostgresServer
 from fleetfuel.embedded_bucket import ObjectStore
 
 COMMAND = [sys.executable, "-m", "fleetfuel"]
@@ -45,7 +47,8 @@ class Stage:
     env: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.client().create_bucket(Bucket=self.bucket)
+        with suppress(self.client().exceptions.BucketAlreadyOwnedByYou, self.client().exceptions.BucketAlreadyExists):
+            self.client().create_bucket(Bucket=self.bucket)
         self.env = {
             "DATABASE_URL": self.url,
             "RUSTFS_ENDPOINT": self.store.endpoint,
@@ -110,6 +113,14 @@ class Stage:
             cursor.execute(statement)
             rows: list[dict[str, Any]] = cursor.fetch_arrow_table().to_pylist() if cursor.description else []
             return rows
+
+
+def create_database(server: PostgresServer, template: str) -> str:
+    """A fresh copy of a database nobody is connected to; its name."""
+    name = f"test_{uuid.uuid4().hex}"
+    with adbc.connect(server.uri(), autocommit=True) as connection, connection.cursor() as cursor:
+        cursor.executescript(f"create database {name} template {template}")
+    return name
 
 
 QUIET = {"fills": 0, "edits": 0, "soft_deletes": 0, "hard_deletes": 0, "resends": 0}

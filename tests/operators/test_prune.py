@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from .stage import Stage
+from fleetfuel.embedded import PostgresServer
+from fleetfuel.embedded_bucket import ObjectStore
+
+from .stage import Stage, create_database
 
 TABLES = ("record_versions", "rejects", "ingest_runs", "ingest_files")
 
@@ -24,25 +29,37 @@ def age(stage: Stage, days: int) -> None:
     stage.sql(f"update fuel.record_versions set replaced_at = replaced_at {gone}")
     stage.sql(f"update fuel.rejects set resolved_at = resolved_at {gone}, last_seen_at = last_seen_at {gone}")
     stage.sql(f"update fuel.ingest_runs set started_at = started_at {gone}, finished_at = finished_at {gone}")
-    stage.sql(f"update fuel.ingest_files set processed_at = processed_at {gone}, modified_at = modified_at {gone}")
+    stage.sql(f"update fuel.ingest_files set processed_at = processed_at {gone}")
     for plan in (stage.folder / "reports").glob("*/plan.json"):
         run = json.loads(plan.read_text())
         plan.write_text(json.dumps(run | {"started_at": "2020-01-01T00:00:00Z"}))
 
 
-@pytest.fixture
-def old(stage: Stage) -> Stage:
-    """Two snapshots and three change files, all of it a hundred days and more ago."""
+@pytest.fixture(scope="module")
+def long_ago(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer, store: ObjectStore) -> Stage:
+    """A snapshot and three change files, two hundred days ago; the last file bears a time that is still to come."""
+    url = postgres.uri(create_database(postgres, "template1"))
+    stage = Stage(folder=tmp_path_factory.mktemp("long_ago"), url=url, store=store)
+    stage.done("migrate")
     stage.snapshot()
     stage.done("import", "--snapshot", "--apply")
-    for _ in range(3):
+    for _ in range(2):
         stage.changes(edits=2)
         stage.done("import", "--changes", "--apply")
-    stage.producer.advance(24 * 10)
-    stage.put(stage.producer.changes())
+    stage.producer.advance(1, fills=0, edits=2, soft_deletes=0, hard_deletes=0, resends=0)
+    key = f"fuel_records/changes/{datetime.now(UTC) + timedelta(days=10):%Y-%m-%dT%H:%M:%SZ}.json"
+    stage.put((key, stage.producer.changes()[1]))
     stage.done("import", "--changes", "--apply")
     age(stage, 200)
     return stage
+
+
+@pytest.fixture
+def old(long_ago: Stage, tmp_path: Path, postgres: PostgresServer) -> Stage:
+    """A copy of it, to prune."""
+    folder = Path(shutil.copytree(long_ago.folder, tmp_path / "work"))
+    url = postgres.uri(create_database(postgres, long_ago.url.rpartition("/")[2]))
+    return Stage(folder=folder, url=url, store=long_ago.store, bucket=long_ago.bucket, producer=long_ago.producer)
 
 
 def test_a_dry_run_counts_and_removes_nothing(old: Stage) -> None:
@@ -51,7 +68,7 @@ def test_a_dry_run_counts_and_removes_nothing(old: Stage) -> None:
     assert "nothing removed" in said
     assert "Next    fleetfuel prune --older-than 90d --apply" in said
     assert rows(old) == before
-    assert len([*(old.folder / "reports").iterdir()]) == 5
+    assert len([*(old.folder / "reports").iterdir()]) == 4
 
 
 def test_applied_it_removes_what_the_dry_run_counted(old: Stage) -> None:
@@ -81,14 +98,13 @@ def test_open_rejects_stay_whatever_their_age(old: Stage) -> None:
 
 
 def test_what_changes_mode_looks_back_at_stays_and_it_reads_nothing_twice(old: Stage) -> None:
-    looked_back_at = old.sql(
-        "select f.key from fuel.ingest_files as f, fuel.ingest_state as s where s.feed = 'changes'"
-        " and f.key like '%changes/%' and f.file_at > s.watermark - interval '48 hours'"
-    )
+    """With a look-back of no hours only the file with a time in the future is still looked at."""
+    newest = old.sql("select key from fuel.ingest_state where feed = 'changes'")
     old.done("prune", "--older-than", "1d", "--apply")
-    kept = old.sql("select key from fuel.ingest_files")
-    assert len(kept) == len(looked_back_at) == 1
-    again = old.done("import", "--changes", "--json").json
+    assert len(old.sql("select key from fuel.ingest_files where key like '%/changes/%'")) == 3
+    old.done("prune", "--older-than", "1d", "--apply", FLEETFUEL_LOOKBACK_HOURS="0")
+    assert old.sql("select key from fuel.ingest_files") == newest
+    again = old.done("import", "--changes", "--json", FLEETFUEL_LOOKBACK_HOURS="0").json
     assert again["counts"]["records"] == 0
 
 
@@ -107,8 +123,8 @@ def test_folders_that_are_no_reports_stay(old: Stage) -> None:
 
 
 def test_young_reports_stay(old: Stage) -> None:
-    old.snapshot(edits=1)
-    young = old.done("import", "--snapshot", "--json").json["report"]
+    (old.folder / "a.json").write_text('[{"id": 1}]')
+    young = old.done("import", "--file", "a.json", "--json").json["report"]
     old.done("prune", "--older-than", "90d", "--apply")
     assert [path.name for path in (old.folder / "reports").iterdir()] == [Path(young).name]
 

@@ -249,9 +249,8 @@ def test_changed_columns_go_by_their_own_names_and_are_counted_once_a_row() -> N
 
 
 def test_samples_show_value_plate_and_day_but_nothing_personal() -> None:
-    told = decide(
-        candidate(1, 2), b'{"id":1,"amount":2,"driver":"b"}', detail(1, 1, '{"id":1,"amount":1,"driver":"a"}')
-    )
+    after = b'{"id":1,"amount":2,"driver":"b"}'
+    told = decide(candidate(1, 2), after, detail(1, 1, '{"id":1,"amount":1,"driver":"a"}'))
     writes = pl.DataFrame([told], schema=diff.DECISIONS).select(diff.WRITES.names())
     samples, _ = diff.sample_changes(writes, lambda *_: after, RULES)
     assert list(samples) == ["amount_kes"]

@@ -55,7 +55,7 @@ def test_a_prefix_is_a_folder_however_it_is_written(written: str, prefix: str) -
 )
 def test_what_cannot_be_used_is_refused_by_its_name(name: str, value: str) -> None:
     with pytest.raises(errors.ConfigurationError, match=f"^{name} cannot be used") as caught:
-        read(**{name: value})
+        read_settings({name: value}, Path("/nowhere/.env"))
     assert caught.value.exit_code == 78
     assert "hunter2" not in str(caught.value)
 
