@@ -18,8 +18,9 @@ import msgspec
 import polars as pl
 import pyarrow as pa
 
-from fleetfuel.frame import EAST_AFRICA, INDEX, INSTANT, TYPED, columns
+from fleetfuel.frame import INDEX, INSTANT, TYPED, columns
 from fleetfuel.model import Sample, State
+from fleetfuel.readings import EAST_AFRICA
 from fleetfuel.rules import Rules
 
 _DECIDING: Final = (

@@ -20,7 +20,7 @@ import polars as pl
 import pyarrow as pa
 import xxhash
 
-from fleetfuel import __version__, errors, frame
+from fleetfuel import __version__, errors, frame, storable
 from fleetfuel.database import Database
 from fleetfuel.model import Cut, Plan, Receipt
 from fleetfuel.progress import Progress, silence
@@ -224,7 +224,7 @@ def _reject_batch(plan: Plan) -> pa.RecordBatch:
     contents = [
         bytes(plan.cuts[file].records[position]) for file, position in rows.select("file", "position").iter_rows()
     ]
-    texts = [frame.storable_text(content) for content in contents]
+    texts = [storable.storable_text(content) for content in contents]
     return pa.RecordBatch.from_arrays(
         [
             _uuids([xxhash.xxh3_128_digest(content) for content in contents]),
@@ -324,7 +324,7 @@ def _run_line(plan: Plan, run: Mapping[str, Any], *, status: str, exit_code: int
 
 def _metadata(cut: Cut) -> str:
     """A file's metadata as the JSON it is; as a text of its source where jsonb would refuse it."""
-    return cut.metadata if frame.is_storable(cut.metadata.encode()) else json.dumps(cut.metadata)
+    return cut.metadata if storable.is_storable(cut.metadata.encode()) else json.dumps(cut.metadata)
 
 
 def _file_lines(plan: Plan) -> Iterator[dict[str, object]]:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from fleetfuel import diff, errors, frame, load, notices, state, validate
+from fleetfuel import diff, envelope, errors, frame, load, notices, state, validate
 from fleetfuel.database import Database
 from fleetfuel.limits import Overrides, Totals, check_limits
 from fleetfuel.model import Counts, Cut, Delivery, Diff, FileCount, Plan, Receipt, RuleCount, State
@@ -259,7 +259,7 @@ def _cut(delivery: Delivery, run: Run) -> tuple[tuple[Cut, ...], tuple[FileCount
     for file in delivery.files:
         try:
             latest = max(run.started_at, file.modified_at) + timedelta(hours=run.rules.guards.future_source_time_hours)
-            cuts.append(frame.cut_file(file, run.zone, latest))
+            cuts.append(envelope.cut_file(file, run.zone, latest))
         except errors.BadInput as error:
             if run.mode != "changes":
                 raise

@@ -17,7 +17,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fleetfuel import __version__, errors, frame
+from fleetfuel import __version__, errors, frame, storable
 from fleetfuel.diff import QUIET
 from fleetfuel.model import Plan
 
@@ -163,7 +163,7 @@ def _rejects(plan: Plan, keys: list[str]) -> Iterator[pa.RecordBatch]:
         contents = [
             bytes(plan.cuts[file].records[position]) for file, position in rows.select("file", "position").iter_rows()
         ]
-        texts = [frame.storable_text(content) for content in contents]
+        texts = [storable.storable_text(content) for content in contents]
         raw = [None if text is not None else content for text, content in zip(texts, contents, strict=True)]
         yield pa.RecordBatch.from_arrays(
             [

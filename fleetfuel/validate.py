@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from fleetfuel import errors, frame
+from fleetfuel import envelope, errors, frame, readings
 from fleetfuel.model import SourceFile, Verdict
 from fleetfuel.rules import Check, Rules
 
@@ -74,8 +74,8 @@ def _example_rows(examples: Sequence[Mapping[str, object]], rules: Rules) -> pl.
     file = SourceFile(
         key="examples", etag="", size=len(content), modified_at=now, key_at=None, content=memoryview(content)
     )
-    cut = frame.cut_file(file, frame.EAST_AFRICA)
-    return frame.read_rows(frame.fingerprints(cut, 0, 0), [cut], rules, frame.EAST_AFRICA, 0).typed
+    cut = envelope.cut_file(file, readings.EAST_AFRICA)
+    return frame.read_rows(frame.fingerprints(cut, 0, 0), [cut], rules, readings.EAST_AFRICA, 0).typed
 
 
 # --- Pandera ------------------------------------------------------------------------------------------------------

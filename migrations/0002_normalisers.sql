@@ -53,13 +53,12 @@ begin
             return left(found, first_digit - 1) || translate(digits, 'OIL', '011') || substr(found, last_digit + 1);
         end if;
     elsif found is not null then
+        -- 47CG456A: digits, two letters, digits, and a last letter where there is one.
+        first_digit := position('C' in found) + 2;
         tail := case when right(found, 1) ~ '[A-HJ-NP-Z]' then right(found, 1) else '' end;
-        digits := left(split_part(found, 'C', 2), -length(tail));
-        if tail = '' then
-            digits := split_part(found, 'C', 2);
-        end if;
-        if split_part(found, 'C', 1) ~ '[0-9]' and digits ~ '[0-9]' then
-            return translate(split_part(found, 'C', 1), 'OIL', '011') || 'C' || translate(digits, 'OIL', '011') || tail;
+        digits := substr(found, first_digit, length(found) - first_digit + 1 - length(tail));
+        if left(found, first_digit - 3) ~ '[0-9]' and digits ~ '[0-9]' then
+            return translate(left(found, first_digit - 3), 'OIL', '011') || substr(found, first_digit - 2, 2) || translate(digits, 'OIL', '011') || tail;
         end if;
     end if;
 

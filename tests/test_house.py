@@ -36,7 +36,20 @@ ONLY: Final = {
 }
 """Module → the rooms that may use it."""
 
-PURE: Final = ("frame", "validate", "diff", "limits", "summary", "gaps", "notices", "model", "rule_rows")
+PURE: Final = (
+    "envelope",
+    "readings",
+    "storable",
+    "frame",
+    "validate",
+    "diff",
+    "limits",
+    "summary",
+    "gaps",
+    "notices",
+    "model",
+    "rule_rows",
+)
 """Rooms where the same arguments always give the same value."""
 
 OUTSIDE: Final = {
@@ -54,15 +67,18 @@ OURS: Final = {
     "database": {"errors"},
     "bucket": {"errors", "settings"},
     "source": {"bucket", "errors", "model", "settings"},
-    "frame": {"errors", "model", "rules"},
-    "validate": {"errors", "frame", "model", "rules"},
-    "diff": {"frame", "model", "rules"},
+    "readings": set(),
+    "storable": set(),
+    "envelope": {"errors", "model", "readings", "storable"},
+    "frame": {"envelope", "model", "readings", "rules", "storable"},
+    "validate": {"envelope", "errors", "frame", "model", "readings", "rules"},
+    "diff": {"frame", "model", "readings", "rules"},
     "limits": {"model", "rules"},
     "notices": {"rules", "validate"},
     "summary": {"model"},
     "state": {"database", "frame", "model"},
-    "report": {"diff", "errors", "frame", "model"},
-    "load": {"database", "errors", "frame", "model", "progress"},
+    "report": {"diff", "errors", "frame", "model", "storable"},
+    "load": {"database", "errors", "frame", "model", "progress", "storable"},
     "rules": {"errors", "packaged", "rule_file"},
 }  # fmt: skip
 """Room → the rooms it may know, for the rooms of the one path."""

@@ -15,7 +15,7 @@ import adbc_driver_postgresql.dbapi as adbc
 import xxhash
 from table import EVERYTHING, STATE
 
-from fleetfuel import frame, pipeline, summary
+from fleetfuel import pipeline, readings, summary
 from fleetfuel.database import Database
 from fleetfuel.model import Delivery, Plan, Reading, SourceFile
 from fleetfuel.rules import Rules
@@ -63,7 +63,7 @@ class Quick:
             run_id=f"run {next(self._numbers)}",
             mode="file",
             started_at=datetime.now(UTC),
-            zone=frame.EAST_AFRICA,
+            zone=readings.EAST_AFRICA,
             rules=self.rules,
             overrides=EVERYTHING,
         )

@@ -9,7 +9,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from table import NOON
 
-from fleetfuel import diff, errors, frame
+from fleetfuel import diff, envelope, errors, frame, readings
 from fleetfuel.model import Rows
 
 from .quick import File, Quick, examples, source_file
@@ -150,8 +150,8 @@ def test_a_record_is_refused_exactly_where_jsonb_refuses_it(quick: Quick, record
 
 def _read(quick: Quick, records: list[bytes]) -> Rows:
     content = b"[" + b",".join(records) + b"]"
-    cut = frame.cut_file(source_file(File(at=NOON, content=content)), frame.EAST_AFRICA)
-    return frame.read_rows(frame.fingerprints(cut, 0, 0), [cut], quick.rules, frame.EAST_AFRICA, 0)
+    cut = envelope.cut_file(source_file(File(at=NOON, content=content)), readings.EAST_AFRICA)
+    return frame.read_rows(frame.fingerprints(cut, 0, 0), [cut], quick.rules, readings.EAST_AFRICA, 0)
 
 
 @settings(max_examples=examples(40))

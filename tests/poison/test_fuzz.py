@@ -21,7 +21,7 @@ import polars as pl
 import pytest
 from table import EVERYTHING, NOON, Row, Table, balance
 
-from fleetfuel import database, errors, frame, pipeline, summary, validate
+from fleetfuel import database, envelope, errors, frame, pipeline, summary, validate
 from fleetfuel.limits import Overrides
 from fleetfuel.model import Cut, Delivery, Reading, SourceFile
 from fleetfuel.rules import Rules, load_rules
@@ -71,7 +71,7 @@ def _seed_is_printed() -> None:
 def test_every_element_of_a_damaged_file_is_accounted_for(table: Table, tmp_path: Path) -> None:
     rules = load_rules()
     files = [*small_snapshots(), *small_changes()]
-    sound = {bytes(text) for content in files for text in frame.cut_file(source_file(content), EAT).records}
+    sound = {bytes(text) for content in files for text in envelope.cut_file(source_file(content), EAT).records}
     stream = mutants(random.Random(SEED), files)
     cut_up = elements = set_aside = 0
     for _ in range(0, CUT, BATCH):
@@ -94,7 +94,7 @@ def test_every_element_of_a_damaged_file_is_accounted_for(table: Table, tmp_path
 
 def cut_or_refuse(content: bytes, folder: Path) -> Cut | None:
     try:
-        return frame.cut_file(source_file(content), EAT)
+        return envelope.cut_file(source_file(content), EAT)
     except errors.BadInput:
         return None
     except Exception as error:

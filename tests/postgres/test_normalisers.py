@@ -50,6 +50,9 @@ PLATES: Mapping[str, str | None] = {
     "47 CG 456A": "47CG456A",
     "29 CD 12L": "29CD12L",
     "29CD123": "29CD123",
+    "29 CD 12C": "29CD12C",
+    "29 CD 1OI": "29CD101",
+    "29CDL": "29CDL",
     "ZA 1234": "ZA1234",
     # No plate.
     "": None,

@@ -109,9 +109,10 @@ def test_a_report_works_for_another_role_it_is_granted_to(fleet_month: Session, 
 
 @pytest.fixture
 def importer(session: Session, roles: dict[str, str], tmp_path: Path) -> Iterator[Table]:
-    """The database as fuel_ingest has it."""
+    """The database, its files imported by fuel_ingest."""
     session.one("select fuel.grant_rights()")
-    table = Table(roles["fuel_ingest"], tmp_path)
+    table = Table(session.uri, tmp_path)
+    table.uri = roles["fuel_ingest"]
     yield table
     table.close()
 

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import pytest
 
-from fleetfuel import errors, frame
+from fleetfuel import envelope, errors, frame, readings
 from fleetfuel.model import Cut, Rows, SourceFile
 from fleetfuel.rules import load_rules
 
@@ -22,7 +22,7 @@ def file(content: bytes, key_at: datetime | None = None) -> SourceFile:
 
 
 def cut(content: bytes, key_at: datetime | None = None) -> Cut:
-    return frame.cut_file(file(content, key_at), frame.EAST_AFRICA)
+    return envelope.cut_file(file(content, key_at), readings.EAST_AFRICA)
 
 
 def texts(content: bytes) -> list[bytes]:
@@ -31,7 +31,7 @@ def texts(content: bytes) -> list[bytes]:
 
 def rows(*records: str) -> Rows:
     one = cut(("[" + ",".join(records) + "]").encode())
-    return frame.read_rows(frame.fingerprints(one, 0, 0), [one], RULES, frame.EAST_AFRICA, 0)
+    return frame.read_rows(frame.fingerprints(one, 0, 0), [one], RULES, readings.EAST_AFRICA, 0)
 
 
 def typed(record: str) -> dict[str, object]:
@@ -149,14 +149,14 @@ def test_the_announced_number_of_records(metadata: str, declared: int | None) ->
     ],
 )
 def test_a_time_in_each_of_its_spellings(text: str, instant: str) -> None:
-    assert frame.read_instant(text, ZoneInfo("UTC")) == datetime.fromisoformat(instant).replace(tzinfo=UTC)
+    assert readings.read_instant(text, ZoneInfo("UTC")) == datetime.fromisoformat(instant).replace(tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
     "text", ["", "yesterday", "0000-00-00 00:00:00", "infinity", "2026-02-30", "2026-06-11 24:00", "1970-01-01-03-00"]
 )
 def test_what_names_no_instant_is_null(text: str) -> None:
-    assert frame.read_instant(text, ZoneInfo("UTC")) is None
+    assert readings.read_instant(text, ZoneInfo("UTC")) is None
 
 
 @pytest.mark.parametrize(
@@ -164,12 +164,12 @@ def test_what_names_no_instant_is_null(text: str) -> None:
     [("45", 45), ("1,234.50", 1234.5), ("KSH 7 200/=", 7200), (" 45.5 ", 45.5), (".5", 0.5), ("1e3", 1000), ("-3", -3)],
 )
 def test_a_number_as_people_write_it(text: str, number: float) -> None:
-    assert frame.read_numbers(pl.Series("x", [text])).to_list() == [number]
+    assert readings.read_numbers(pl.Series("x", [text])).to_list() == [number]
 
 
 @pytest.mark.parametrize("text", ["45,5", "12.89.", "1 2", "1e18", "NaN", "full tank", "", "٤٥"])
 def test_what_is_no_number_is_null(text: str) -> None:
-    assert frame.read_numbers(pl.Series("x", [text])).to_list() == [None]
+    assert readings.read_numbers(pl.Series("x", [text])).to_list() == [None]
 
 
 # --- records ------------------------------------------------------------------------------------------------------

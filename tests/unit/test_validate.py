@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 
-from fleetfuel import frame, validate
+from fleetfuel import envelope, frame, readings, validate
 from fleetfuel.model import SourceFile, Verdict
 from fleetfuel.rules import Rules, load_rules
 
@@ -29,8 +29,8 @@ def read(*records: Mapping[str, object]) -> pl.DataFrame:
     content = json.dumps([{"id": number, **GOOD, **record} for number, record in enumerate(records)]).encode()
     now = datetime(2026, 6, 11, 12, tzinfo=UTC)
     file = SourceFile(key="k", etag="", size=0, modified_at=now, key_at=None, content=memoryview(content))
-    cut = frame.cut_file(file, frame.EAST_AFRICA)
-    return frame.read_rows(frame.fingerprints(cut, 0, 0), [cut], RULES, frame.EAST_AFRICA, 0).typed
+    cut = envelope.cut_file(file, readings.EAST_AFRICA)
+    return frame.read_rows(frame.fingerprints(cut, 0, 0), [cut], RULES, readings.EAST_AFRICA, 0).typed
 
 
 def judge(*records: Mapping[str, object], rules: Rules = RULES) -> Verdict:

@@ -1,0 +1,248 @@
+"""Pure: one file's bytes → the exact texts of its records, whatever the envelope around them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pyarrow as pa
+
+from fleetfuel import errors
+from fleetfuel.model import Cut, SourceFile
+from fleetfuel.readings import read_instant
+from fleetfuel.storable import decodes, json_value, reads_loosely
+
+LIST_KEYS: Final = ("records", "rows", "data", "items", "changes")
+EXPORT_TIME_KEYS: Final = ("exported_at", "generated_at")
+COUNT_KEYS: Final = ("record_count", "total", "count")
+MARKER_KEYS: Final = frozenset(
+    {"success", "message", "error", "status", "ok", "code", "description", "stack", "timestamp"}
+)
+"""Fields of an element that is no record but a word of the exporter about itself."""
+
+
+class _Envelope(msgspec.Struct):
+    metadata: msgspec.Raw = msgspec.Raw(b"null")
+    records: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+    rows: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+    data: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+    items: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+    changes: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+
+
+_envelope = msgspec.json.Decoder(_Envelope)
+_list = msgspec.json.Decoder(list[msgspec.Raw])
+json_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class _Ambiguous(Exception):
+    """Which of several lists is the export cannot be told; the message says what was found."""
+
+
+def cut_file(file: SourceFile, zone: ZoneInfo, latest: datetime | None = None) -> Cut:
+    """Cut a file into the texts of its records. Raises `BadInput`, with the offset where it has one.
+
+    A time of the file's own that lies after `latest` is a wrong clock's and is not used: it would make stale whatever
+    comes after it.
+    """
+    content = file.content
+    if bytes(content[:3]) == b"\xef\xbb\xbf":
+        content = content[3:]
+    is_recovered = False
+    try:
+        metadata, records = _open_envelope(content)
+    except _Ambiguous as error:
+        raise errors.BadInput(key=file.key, reason=str(error)) from None
+    except msgspec.ValidationError as error:
+        raise errors.WrongEnvelope(key=file.key, shape=f"it holds {_shape(content)} ({error})") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        recovered = _recover(content)
+        if recovered is None:
+            raise _not_json(file, error) from None
+        metadata, records = recovered
+        is_recovered = True
+    if records is None:
+        raise errors.WrongEnvelope(key=file.key, shape=f"it holds {_shape(content)}")
+    said = _metadata(metadata)
+    exported_at = next((read_instant(said[name], zone) for name in EXPORT_TIME_KEYS if name in said), None)
+    times = [("metadata", exported_at), ("key", file.key_at), ("modification time", file.modified_at)]
+    said_at = [(origin, at) for origin, at in times if at is not None]
+    usable = [(origin, at) for origin, at in said_at if latest is None or at <= latest]
+    file_at_from, file_at = (usable or said_at[-1:])[0]
+    return Cut(
+        file=file,
+        file_at=file_at,
+        file_at_from=file_at_from,  # type: ignore[arg-type]
+        remarks=tuple(
+            f"{file.key} is of {file_at:%Y-%m-%dT%H:%M:%SZ}, by its {file_at_from}: its {origin} says {at:%Y-%m-%d}, "
+            "which is yet to come"
+            for origin, at in said_at
+            if (origin, at) not in (usable or said_at)
+        ),
+        metadata=metadata.decode("utf-8", "replace"),
+        declared=_announced(said),
+        records=records,
+        is_recovered=is_recovered,
+    )
+
+
+def _not_json(file: SourceFile, error: Exception) -> errors.BadInput:
+    if isinstance(error, RecursionError):
+        return errors.BadInput(key=file.key, reason="its brackets are nested deeper than any record's")
+    if isinstance(error, UnicodeDecodeError):
+        return errors.BadInput(key=file.key, reason="the name of a field is not UTF-8")
+    found = re.search(r"byte (\d+)", str(error))
+    why = (
+        "it ends too early" if "truncated" in str(error) else re.sub(r"^JSON is malformed: | \(byte.*", "", str(error))
+    )
+    offset = int(found[1]) if found else file.size
+    return errors.NotJson(key=file.key, reason=why, offset=offset, size=file.size)
+
+
+def _open_envelope(content: memoryview) -> tuple[bytes, Sequence[msgspec.Raw | bytes] | None]:
+    """Metadata and the list of records; None where there is no list."""
+    start = bytes(content[:64]).lstrip()[:1]
+    if start == b"[":
+        elements = _list.decode(content)
+        if len(elements) == 1:
+            inner = memoryview(elements[0])
+            if bytes(inner[:1]) == b"{" and _list_key(inner) is not None:
+                return _open_envelope(inner)
+        elif elements and bytes(elements[0])[:1] == b"{" and _list_key(memoryview(elements[0])) is not None:
+            raise _Ambiguous(f"it holds {len(elements):,} exports, and which of them is the feed cannot be told")
+        return b"null", elements
+    envelope = _envelope.decode(content)
+    for key in LIST_KEYS:
+        found = getattr(envelope, key)
+        if found is not msgspec.UNSET:
+            _refuse_other_lists(content, found)
+            return bytes(envelope.metadata), found
+    names = set(json_fields.decode(content))
+    if names <= MARKER_KEYS:
+        return b"null", [msgspec.Raw(bytes(content))]
+    return b"null", None
+
+
+def _refuse_other_lists(content: memoryview, records: Sequence[msgspec.Raw]) -> None:
+    """Of a repeated key the decoder keeps the last: what lies around the records says whether a list was lost so."""
+    start = end = 0
+    if records:
+        origin = pa.py_buffer(content).address
+        first, last = pa.py_buffer(records[0]), pa.py_buffer(records[-1])
+        start, end = first.address - origin, last.address - origin + last.size
+    around = bytes(content[:start]) + bytes(content[end:])
+    try:
+        pairs = json.loads(around.decode("utf-8", "replace"), object_pairs_hook=tuple)
+    except (ValueError, RecursionError):
+        return
+    names = [name for name, _ in pairs]
+    lists = [name for name, value in pairs if name in LIST_KEYS and isinstance(value, list)]
+    full = [name for name, value in pairs if name in lists and value]
+    if full or len(lists) != len(set(lists)):
+        named = " and ".join(dict.fromkeys(lists))
+        raise _Ambiguous(f"it holds more than one list of records ({named}), and which is the feed cannot be told")
+    if names.count("metadata") > 1:
+        raise _Ambiguous("it holds metadata twice, and which of them is true cannot be told")
+
+
+def _list_key(content: memoryview) -> str | None:
+    fields = json_fields.decode(content)
+    return next((key for key in LIST_KEYS if key in fields and bytes(fields[key])[:1] == b"["), None)
+
+
+def _metadata(text: bytes) -> Mapping[str, object]:
+    try:
+        said = json_value.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _count(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return None
+    return int(value) if re.fullmatch(r"\s*[0-9]{1,18}\s*", str(value)) else None
+
+
+def _shape(content: memoryview) -> str:
+    """What a file holds, in words, without quoting its values."""
+    try:
+        fields = json_fields.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        first = bytes(content[:64]).lstrip()[:1]
+        return {b"[": "an array", b'"': "a text", b"n": "null"}.get(first, "a single value")
+    names = ", ".join(sorted(fields)[:6])
+    return f"an object with the fields {names}" if names else "an empty object"
+
+
+TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s"\[\]{},:]+|"', re.DOTALL)
+
+
+_LIST: Final = re.compile(rb'"(?:%s)"\s*:\s*\[' % "|".join(LIST_KEYS).encode())
+
+
+def _recover(content: memoryview) -> tuple[bytes, Sequence[msgspec.Raw | bytes]] | None:
+    """Metadata and elements of a file whose JSON is broken inside elements only; None where that is not sure.
+
+    It is sure where all brackets pair up to the end, what lies around the list is whole, and each broken element either
+    reads as JSON but for a character that is none, or is one of exactly as many elements as the metadata announces: a
+    quote lost in one record and found in another would swallow those between.
+    """
+    spans: list[tuple[int, int]] = []
+    metadata = b"null"
+    closers: list[bytes] = []
+    before: list[bytes] = []  # the last two tokens
+    list_depth, start, metadata_start = -1, -1, -1
+    opened = closed = 0
+    for found in TOKEN.finditer(content):
+        token = found[0]
+        if token == b'"' or (not closers and before):
+            return None
+        if token in (b"]", b"}"):
+            if not closers or closers.pop() != token:
+                return None
+            if len(closers) == list_depth - 1:
+                if start >= 0:
+                    spans.append((start, found.start()))
+                list_depth, start, closed = -2, -1, found.start()
+            elif metadata_start >= 0 and len(closers) == 1:
+                metadata, metadata_start = bytes(content[metadata_start : found.end()]), -1
+        elif list_depth == len(closers) and token == b",":
+            spans.append((start, found.start()))
+            start = -1
+        elif start < 0 <= list_depth and list_depth == len(closers):
+            start = found.start()
+        if token in (b"[", b"{"):
+            is_list = token == b"[" and (
+                not closers
+                or (before[-1:] == [b":"] and before[-2].strip(b'"').decode("utf-8", "replace") in LIST_KEYS)
+            )
+            if token == b"{" and before[-2:] == [b'"metadata"', b":"] and list_depth < 0:
+                metadata_start = found.start()
+            closers.append(b"]" if token == b"[" else b"}")
+            if list_depth == -2 and is_list and len(closers) == 2:
+                return None  # a second list of records
+            if list_depth == -1 and is_list and len(closers) <= 2:
+                list_depth, opened = len(closers), found.end()
+        before = [*before[-1:], token]
+    if closers or list_depth != -2 or any(start < 0 for start, _ in spans):
+        return None
+    if not reads_loosely(bytes(content[:opened]) + bytes(content[closed:])):
+        return None
+    texts = [bytes(content[start:end]).rstrip() for start, end in spans]
+    if texts and _LIST.search(texts[0]):  # an envelope in an array
+        return _recover(memoryview(texts[0])) if len(texts) == 1 else None
+    broken = [text for text in texts if not decodes(text)]
+    said = _metadata(metadata)
+    if any(not reads_loosely(text) for text in broken) and _announced(said) != len(texts):
+        return None
+    return metadata, texts
+
+
+def _announced(said: Mapping[str, object]) -> int | None:
+    return next((count for name in COUNT_KEYS if (count := _count(said.get(name))) is not None), None)
