@@ -9,7 +9,7 @@ create table fuel.records (
     id                  bigint primary key,
     raw                 jsonb not null,
     car                 text,
-    plate               text,
+    plate               text collate "C",
     driver              text,
     department          text,
     fuel_type           text,
