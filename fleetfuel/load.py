@@ -292,7 +292,9 @@ def _find_out(run_id: str, transaction: Mapping[str, Any], database: Database) -
 
 
 def _keep_ledger(plan: Plan, run: Mapping[str, Any], database: Database) -> None:
-    database.execute("write_run", _run_line(plan, run, status="applied", exit_code=0, message=None))
+    bad = next((file for file in plan.files if file.status == "bad"), None)
+    exit_code, message = (errors.BadChangeFile.exit_code, f"{bad.key}: {bad.reason}") if bad else (0, None)
+    database.execute("write_run", _run_line(plan, run, status="applied", exit_code=exit_code, message=message))
     lines = [*_file_lines(plan)]
     if lines:
         database.execute("write_files", json.dumps(lines))

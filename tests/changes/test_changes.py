@@ -163,6 +163,9 @@ def test_a_bad_file_stops_before_it_and_names_the_way_on(feed: Feed) -> None:
     assert key_of(START + HOUR) in str(outcome.error)
     assert "--skip-bad-files" in str(outcome.error)
     assert list(feed.table.live()) == [1]
+    [run] = feed.table.query("select status, exit_code, message from fuel.ingest_runs")
+    assert (run["status"], run["exit_code"]) == ("applied", 65)
+    assert key_of(START + HOUR) in run["message"]
 
     stuck = feed.run()
     assert (stuck.exit_code, list(feed.table.live())) == (65, [1])

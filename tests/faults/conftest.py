@@ -217,6 +217,5 @@ def make_ground(server: PostgresServer, forks: Zygote, folder: Path) -> Ground:
 
 @pytest.fixture(scope="session")
 def ground(postgres: PostgresServer, forks: Zygote) -> Iterator[Ground]:
-    folder = Path(tempfile.mkdtemp(prefix="fleetfuel-faults-"))
-    yield make_ground(postgres, forks, folder)
-    shutil.rmtree(folder)
+    with tempfile.TemporaryDirectory(prefix="fleetfuel-faults-") as folder:
+        yield make_ground(postgres, forks, Path(folder))

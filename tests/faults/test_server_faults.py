@@ -32,10 +32,11 @@ LOST = "fleetfuel: The database connection was lost ("
 @pytest.fixture(scope="module")
 def mortal(forks: Zygote) -> Iterator[Ground]:
     """A server that syncs to disk, to be killed."""
-    folder = Path(tempfile.mkdtemp(prefix="fleetfuel-faults-"))
-    with postgres_server(settings={"fsync": "on", "full_page_writes": "on"}) as server:
-        yield make_ground(server, forks, folder)
-    shutil.rmtree(folder)
+    with (
+        tempfile.TemporaryDirectory(prefix="fleetfuel-faults-") as folder,
+        postgres_server(settings={"fsync": "on", "full_page_writes": "on"}) as server,
+    ):
+        yield make_ground(server, forks, Path(folder))
 
 
 def check_refusal(program: Program, code: int, *words: str) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 STAGES = {
     "fetch": "fleetfuel.source:open_files",
-    "cut": "fleetfuel.frame:cut_file",
+    "cut": "fleetfuel.envelope:cut_file",
     "state": "fleetfuel.state:read_state",
     "match": "fleetfuel.diff:match_rows",
     "read": "fleetfuel.frame:read_rows",

@@ -124,7 +124,7 @@ def _hour(said: Said) -> int:
     return said.hour
 
 
-@settings(max_examples=examples(120))
+@settings(max_examples=examples(80))
 @given(runs=deliveries())
 def test_whatever_the_order_of_arrival_the_newest_word_on_a_record_stands(quick: Quick, runs: list[list[Said]]) -> None:
     quick.reset()

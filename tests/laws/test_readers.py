@@ -198,7 +198,7 @@ def test_what_decides_on_a_record_is_read_alike(quick: Quick, records: list[str]
             assert (record, _utc(mine["deleted_at"])) == (record, _utc(theirs["deleted_at"]))
 
 
-@settings(max_examples=examples(40))
+@settings(max_examples=examples(25))
 @given(records=st.lists(RECORDS, min_size=1, max_size=12))
 def test_no_reading_of_a_record_blocks_its_load(quick: Quick, records: list[str]) -> None:
     quick.reset()
