@@ -73,8 +73,7 @@ def another_table(_tables: list[str], tmp_path: Path) -> Iterator[Table]:
         yield emptied
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """A file's tests run in one process; those of the bucket all in one, because filling its stores takes a while."""
-    for item in items:
-        folder = item.path.parent.name
-        item.add_marker(pytest.mark.xdist_group(folder if folder == "bucket" else f"{folder}/{item.path.name}"))
+    folder = item.path.parent.name
+    item.add_marker(pytest.mark.xdist_group(folder if folder == "bucket" else f"{folder}/{item.path.name}"))
