@@ -71,9 +71,3 @@ def another_table(_tables: list[str], tmp_path: Path) -> Iterator[Table]:
     """A second one, for the other way to the same end."""
     with closing(Table(_tables[1], tmp_path / "another")) as emptied:
         yield emptied
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """A file's tests run in one process; those of the bucket all in one, because filling its stores takes a while."""
-    folder = item.path.parent.name
-    item.add_marker(pytest.mark.xdist_group(folder if folder == "bucket" else f"{folder}/{item.path.name}"))
