@@ -176,11 +176,9 @@ def import_command(**options: Any) -> None:
     from fleetfuel import summary
 
     if options["as_json"]:
-        click.echo(json.dumps(outcome.run, ensure_ascii=False))
+        _write_out(json.dumps(outcome.run, ensure_ascii=False) + "\n")
     else:
-        click.echo(
-            summary.render_summary(outcome.run, width=_width(), next_command=_next(options, outcome.run)), nl=False
-        )
+        _write_out(summary.render_summary(outcome.run, width=_width(), next_command=_next(options, outcome.run)))
     if outcome.error:
         _complain(outcome.error)
         sys.exit(outcome.exit_code)
@@ -512,8 +510,11 @@ def main() -> NoReturn:
     except (KeyboardInterrupt, click.Abort):
         code = _complain(errors.Interrupted())
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_stdout()
         code = 0
+    except Unprintable as error:
+        _close_stdout()
+        code = _complain(error)
     except SystemExit as done:
         code = done.code if isinstance(done.code, int) else 1
     except Exception as error:
@@ -522,6 +523,29 @@ def main() -> NoReturn:
             raise
         code = _complain(errors.Bug(reason=f"{type(error).__name__}: {error} ({_where(error)})"))
     sys.exit(code)
+
+
+class Unprintable(errors.FleetfuelError):
+    """The output cannot be written: {reason}.
+    What the run did, it did: `fleetfuel runs last` shows it."""
+
+    exit_code = 73
+
+
+def _write_out(text: str) -> None:
+    """A run's outcome on stdout. Raises `Unprintable`, as a full disk must not make a committed run look like a bug."""
+    try:
+        click.echo(text, nl=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise Unprintable(reason=error.strerror or str(error)) from None
+
+
+def _close_stdout() -> None:
+    """Nothing more is said: what is left in the buffer must not fail again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Usage(errors.FleetfuelError):

@@ -156,3 +156,22 @@ def test_the_same_file_named_twice_is_read_twice_and_recorded_once(table: Table)
     done = run("import", "--file", feed, "--file", feed, "--apply", folder=table.folder, url=table.uri)
     assert done.returncode == 0
     assert table.query("select count(*) as files from fuel.ingest_files") == [{"files": 1}]
+
+
+def test_a_full_disk_behind_stdout_is_no_bug_and_the_run_stands(table: Table) -> None:
+    path = table.folder / "full.json"
+    path.write_bytes(envelope([fill(1)]))
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "fleetfuel", "import", "--file", str(path), "--no-report", "--apply"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "DATABASE_URL": table.uri},
+            check=False,
+        )
+    assert (done.returncode, list(table.live())) == (73, [1])
+    assert done.stderr.splitlines() == [
+        "fleetfuel: The output cannot be written: No space left on device.",
+        "What the run did, it did: `fleetfuel runs last` shows it.",
+    ]

@@ -19,6 +19,11 @@ NAIROBI = ZoneInfo("Africa/Nairobi")
 # --- the instant in a key -----------------------------------------------------------------------------------------
 
 
+def packed(body: bytes) -> bytes:
+    """gzip without the time of day, so that a test keeps its name."""
+    return gzip.compress(body, mtime=0)
+
+
 @pytest.mark.parametrize(
     ("name", "instant"),
     [
@@ -62,11 +67,6 @@ NAIROBI = ZoneInfo("Africa/Nairobi")
         ("2026-06-10/2026-06-11T20-24-33.json", "17:24:33"),
     ],
 )
-def packed(body: bytes) -> bytes:
-    """gzip without the time of day, so that a test keeps its name."""
-    return gzip.compress(body, mtime=0)
-
-
 def test_a_key_holds_an_instant(name: str, instant: str) -> None:
     assert parse_instant(f"fuel_records/changes/{name}", NAIROBI) == datetime.fromisoformat(f"2026-06-11T{instant}Z")
 
