@@ -251,7 +251,10 @@ def _embedded(stack: ExitStack, settings: Settings) -> str:
     from fleetfuel.packaged import packaged
     from fleetfuel.rules import load_rules
 
-    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "fleetfuel" / "postgres"
+    home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share")
+    if os.geteuid() == 0 and "XDG_DATA_HOME" not in os.environ:
+        home = Path("/var/lib")  # PostgreSQL does not run as root, and its user may not enter root's home
+    data = home / "fleetfuel" / "postgres"
     click.echo(f"Using the embedded PostgreSQL, data in {data}", err=True)
     server = stack.enter_context(postgres_server(data))
     url = server.uri("postgres")
