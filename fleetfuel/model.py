@@ -163,10 +163,6 @@ class State:
     """Every row of fuel.records: `id`, `fingerprint` (16 bytes or null), `source_at`, `is_live`, `is_present`."""
     vouched_at: datetime | None
     """Export time of the last applied snapshot: it vouches for every row it held."""
-    snapshot_etag: str | None
-    """ETag of the last applied snapshot."""
-    snapshot_rules: str | None
-    """Digest of the rules it was validated under."""
     watermark: datetime | None
     """Time of the newest change file applied."""
     open_rejects: pl.DataFrame

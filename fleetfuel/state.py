@@ -43,8 +43,6 @@ def read_state(database: Database) -> State:
     return State(
         rows=rows,
         vouched_at=snapshot.get("watermark"),
-        snapshot_etag=snapshot.get("etag"),
-        snapshot_rules=snapshot.get("rules_digest"),
         watermark=marks.get("changes", {}).get("watermark"),
         open_rejects=_frame(database.table("read_open_rejects"), OPEN_REJECTS),
     )

@@ -76,8 +76,6 @@ def table(*rows: tuple[int, bytes | None, float, bool, bool], vouched: float | N
     return State(
         rows=pl.DataFrame([(*row[:2], at(row[2]), *row[3:]) for row in rows], schema=state.ROWS, orient="row"),
         vouched_at=None if vouched is None else at(vouched),
-        snapshot_etag=None,
-        snapshot_rules=None,
         watermark=None,
         open_rejects=state.OPEN_REJECTS.to_frame(),
     )
