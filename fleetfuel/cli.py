@@ -577,7 +577,7 @@ def _where(error: BaseException) -> str:
 
 
 def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise errors.Interrupted()
+    raise KeyboardInterrupt  # as Ctrl-C does: libraries catch every Exception, and would take it for their own failure
 
 
 def _width() -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import adbc_driver_postgresql.dbapi as adbc
 import pytest
-from table import Table
+from table import NewRole, Table
 
 from fleetfuel.database import connect
 from fleetfuel.embedded import PostgresServer, postgres_server
@@ -71,3 +71,22 @@ def another_table(_tables: list[str], tmp_path: Path) -> Iterator[Table]:
     """A second one, for the other way to the same end."""
     with closing(Table(_tables[1], tmp_path / "another")) as emptied:
         yield emptied
+
+
+@pytest.fixture
+def new_role() -> Iterator[NewRole]:
+    """Creates a role (URI of the database it has to do with, name, options) that goes with the test, as roles belong
+    to the server, which tests share."""
+    made: list[tuple[str, str]] = []
+
+    def run(uri: str, script: str) -> None:
+        with adbc.connect(uri, autocommit=True) as connection, connection.cursor() as cursor:
+            cursor.executescript(script)
+
+    def create(uri: str, name: str, options: str) -> None:
+        run(uri, f"create role {name} {options}")
+        made.append((uri, name))
+
+    yield create
+    for uri, name in reversed(made):
+        run(uri, f"drop owned by {name} cascade; drop role {name}")

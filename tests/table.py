@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,7 @@ from fleetfuel.model import Reading
 from fleetfuel.settings import Settings
 
 Row = dict[str, Any]
+NewRole = Callable[[str, str, str], None]
 
 NOON: Final = datetime(2026, 6, 11, 12, tzinfo=UTC)
 

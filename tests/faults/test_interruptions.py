@@ -30,7 +30,7 @@ def is_free(uri: str) -> bool:
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("step", ["fetch", "compare", "report file"])
+@pytest.mark.parametrize("step", ["fetch", "check", "compare", "report file"])
 def test_interrupted_while_it_works(
     ground: Ground, tally: Tally, tmp_path: Path, step: str, how: signal.Signals
 ) -> None:

@@ -27,6 +27,7 @@ STAGES = {
     "match": "fleetfuel.diff:match_rows",
     "read": "fleetfuel.frame:read_rows",
     "validate": "fleetfuel.validate:validate_rows",
+    "check": "fleetfuel.validate:_verdict",
     "compare": "fleetfuel.diff:compare_rows",
     "absent": "fleetfuel.diff:find_absent",
     "limits": "fleetfuel.pipeline:check_limits",

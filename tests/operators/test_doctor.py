@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from table import NewRole
 
 from .stage import Finished, Stage
 
@@ -65,9 +66,9 @@ def test_an_edited_ledger_is_told(stage: Stage) -> None:
     assert "edited since it was applied" in check(found, "migrations")["said"]
 
 
-def test_rights_that_lack_are_named(stage: Stage) -> None:
-    role = f"reader_{stage.bucket[-8:]}"
-    stage.sql(f"create role {role} login password 'reader'")
+def test_rights_that_lack_are_named(stage: Stage, new_role: NewRole) -> None:
+    role = "onlooker"
+    new_role(stage.url, role, "login password 'reader'")
     stage.sql(f"grant usage on schema fuel to {role}")
     stage.sql(f"grant select on all tables in schema fuel to {role}")
     address = stage.url.rpartition("@")[2]
@@ -77,11 +78,10 @@ def test_rights_that_lack_are_named(stage: Stage) -> None:
     assert "select on fuel.records" not in check(found, "rights")["said"]
 
 
-def test_the_role_for_imports_has_every_right(stage: Stage) -> None:
-    role = f"importer_{stage.bucket[-8:]}"
-    if not stage.sql("select rolname from pg_roles where rolname = 'fuel_ingest'"):
-        stage.sql("create role fuel_ingest")
-    stage.sql(f"create role {role} login password 'importer' in role fuel_ingest")
+def test_the_role_for_imports_has_every_right(stage: Stage, new_role: NewRole) -> None:
+    role = "importer"
+    new_role(stage.url, "fuel_ingest", "nologin")
+    new_role(stage.url, role, "login password 'importer' in role fuel_ingest")
     stage.done("migrate")
     url = f"postgresql://{role}:importer@{stage.url.rpartition('@')[2]}"
     found = stage.run("doctor", "--quick", "--json", DATABASE_URL=url)

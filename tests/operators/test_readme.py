@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from table import NewRole
 
 from fleetfuel.cli import cli
 from fleetfuel.settings import VARIABLES
@@ -30,12 +31,11 @@ def test_every_transcript_is_true(world: World) -> None:
     assert wrong == [], "python -m tests.operators.transcripts --write refreshes them: read the diff"
 
 
-def test_the_alert_rises_when_no_snapshot_is_applied_and_grafana_may_read_it(stage: Stage) -> None:
+def test_the_alert_rises_when_no_snapshot_is_applied_and_grafana_may_read_it(stage: Stage, new_role: NewRole) -> None:
     alert, rejects = statements(TEXT)[-2:]
-    if not stage.sql("select rolname from pg_roles where rolname = 'grafana_ro'"):
-        stage.sql("create role grafana_ro")
-    login = f"grafana_{stage.bucket[-8:]}"
-    stage.sql(f"create role {login} login password 'reader' in role grafana_ro")
+    login = "grafana"
+    new_role(stage.url, "grafana_ro", "nologin")
+    new_role(stage.url, login, "login password 'reader' in role grafana_ro")
     stage.done("migrate")
     reader = replace(
         stage, url=f"postgresql://{login}:reader@{stage.url.rpartition('@')[2]}", bucket=f"{stage.bucket}-b"

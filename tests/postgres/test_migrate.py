@@ -12,6 +12,7 @@ from typing import Any
 
 import adbc_driver_postgresql.dbapi as adbc
 import pytest
+from table import NewRole
 
 from fleetfuel import errors
 from fleetfuel.database import connect
@@ -309,9 +310,9 @@ def test_a_syntax_error_at_the_end_of_a_file_undoes_its_beginning(empty_database
 
 
 def test_a_user_without_rights_is_told_so_and_nothing_is_left(
-    empty_database: str, folder: Path, postgres: PostgresServer
+    empty_database: str, folder: Path, postgres: PostgresServer, new_role: NewRole
 ) -> None:
-    run(empty_database, "drop role if exists onlooker; create role onlooker login password 'secret'")
+    new_role(empty_database, "onlooker", "login password 'secret'")
     name = query(empty_database, "select current_database()")[0][0]
     with pytest.raises(errors.PermissionDenied) as caught:
         migrate(postgres.uri(name, user="onlooker", password="secret"), folder)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import adbc_driver_postgresql.dbapi as adbc
 import pytest
-from table import Table, fill
+from table import NewRole, Table, fill
 
 from fleetfuel.database import connect
 from fleetfuel.embedded import PostgresServer
@@ -21,15 +21,16 @@ REPORTS = ("v_fuel_fills", "v_fuel_efficiency", "v_fuel_anomalies", "v_ingest_he
 ROLES = ("grafana_ro", "fuel_ingest", "nobody_in_particular")
 
 
+LOGIN = "login password 'only here'"
+
+
 @pytest.fixture
-def roles(session: Session, postgres: PostgresServer) -> Iterator[dict[str, str]]:
-    """The URI of each role in the database of the session. Roles belong to the server, so they go with the test."""
+def roles(session: Session, postgres: PostgresServer, new_role: NewRole) -> dict[str, str]:
+    """The URI of each role in the database of the session."""
     database = session.one("select current_database()::text")
     for role in ROLES:
-        session.run(f"create role {role} login password 'only here'")
-    yield {role: postgres.uri(database, user=role, password="only here") for role in ROLES}
-    for role in ROLES:
-        session.run(f"drop owned by {role}; drop role {role}")
+        new_role(session.uri, role, LOGIN)
+    return {role: postgres.uri(database, user=role, password="only here") for role in ROLES}
 
 
 def refused(session: Session, statement: str) -> bool:
@@ -165,13 +166,13 @@ def test_roles_that_do_not_exist_are_left_out_with_a_word(session: Session) -> N
 
 
 def test_an_owner_who_is_no_superuser_may_migrate(
-    postgres: PostgresServer, empty_database: str, roles: dict[str, str]
+    postgres: PostgresServer, empty_database: str, roles: dict[str, str], new_role: NewRole
 ) -> None:
     """The schema belongs to an ordinary role, the schema of reports and the devices to somebody else."""
     name = empty_database.rsplit("/", 1)[1].partition("?")[0]
     admin = Session(empty_database)
+    new_role(empty_database, "fuel_owner", LOGIN)
     admin.run(
-        "create role fuel_owner login password 'only here';"
         f"grant create on database {name} to fuel_owner;"
         "create schema reporting; grant usage, create on schema reporting to fuel_owner;"
         "create schema tracksolid; create table tracksolid.devices (vehicle_number text, imei text)"
@@ -198,6 +199,5 @@ def test_an_owner_who_is_no_superuser_may_migrate(
         assert refused(reader, "select * from tracksolid.devices")
         reader.close()
     finally:
-        admin.run("drop owned by fuel_owner cascade; drop role fuel_owner")
         admin.run("drop owned by grafana_ro, fuel_ingest")
         admin.close()
