@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from fleetfuel import errors
-from fleetfuel.settings import Settings
+from fleetfuel.settings import Settings, temporary_folder
 
 PART = 16 * 2**20
 """Bytes of one range request; objects of more than two parts are fetched in parallel."""
@@ -99,7 +99,7 @@ class Spool:
 
     def __init__(self) -> None:
         try:
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115
+            self._file = tempfile.TemporaryFile(dir=temporary_folder())  # noqa: SIM115
         except OSError as error:
             raise _spool_full(error) from None
         self._end = 0
@@ -149,8 +149,7 @@ class Spool:
 
 
 def _spool_full(error: OSError) -> errors.SpoolFull:
-    folder = tempfile.tempdir or os.environ.get("TMPDIR") or "the temporary folder"
-    return errors.SpoolFull(folder=folder, reason=error.strerror or error)
+    return errors.SpoolFull(folder=temporary_folder(), reason=error.strerror or error)
 
 
 class _Transfer:

@@ -91,9 +91,12 @@ class _Driver:
             if future.done() and future.exception() is interruption:
                 raise
             self.is_interrupted.set()
+            if future.cancel():  # it has not begun, and will not
+                raise
             if cancel and not future.done():
-                self._cancelling.append(threading.Thread(target=_quietly(cancel), daemon=True))
-                self._cancelling[-1].start()
+                cancelling = threading.Thread(target=_quietly(cancel), daemon=True)
+                cancelling.start()
+                self._cancelling.append(cancelling)
             self._await(future)
             if finish and future.done():
                 return future.result()
@@ -116,10 +119,11 @@ class _Driver:
             future, call = asked
             while self._cancelling:  # what is being cancelled must not be closed meanwhile: the driver would crash
                 self._cancelling.pop().join()
-            try:
-                future.set_result(call())
-            except BaseException as error:  # the waiting thread's to handle, whatever it is
-                future.set_exception(error)
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(call())
+                except BaseException as error:  # the waiting thread's to handle, whatever it is
+                    future.set_exception(error)
             del asked, future, call
 
 

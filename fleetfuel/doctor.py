@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from fleetfuel import errors
-from fleetfuel.settings import VARIABLES, Settings, read_settings
+from fleetfuel.settings import VARIABLES, Settings, read_settings, temporary_folder
 
 if TYPE_CHECKING:
     from fleetfuel.database import Database
@@ -153,7 +153,7 @@ def _time_zone(settings: Settings) -> Finding:
 def _disks(settings: Settings, *, quick: bool) -> Iterator[Finding]:
     places = [("reports", settings.reports, "choose another folder with FLEETFUEL_REPORTS")]
     if not quick:
-        places.append(("downloads", Path(tempfile.gettempdir()), "let TMPDIR name another folder"))
+        places.append(("downloads", temporary_folder(), "let TMPDIR name another folder"))
     for name, folder, other in places:
         existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
         try:

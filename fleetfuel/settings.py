@@ -152,3 +152,8 @@ _CONVERSIONS: Mapping[str, Callable[[str], object]] = {
     "FLEETFUEL_LOOKBACK_HOURS": _hours,
     "FLEETFUEL_LOG": _log,
 }
+
+
+def temporary_folder() -> Path:
+    """TMPDIR or /tmp: `tempfile.gettempdir` tries folders with a file, which a kill in that instant leaves behind."""
+    return Path(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108

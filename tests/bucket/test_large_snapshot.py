@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fleetfuel import bucket, errors, source
-from fleetfuel.settings import Settings
+from fleetfuel.settings import Settings, temporary_folder
 
 from . import misbehaving_proxy as faults
 from .conftest import Witness
@@ -130,14 +130,13 @@ def test_a_change_under_its_ranges_begins_anew_with_one_version(
 
 def test_no_room_for_it_is_told_with_the_folder(large: tuple[Settings, str], monkeypatch: pytest.MonkeyPatch) -> None:
     import errno
-    import tempfile
 
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "pwrite", full)
     with (
-        pytest.raises(errors.SpoolFull, match=f"{tempfile.gettempdir()}: No space left on device") as caught,
+        pytest.raises(errors.SpoolFull, match=f"{temporary_folder()}: No space left on device") as caught,
         source.fetch_snapshot(large[0]),
     ):
         pass

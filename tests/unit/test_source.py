@@ -302,14 +302,14 @@ def test_nothing_is_left_in_the_temporary_folder_even_while_open(
     path = write(tmp_path / "a.json.gz", packed(b"[1]"))
     folder = tmp_path / "temporary"
     folder.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    monkeypatch.setenv("TMPDIR", str(folder))
     with open_files([path], reading="snapshot", timezone=NAIROBI) as delivery:
         assert bytes(delivery.files[0].content) == b"[1]"
         assert list(folder.iterdir()) == []
 
 
 def test_a_temporary_folder_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "gone"))
     with (
         pytest.raises(errors.SpoolFull, match=r"no room to download to in .*gone: No such file") as caught,
         open_files([write(tmp_path / "a.json", b"[1]")], reading="snapshot", timezone=NAIROBI),
