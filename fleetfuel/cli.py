@@ -11,10 +11,11 @@ import os
 import shutil
 import signal
 import sys
+import threading
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -170,7 +171,7 @@ def import_command(**options: Any) -> None:
             with progress.shown() as shown:
                 outcome = importer.run_import(request, settings, url, shown)
         except errors.FleetfuelError as error:
-            if request.apply and error.exit_code != 75:
+            if request.apply and error.exit_code != 75 and not _interrupted.is_set():
                 importer.record_failure(request, settings, url, error)
             raise
     from fleetfuel import summary
@@ -498,19 +499,22 @@ def demo_command(*, keep: bool) -> None:
 
 def main() -> NoReturn:
     """Run the command line; every error ends here as a sentence and an exit code."""
-    signal.signal(signal.SIGTERM, _terminated)
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, _interrupt)
     logs.set_up(os.environ.get("FLEETFUEL_LOG", "text"))
     try:
         result = cli.main(prog_name="fleetfuel", standalone_mode=False)
         sys.stdout.flush()
         code = result if isinstance(result, int) else 0
+    except errors.Bug as error:
+        code = _complain(_or_interrupted(error))
     except errors.FleetfuelError as error:
         code = _complain(error)
     except click.exceptions.Exit as done:
         code = done.exit_code
     except click.ClickException as error:
         code = _complain(_usage(error))
-    except (KeyboardInterrupt, click.Abort):
+    except (errors.Interruption, KeyboardInterrupt, click.Abort):
         code = _complain(errors.Interrupted())
     except BrokenPipeError:
         _close_stdout()
@@ -524,7 +528,7 @@ def main() -> NoReturn:
         log.debug("bug", exc_info=error)
         if os.environ.get("FLEETFUEL_DEBUG"):
             raise
-        code = _complain(errors.Bug(reason=f"{type(error).__name__}: {error} ({_where(error)})"))
+        code = _complain(_or_interrupted(errors.Bug(reason=f"{type(error).__name__}: {error} ({_where(error)})")))
     sys.exit(code)
 
 
@@ -576,8 +580,17 @@ def _where(error: BaseException) -> str:
     return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "?"
 
 
-def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt  # as Ctrl-C does: libraries catch every Exception, and would take it for their own failure
+_interrupted: Final = threading.Event()
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    _interrupted.set()
+    raise errors.Interruption
+
+
+def _or_interrupted(bug: errors.Bug) -> errors.FleetfuelError:
+    """Compiled libraries may swallow an interruption and stumble over what they then lack: that is no bug."""
+    return errors.Interrupted() if _interrupted.is_set() else bug
 
 
 def _width() -> int:

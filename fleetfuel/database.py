@@ -108,7 +108,7 @@ class _Driver:
             if time.monotonic() > deadline:
                 self.is_stuck = True
                 return
-            with contextlib.suppress(KeyboardInterrupt, errors.Interrupted):  # a second one changes nothing
+            with contextlib.suppress(KeyboardInterrupt, errors.Interruption):  # a second one changes nothing
                 futures.wait([future], timeout=0.2)
 
     def end(self) -> None:

@@ -197,6 +197,11 @@ class MigrationError(ConfigurationError):
 # --- 130 · interrupted --------------------------------------------------------------------------------------------
 
 
+class Interruption(BaseException):
+    """Ctrl-C or SIGTERM on its way up. No Exception, as libraries take those for failures of their own; no
+    KeyboardInterrupt, as Python may then end by another signal than the one that came."""
+
+
 class Interrupted(FleetfuelError):
     """Interrupted. Nothing is half-written: what was not committed was rolled back."""
 

@@ -253,7 +253,7 @@ def _commit(plan: Plan, database: Database) -> None:
     except errors.DatabaseUnavailable as error:
         try:
             is_committed = _find_out(plan.run_id, transaction, database)
-        except (KeyboardInterrupt, errors.Interrupted):
+        except (KeyboardInterrupt, errors.Interruption, errors.Interrupted):
             is_committed = None
         reason = str(error.facts["reason"])
         if is_committed is None:

@@ -43,6 +43,8 @@ STAGES = {
 SPARED = {"jemalloc_bg_thd", "polars-ooc-clea"}
 """Threads that tidy up behind the allocator: jemalloc starts its own again, and a short run can do without."""
 
+STOPPING = {signal.SIGINT, signal.SIGTERM}
+
 Request = dict[str, Any]
 
 
@@ -73,12 +75,14 @@ def serve() -> None:
         *lines, pending = (pending + chunk).split(b"\n")
         for line in lines:
             request = json.loads(line)
+            signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # until the program can hear them
             pid = os.fork()
             if pid == 0:
                 signal.set_wakeup_fd(-1)
                 os.close(woken)
                 os.close(wake)
                 become(request)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
             children.add(pid)
             tell({"pid": pid, "for": request["number"]})
 
@@ -120,7 +124,9 @@ def become(request: Request) -> None:
     try:
         instrument(request)
         sys.argv = ["fleetfuel", *request["argv"]]
-        importlib.import_module("fleetfuel.cli").main()
+        program = importlib.import_module("fleetfuel.cli")
+        program.cli.main = listening(program.cli.main)
+        program.main()
     except SystemExit as done:
         code = done.code if isinstance(done.code, int) else 1
     except BaseException:
@@ -129,6 +135,16 @@ def become(request: Request) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def listening(run: Callable[..., Any]) -> Callable[..., Any]:
+    """`run`, which hears the signals that came before it could."""
+
+    def heard(*arguments: Any, **options: Any) -> Any:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+        return run(*arguments, **options)
+
+    return heard
 
 
 def instrument(request: Request) -> None:
