@@ -117,7 +117,7 @@ def compare_rows(
 ) -> pl.DataFrame:
     """Decide each winner (`last_words`) against the row it meets (`state.DETAILS`) → `DECISIONS`.
 
-    `texts` holds the record's text for each winner, or None for a delete message that comes without values.
+    `texts` holds the record's text for each winner that meets a row; None for a delete message without values.
     """
     met = winners.join(
         details.rename({name: f"row_{name}" for name in details.columns if name != "id"}),

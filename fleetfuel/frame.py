@@ -10,13 +10,14 @@ import decimal
 import functools
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 from zoneinfo import ZoneInfo
 
 import msgspec
 import polars as pl
+import pyarrow as pa
 import xxhash
 from polars._typing import PolarsDataType
 
@@ -112,15 +113,16 @@ class _Message:
 
 def read_rows(index: pl.DataFrame, cuts: Sequence[Cut], rules: Rules, zone: ZoneInfo, seed: int) -> Rows:
     """Read the records that `index` (`INDEX`) names into columns; set aside what cannot be stored or keyed."""
-    places = list(index.select("file", "position").iter_rows())
-    texts = [bytes(cuts[file].records[position]) for file, position in places]
-    why = find_unstorable(texts, [cuts[file].is_recovered for file, _ in places])
-    readable = [b"{}" if row in why else text for row, text in enumerate(texts)]
-    messages = _messages(readable)
-    texts = [messages[row].text if row in messages else text for row, text in enumerate(texts)]
-    readable = [messages[row].text if row in messages else text for row, text in enumerate(readable)]
+    places = list(zip(index["file"].to_list(), index["position"].to_list(), strict=True))
+    given = [bytes(cuts[file].records[position]) for file, position in places]
+    strings = as_strings(given)
+    recovered = index["file"].is_in([number for number, cut in enumerate(cuts) if cut.is_recovered])
+    unstorable = find_unstorable(given, strings, recovered)
+    texts, strings = _replaced(given, strings, dict.fromkeys(unstorable, b"{}"))
+    messages = _messages(texts, strings)
+    texts, strings = _replaced(texts, strings, {row: message.text for row, message in messages.items()})
 
-    fields = _read_fields(readable, rules)
+    fields = _read_fields(texts, strings, rules)
     named = {
         row: message.id
         for row, message in messages.items()
@@ -151,21 +153,22 @@ def read_rows(index: pl.DataFrame, cuts: Sequence[Cut], rules: Rules, zone: Zone
         ]
         rows = rows.with_columns(fingerprint=pl.coalesce(pl.Series(own, dtype=pl.Binary), pl.col("fingerprint")))
 
+    why = dict(unstorable)
     markers: set[int] = set()
-    for row, given in rows.select(pl.row_index(), fields["id"].alias("given")).filter(rows["id"].is_null()).iter_rows():
+    for row in rows["id"].is_null().arg_true():
         if row in why:
             continue
         if _is_marker(texts[row]):
             markers.add(row)
         else:
-            why[row] = _no_id(given)
-    for row in as_strings(readable).str.count_matches('"id"', literal=True).gt(1).arg_true():
+            why[row] = _no_id(fields.item(row, "id"))
+    for row in strings.str.count_matches('"id"', literal=True).gt(1).arg_true():
         if row not in why and len(named_ids := dict.fromkeys(_legible_ids(texts[row]))) > 1:
             why[row] = ("id_ambiguous", f"the record names more than one id: {', '.join(map(str, named_ids))}")
     why |= {row: message.fault for row, message in messages.items() if message.fault}
     markers -= why.keys()
     aside = markers | why.keys()
-    legible = {row: _legible_ids(texts[row]) for row in why}
+    legible = {row: _legible_ids(given[row] if row in unstorable else texts[row]) for row in why}
     return Rows(
         typed=rows.select(TYPED.names()).filter(~pl.row_index().is_in(list(aside)))
         if aside
@@ -181,7 +184,7 @@ def read_rows(index: pl.DataFrame, cuts: Sequence[Cut], rules: Rules, zone: Zone
         legible_ids=sorted({found for ids in legible.values() for found in ids}),
         markers=[places[row] for row in sorted(markers)],
         unwrapped={places[row]: message.text for row, message in messages.items()},
-        unknown_fields=_unknown_fields([text for row, text in enumerate(readable) if row not in markers], rules),
+        unknown_fields=_unknown_fields(texts, markers, rules),
     )
 
 
@@ -190,24 +193,44 @@ def record_text(cuts: Sequence[Cut], unwrapped: Mapping[tuple[int, int], bytes],
     return unwrapped.get((file, position)) or bytes(cuts[file].records[position])
 
 
-def _read_fields(texts: Sequence[bytes], rules: Rules) -> pl.DataFrame:
+def record_texts(
+    cuts: Sequence[Cut], unwrapped: Mapping[tuple[int, int], bytes], files: pl.Series, positions: pl.Series
+) -> pa.Array:
+    """The exact texts of records (`record_text`) as binary; null where `positions` is null."""
+    records = [cut.records for cut in cuts]
+    places = zip(files.to_list(), positions.to_list(), strict=True)
+    if unwrapped:
+        texts = [
+            None if position is None else unwrapped.get((file, position)) or bytes(records[file][position])
+            for file, position in places
+        ]
+    else:
+        texts = [None if position is None else bytes(records[file][position]) for file, position in places]
+    return pa.array(texts, type=pa.binary())
+
+
+def _replaced(
+    texts: Sequence[bytes], strings: pl.Series, others: Mapping[int, bytes]
+) -> tuple[Sequence[bytes], pl.Series]:
+    """Texts, as bytes and as strings, with others in some rows."""
+    if not others:
+        return texts, strings
+    replaced = [others.get(row, text) for row, text in enumerate(texts)]
+    return replaced, as_strings(replaced)
+
+
+def _read_fields(texts: Sequence[bytes], strings: pl.Series, rules: Rules) -> pl.DataFrame:
     """One column of text a canonical field: the first of its aliases that holds something."""
     if not texts:
         return pl.DataFrame(schema=dict.fromkeys(rules.fields, pl.String))
     aliases = [alias for names in rules.fields.values() for alias in names]
-    plain = list(texts)
-    for row in pl.select(text=as_strings(texts)).select(_is_odd(aliases)).to_series().arg_true():
-        plain[row] = _spelled_out(texts[row], aliases)
-    lines = b"\n".join(text.replace(b"\n", b" ").replace(b"\r", b" ") for text in plain)  # only between tokens in JSON
-    frame = pl.read_ndjson(io.BytesIO(lines), schema=dict.fromkeys(aliases, pl.String))
+    odd = strings.to_frame("text").select(_is_odd(aliases)).to_series().arg_true()
+    lines, _ = _replaced(texts, strings, {row: _spelled_out(texts[row], aliases) for row in odd})
+    frame = pl.read_ndjson(io.BytesIO(b"\n".join(lines)), schema=dict.fromkeys(aliases, pl.String))
     return frame.select(
-        pl.coalesce(pl.when(pl.col(alias).str.strip_chars(BLANKS) != "").then(alias) for alias in names).alias(field)
+        pl.coalesce(pl.when(pl.col(alias).str.contains(f"[^{BLANKS}]")).then(alias) for alias in names).alias(field)
         for field, names in rules.fields.items()
     )
-
-
-_ODD: Final = r"[0-9][0-9.]{15}|[0-9][eE][+-]?[0-9]|\\u00"
-"""What Polars reads otherwise than jsonb, or not at all: numbers of many digits or with an exponent, escaped keys."""
 
 
 def _spelled_out(text: bytes, names: Sequence[str]) -> bytes:
@@ -227,10 +250,20 @@ def _as_text(value: bytes) -> str | None:
 
 
 def _is_odd(names: Sequence[str]) -> pl.Expr:
-    """Whether a text has to be spelled out: of repeated keys jsonb keeps the last, Polars the first."""
-    text = pl.col("text")
+    """Whether Polars may read a text otherwise than jsonb, or not at all. One cheap test each, not one for all."""
+    text = pl.col("text").str
+    # Of repeated keys jsonb keeps the last, Polars the first.
     repeated = "|".join(rf'"{name}"\s*:.*"{name}"\s*:' for name in map(re.escape, names))
-    return text.str.contains(_ODD) | text.str.contains(f"(?s){repeated}")
+    return (
+        text.contains(r'"\s*:\s*-?[0-9][0-9.]{15}')  # digits that a float has not
+        | text.contains(r"[0-9][eE][+-]?[0-9]")
+        | text.contains("[", literal=True)
+        | (text.count_matches("{", literal=True) > 1)
+        | text.contains(r"\u00", literal=True)  # an escaped key
+        | text.contains("\n", literal=True)  # between tokens: a line would end there
+        | text.contains("\r", literal=True)
+        | text.contains(f"(?s){repeated}")
+    )
 
 
 def _typed(fields: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
@@ -314,10 +347,10 @@ def _is_marker(text: bytes) -> bool:
 # --- change messages, unknown fields ---------------------------------------------------------------
 
 
-def _messages(texts: Sequence[bytes]) -> Mapping[int, _Message]:
+def _messages(texts: Sequence[bytes], strings: pl.Series) -> Mapping[int, _Message]:
     """Row → the change message it is, for the rows that are one."""
     keys = "|".join(OPERATION_KEYS)
-    suspects = as_strings(texts).str.contains(f'"(?:{keys})"').arg_true()
+    suspects = strings.str.contains(f'"(?:{keys})"').arg_true()
     return {row: message for row in suspects if (message := _message(texts[row])) is not None}
 
 
@@ -355,15 +388,17 @@ def _message(text: bytes) -> _Message | None:
     )
 
 
-def _unknown_fields(texts: Sequence[bytes], rules: Rules) -> Mapping[str, tuple[int, str]]:
+def _unknown_fields(texts: Sequence[bytes], markers: Set[int], rules: Rules) -> Mapping[str, tuple[int, str]]:
+    """Field → in how many records it is, and the first value met."""
     known = {alias for names in rules.fields.values() for alias in names} | {ignored.field for ignored in rules.ignore}
     strict = _strict_decoder(frozenset(known))
     found: dict[str, tuple[int, str]] = {}
-    for text in texts:
+    for row, text in enumerate(texts):
         try:
             strict.decode(text)
         except msgspec.ValidationError:
-            for name, value in json_fields.decode(text).items():
+            fields = json_fields.decode(text) if row not in markers else {}
+            for name, value in fields.items():
                 if name not in known:
                     count, sample = found.get(name, (0, bytes(value)[:60].decode("utf-8", "replace")))
                     found[name] = (count + 1, sample)

@@ -133,20 +133,17 @@ def _stage(plan: Plan, database: Database, progress: Progress) -> None:
 
 
 def _stage_batches(plan: Plan, progress: Progress) -> Iterator[pa.RecordBatch]:
-    keys = [cut.file.key for cut in plan.cuts]
+    keys = pa.array([cut.file.key for cut in plan.cuts], type=pa.string())
     staged, total = 0, plan.diff.writes.height
     for rows in plan.diff.writes.iter_slices(BATCH):
-        texts = [
-            None if position is None else frame.record_text(plan.cuts, plan.unwrapped, file, position)
-            for file, position in rows.select("file", "position").iter_rows()
-        ]
+        texts = frame.record_texts(plan.cuts, plan.unwrapped, rows["file"], rows["position"])
         yield pa.RecordBatch.from_arrays(
             [
                 rows["action"].to_arrow().cast(pa.string()),
                 rows["id"].to_arrow(),
-                pa.ExtensionArray.from_storage(pa.json_(), pa.array(texts, type=pa.binary()).cast(pa.string())),
+                pa.ExtensionArray.from_storage(pa.json_(), texts.cast(pa.string())),
                 _uuids(rows["fingerprint"].to_list()),
-                pa.array([keys[file] for file in rows["file"]], type=pa.string()),
+                keys.take(rows["file"].to_arrow()),
                 *(rows[name].to_arrow() for name in ("source_at", "deleted_at", "absent_since")),
             ],
             schema=STAGE,

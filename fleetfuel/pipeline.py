@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from itertools import islice
+from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -14,9 +16,12 @@ import polars as pl
 from fleetfuel import diff, envelope, errors, frame, load, notices, state, validate
 from fleetfuel.database import Database
 from fleetfuel.limits import Overrides, Totals, check_limits
-from fleetfuel.model import Counts, Cut, Delivery, Diff, FileCount, Plan, Receipt, RuleCount, State
+from fleetfuel.model import Counts, Cut, Delivery, Diff, FileCount, Plan, Receipt, Rows, RuleCount, State
 from fleetfuel.progress import Progress, silence
 from fleetfuel.rules import Rules
+
+READERS: Final = 2
+"""Chunks read at a time: Polars lets other threads run meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,10 +95,9 @@ def apply_plan(plan: Plan, run: Mapping[str, Any], database: Database, progress:
 def _judge(index: pl.DataFrame, cuts: tuple[Cut, ...], run: Run) -> _Judged:
     judged = _nothing_judged()
     done = 0
-    for chunk in index.iter_slices(frame.CHUNK):
+    for height, rows in _read(index, cuts, run):
         run.progress("read", done, index.height)
-        done += chunk.height
-        rows = frame.read_rows(chunk, cuts, run.rules, run.zone, run.seed)
+        done += height
         verdict = validate.validate_rows(rows.typed, run.rules)
         judged = _together(
             judged,
@@ -114,18 +118,37 @@ def _judge(index: pl.DataFrame, cuts: tuple[Cut, ...], run: Run) -> _Judged:
     return judged
 
 
+def _read(index: pl.DataFrame, cuts: tuple[Cut, ...], run: Run) -> Iterator[tuple[int, Rows]]:
+    """Each chunk's height and rows, in order; a few chunks are read at a time."""
+
+    def read(chunk: pl.DataFrame) -> tuple[int, Rows]:
+        return chunk.height, frame.read_rows(chunk, cuts, run.rules, run.zone, run.seed)
+
+    if index.height <= frame.CHUNK:
+        yield from map(read, index.iter_slices(frame.CHUNK))
+        return
+    pool = ThreadPoolExecutor(READERS, "fleetfuel-read")
+    try:
+        chunks = index.iter_slices(frame.CHUNK)
+        ahead = deque(pool.submit(read, chunk) for chunk in islice(chunks, READERS))
+        while ahead:
+            found = ahead.popleft().result()
+            ahead.extend(pool.submit(read, chunk) for chunk in islice(chunks, 1))
+            yield found
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
 def _compare(
     winners: pl.DataFrame, judged: _Judged, cuts: tuple[Cut, ...], current: State, database: Database
 ) -> Iterable[pl.DataFrame]:
-    stored = current.rows["id"]
-    for chunk in winners.iter_slices(frame.CHUNK):
-        texts = [
-            None if position is None else frame.record_text(cuts, judged.unwrapped, file, position)
-            for file, position in chunk.select("value_file", "value_position").iter_rows()
-        ]
-        met = chunk.filter(pl.col("id").is_in(stored.implode()))["id"]
+    is_met = winners.select(is_met=pl.col("id").is_in(current.rows["id"].implode())).to_series()
+    for chunk in winners.with_columns(is_met).iter_slices(frame.CHUNK):
+        met = chunk.filter("is_met")["id"]
         details = state.read_details(database, met) if met.len() else state.DETAILS.to_frame()
-        yield diff.compare_rows(chunk, details, texts, current.vouched_at)
+        position = chunk.select(pl.when("is_met").then("value_position")).to_series()
+        texts = frame.record_texts(cuts, judged.unwrapped, chunk["value_file"], position)
+        yield diff.compare_rows(chunk, details, texts.to_pylist(), current.vouched_at)
 
 
 def _absent(

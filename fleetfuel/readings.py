@@ -7,6 +7,7 @@ together); the database's reading is the one that is stored.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -19,7 +20,7 @@ BLANKS: Final = " \t\n\r"
 UTC_ZONE: Final = ZoneInfo("UTC")
 EAT_OFFSET: Final = timedelta(hours=3)
 
-_USUAL_DAY = r"20[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])"
+_USUAL_DAY = r"20[0-9]{2}-[01][0-9]-[0-3][0-9]"
 _DAY = r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
 _CLOCK = r"([01][0-9]|2[0-3])"
 _TIME: Final = (
@@ -103,34 +104,41 @@ def number(text: pl.Expr) -> pl.Expr:
 
 def read_numbers(texts: pl.Series) -> pl.Series:
     """`number` of a column, the plain digits that most texts are without its care."""
-    plain = pl.when(pl.col(texts.name).str.contains(r"^[0-9]{1,15}(\.[0-9]{1,6})?$")).then(texts.name)
-    return _read(texts, plain.cast(pl.Float64, strict=False), number(pl.col(texts.name)))
+    text = pl.col(texts.name)
+    plain = pl.when(text.str.contains(r"^[0-9]{1,15}(\.[0-9]{1,6})?$")).then(text).cast(pl.Float64, strict=False)
+    return _read(texts, [plain, number(text)], pl.Float64())
 
 
 def read_instants(texts: pl.Series, zone: ZoneInfo, *, keeps_unknown: bool = False) -> pl.Series:
     """`instant` of a column, the shapes that most texts have without its care."""
     text = pl.col(texts.name)
-    dashed = pl.when(text.str.contains(rf"^{_USUAL_DAY}-{_CLOCK}-[0-5][0-9]$")).then(text)
-    zulu = pl.when(text.str.contains(rf"^{_USUAL_DAY}T{_CLOCK}:[0-5][0-9]:[0-5][0-9](\.[0-9]{{3}})?Z$")).then(text)
     quick = [
-        dashed.str.to_datetime("%Y-%m-%d-%H-%M", time_unit="us", strict=False).dt.replace_time_zone("UTC") - EAT_OFFSET,
-        zulu.str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="us", strict=False).dt.replace_time_zone("UTC"),
+        _usual(text, rf"-{_CLOCK}-[0-5][0-9]", "-%H-%M") - EAT_OFFSET,
+        _usual(text, rf"T{_CLOCK}:[0-5][0-9]:[0-5][0-9](\.[0-9]{{3}})?Z", "T%H:%M:%S%.fZ"),
     ]
     if zone == UTC_ZONE:
-        naive = pl.when(text.str.contains(rf"^{_USUAL_DAY} {_CLOCK}:[0-5][0-9]:[0-5][0-9]$")).then(text)
-        quick.append(
-            naive.str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", strict=False).dt.replace_time_zone("UTC")
-        )
-    return _read(texts, pl.coalesce(quick), instant(text, zone, keeps_unknown=keeps_unknown))
+        quick.insert(0, _usual(text, rf" {_CLOCK}:[0-5][0-9]:[0-5][0-9]", " %H:%M:%S"))
+    return _read(texts, [*quick, instant(text, zone, keeps_unknown=keeps_unknown)], pl.Datetime("us", "UTC"))
 
 
-def _read(texts: pl.Series, quick: pl.Expr, careful: pl.Expr) -> pl.Series:
-    """The quick reading where there is one, the careful one of the texts that are left."""
-    read = texts.to_frame().select(quick.alias(texts.name)).to_series()
-    left = (read.is_null() & texts.is_not_null()).arg_true()
-    if left.is_empty():
-        return read
-    return read.scatter(left, texts.gather(left).to_frame().select(careful.alias(texts.name)).to_series())
+def _usual(text: pl.Expr, clock: str, written: str) -> pl.Expr:
+    """The instant of a text that is a usual day and such a clock in UTC, else null."""
+    found = pl.when(text.str.contains(f"^{_USUAL_DAY}{clock}$")).then(text)
+    return found.str.to_datetime(f"%Y-%m-%d{written}", time_unit="us", strict=False).dt.replace_time_zone("UTC")
+
+
+def _read(texts: pl.Series, readings: Sequence[pl.Expr], dtype: pl.DataType) -> pl.Series:
+    """Each text by the first reading that makes something of it; a reading is asked for what those before it left."""
+    read = pl.repeat(None, len(texts), dtype=dtype, eager=True).alias(texts.name)
+    left = texts.is_not_null().arg_true()
+    for reading in readings:
+        if left.is_empty():
+            break
+        asked = texts if len(left) == len(texts) else texts.gather(left)
+        found = asked.to_frame().select(reading.alias(texts.name)).to_series()
+        read = found if asked is texts else read.scatter(left, found)
+        left = left.filter(found.is_null())
+    return read
 
 
 def integer(text: pl.Expr) -> pl.Expr:

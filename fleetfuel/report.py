@@ -64,6 +64,9 @@ NOTICES: Final = pa.schema(
 )
 """One row a record and check it fails; and, without a place, one row a thing noticed of the feed as a whole."""
 
+WORDS: Final = ["action", "changed.list.element", "source_key", "rule", "severity", "field", "reason"]
+"""Columns that hold few texts, each many times: stored as a dictionary."""
+
 PLAN: Final = "plan.json"
 
 
@@ -75,7 +78,7 @@ def write_report(plan: Plan, run: Mapping[str, Any], folder: Path) -> None:
             _make_way(folder, plan.run_id)
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        keys = [cut.file.key for cut in plan.cuts]
+        keys = pa.array([cut.file.key for cut in plan.cuts], type=pa.string())
         _write(partial / "changes.parquet", CHANGES, plan, _changes(plan, keys))
         _write(partial / "rejects.parquet", REJECTS, plan, _rejects(plan, keys))
         _write(partial / "notices.parquet", NOTICES, plan, _notices(plan, keys))
@@ -130,35 +133,30 @@ def _write_plan(folder: Path, run: Mapping[str, Any]) -> None:
 def _write(path: Path, schema: pa.Schema, plan: Plan, batches: Iterator[pa.RecordBatch]) -> None:
     about = {"run_id": plan.run_id, "source": plan.source, "version": __version__}
     with path.open("wb") as file:
-        with pq.ParquetWriter(file, schema.with_metadata(about), compression="zstd") as writer:
+        with pq.ParquetWriter(file, schema.with_metadata(about), compression="zstd", use_dictionary=WORDS) as writer:
             for batch in batches:
                 writer.write_batch(batch.replace_schema_metadata(about))
         file.flush()
         os.fsync(file.fileno())
 
 
-def _changes(plan: Plan, keys: list[str]) -> Iterator[pa.RecordBatch]:
+def _changes(plan: Plan, keys: pa.Array) -> Iterator[pa.RecordBatch]:
     for rows in plan.diff.writes.filter(~pl.col("action").is_in(QUIET)).iter_slices(BATCH):
-        after = [
-            None
-            if position is None
-            else frame.record_text(plan.cuts, plan.unwrapped, file, position).decode("utf-8", "replace")
-            for file, position in rows.select("file", "position").iter_rows()
-        ]
+        after = frame.record_texts(plan.cuts, plan.unwrapped, rows["file"], rows["position"])
         yield pa.RecordBatch.from_arrays(
             [
                 rows["action"].to_arrow().cast(pa.string()),
                 rows["id"].to_arrow(),
-                pa.array(rows["changed"].to_list(), type=pa.list_(pa.string())),
+                rows["changed"].to_arrow().cast(pa.list_(pa.string())),
                 rows["before"].to_arrow().cast(pa.string()),
-                pa.array(after, type=pa.string()),
+                after.cast(pa.string()),
                 *_place(rows, keys),
             ],
             schema=CHANGES,
         )
 
 
-def _rejects(plan: Plan, keys: list[str]) -> Iterator[pa.RecordBatch]:
+def _rejects(plan: Plan, keys: pa.Array) -> Iterator[pa.RecordBatch]:
     for rows in plan.rejected.iter_slices(BATCH):
         contents = [
             bytes(plan.cuts[file].records[position]) for file, position in rows.select("file", "position").iter_rows()
@@ -177,7 +175,7 @@ def _rejects(plan: Plan, keys: list[str]) -> Iterator[pa.RecordBatch]:
         )
 
 
-def _notices(plan: Plan, keys: list[str]) -> Iterator[pa.RecordBatch]:
+def _notices(plan: Plan, keys: pa.Array) -> Iterator[pa.RecordBatch]:
     for rows in plan.notices.iter_slices(BATCH):
         yield pa.RecordBatch.from_arrays(
             [
@@ -189,8 +187,5 @@ def _notices(plan: Plan, keys: list[str]) -> Iterator[pa.RecordBatch]:
         )
 
 
-def _place(rows: pl.DataFrame, keys: list[str]) -> tuple[pa.Array, pa.Array]:
-    return (
-        pa.array([None if file is None else keys[file] for file in rows["file"]], type=pa.string()),
-        rows["position"].cast(pl.Int64).to_arrow(),
-    )
+def _place(rows: pl.DataFrame, keys: pa.Array) -> tuple[pa.Array, pa.Array]:
+    return keys.take(rows["file"].to_arrow()), rows["position"].cast(pl.Int64).to_arrow()

@@ -38,17 +38,17 @@ UNREAD: Final = frozenset(
 """Rules of the framing that refuse a record whose id may still be legible."""
 
 
-def find_unstorable(texts: Sequence[bytes], recovered: Sequence[bool]) -> dict[int, tuple[str, str]]:
-    """Row → rule and reason, for each text that jsonb would refuse or that is no object."""
+def find_unstorable(texts: Sequence[bytes], strings: pl.Series, recovered: pl.Series) -> dict[int, tuple[str, str]]:
+    """Row → rule and reason, for each text that jsonb would refuse or that is no object. `strings`: `as_strings`."""
     text = pl.col("text")
-    suspect = pl.select(text=as_strings(texts)).select(
+    suspect = pl.select(text=strings).select(
         text.is_null()
         | ~text.str.starts_with("{")
         | text.str.contains("\\u", literal=True)
-        | text.str.contains(r"[eE][+-]?[0-9]{4}")
+        | text.str.contains(r"[0-9][eE][+-]?[0-9]{4}")
         | (text.str.len_bytes() > LONG)
         | (text.str.count_matches(r"[\[{]") > DEEPEST)
-        | pl.Series(recovered, dtype=pl.Boolean)
+        | recovered
     )
     suspects = suspect.to_series().arg_true()
     return {row: why for row in suspects if (why := _why(texts[row], is_recovered=recovered[row]))}

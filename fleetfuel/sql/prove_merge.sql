@@ -9,7 +9,7 @@ select
                   r.run_id is distinct from $1
                or r.absent_since is distinct from s.absent_since
                or (r.deleted_at is null) <> (s.deleted_at is null)
-               or s.raw is not null and r.raw <> s.raw
+               or s.raw is not null and record_image_ne(row(r.raw), row(s.raw)) -- bytes: the merge copies what was staged
            )
            or s.action <> 'mark_absent' and r.source_at <> s.source_at
            or s.action not in ('refresh', 'mark_absent') and (
@@ -25,4 +25,5 @@ select
         where o.action not in ('insert', 'refresh') and v.replaced_by_run = $1
     ) as versions
 from fuel_stage s
-left join fuel.records r using (id)
+-- One look-up a row (offset 0 keeps it so): a hash of either side would spill its texts to disk.
+left join lateral (select * from fuel.records found where found.id = s.id offset 0) r on true
