@@ -72,27 +72,25 @@ def match_rows(
     Changes come with the times of their files: a row seen unchanged in a file newer than itself is as new as that file,
     which has to be noted, so its record is among the others. A snapshot needs no such note: it vouches for its rows.
     """
+    key = pl.col("fingerprint").bin.reinterpret(dtype=pl.Int128)  # 16 bytes as one number: half the work of a join
     held = state.rows.lazy().filter(pl.col("fingerprint").is_not_null() & pl.col("is_present"))
-    matched = index.lazy().join(
-        held.select(
-            "fingerprint", "id", row_time=pl.max_horizontal("source_at", pl.lit(state.vouched_at, dtype=INSTANT))
-        ),
-        on="fingerprint",
-        how="left",
-        maintain_order="left",
-    )
-    is_held = pl.col("id").is_not_null()
+    rows = held.select("id", "source_at", key=key)
+    found = index.lazy().select("file", key=key).join(rows, on="key", how="left", maintain_order="left").collect()
+    is_held = found["id"].is_not_null()
     if file_times is not None:
+        row_time = pl.max_horizontal("source_at", pl.lit(state.vouched_at, dtype=INSTANT))
         times = pl.lit(pl.Series(file_times, dtype=INSTANT))
-        is_held &= times.gather(pl.col("file")) <= pl.col("row_time")
-    found = matched.with_columns(is_held=is_held).collect()
-    return found.filter("is_held").select(*INDEX.names(), "id"), found.filter(~pl.col("is_held")).select(INDEX.names())
+        is_held &= found.select((times.gather("file") <= row_time).fill_null(value=False)).to_series()
+    matched = index.with_columns(found["id"])
+    if is_held.all():
+        return matched, index.clear()
+    return matched.filter(is_held), index.filter(~is_held)
 
 
 def split_repeated(known: pl.DataFrame, accepted_ids: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:
     """`known` without, and only, the records whose id occurs again in the delivery: their order has to be found."""
     again = known["id"].is_in(accepted_ids.implode()) | known["id"].is_duplicated()
-    return known.filter(~again), known.filter(again)
+    return (known.filter(~again), known.filter(again)) if again.any() else (known, known.clear())
 
 
 def last_words(candidates: pl.DataFrame) -> pl.DataFrame:

@@ -333,7 +333,9 @@ FILE_COUNT_OF = {
 
 def _resolved(current: State, known: pl.DataFrame, judged: _Judged) -> tuple[int, ...]:
     """Open rejects whose record is accepted now, or holds again what the table holds."""
-    sound = pl.concat([known.select("id"), judged.accepted.select("id")]).unique()
+    if current.open_rejects.is_empty():
+        return ()
+    sound = pl.concat([known.select("id"), judged.accepted.select("id")])
     return tuple(current.open_rejects.join(sound, on="id", how="semi")["reject_id"])
 
 
