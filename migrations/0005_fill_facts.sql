@@ -132,7 +132,9 @@ rolled as (
         sum(d.litres_since) filter (where d.status = 'ok') over last_spans as rolling_litres,
         -- The vehicle's class and the shape of its plate are looked up once a vehicle, not once a fill.
         case when d.fills_so_far = 1 then (
-            select k.class from fuel.vehicle_class as k where d.plate ~ k.plate_pattern order by k.rank limit 1
+            select k.class from fuel.vehicle_class as k
+            where k.plate_pattern is null or d.plate ~ k.plate_pattern
+            order by k.plate_pattern is null, k.rank limit 1
         ) end as first_class,
         case when d.fills_so_far = 1 then fuel.has_plate_shape(d.plate) end as first_has_plate_shape
     from decided as d
@@ -171,6 +173,7 @@ select
     u.amount_kes,
     u.price_per_litre_kes,
     u.odometer_km,
+    u.filled_at at time zone 'Africa/Nairobi' as filled_at_eat,
     u.status,
     -- Consumption.
     case when u.status in ('ok', 'no_litres') then u.km end as distance_km,
@@ -217,6 +220,7 @@ create table fuel.fill_facts (
     amount_kes           numeric,
     price_per_litre_kes  numeric,
     odometer_km          bigint,
+    filled_at_eat        timestamp not null,
     status               text not null,
     distance_km          bigint,
     span_litres          numeric,
@@ -248,7 +252,6 @@ comment on column fuel.fill_facts.usual_km_per_litre is 'The median of the vehic
 comment on column fuel.fill_facts.before_id is 'The vehicle''s fill before this one.';
 comment on column fuel.fill_facts.other_fuel_type is 'The fuel of the fill before, where it was another one.';
 comment on column fuel.fill_facts.twin_id is 'The fill before, or the one before that, where litres and amount are the same.';
-comment on column fuel.fill_facts.vehicle_class is 'The class whose pattern the plate matches; null where the default class holds.';
 
 -- Nobody ever updates a mark and nobody waits for one: each transaction that touches a vehicle leaves its own. A refresh
 -- deletes the marks it sees, then computes with a newer snapshot. What is not committed by then was not computed, but its
@@ -267,9 +270,9 @@ from fuel.fill_facts as f
 where not exists (select from fuel.stale_plates as s where s.plate = f.plate)
 union all
 select
-    stale.plate, c.filled_at, c.id, c.fuel_type, c.litres, c.amount_kes, c.price_per_litre_kes, c.odometer_km, c.status, c.distance_km,
-    c.span_litres, c.km_per_litre, c.litres_per_100km, c.kes_per_km, c.rolling_km_per_litre, c.usual_km_per_litre, c.usual_spans,
-    c.times_usual, c.before_km, c.after_km, c.from_km, c.from_at, c.max_km, c.before_id, c.before_at, c.other_fuel_type, c.twin_id,
+    stale.plate, c.filled_at, c.id, c.fuel_type, c.litres, c.amount_kes, c.price_per_litre_kes, c.odometer_km, c.filled_at_eat, c.status,
+    c.distance_km, c.span_litres, c.km_per_litre, c.litres_per_100km, c.kes_per_km, c.rolling_km_per_litre, c.usual_km_per_litre,
+    c.usual_spans, c.times_usual, c.before_km, c.after_km, c.from_km, c.from_at, c.max_km, c.before_id, c.before_at, c.other_fuel_type, c.twin_id,
     c.twin_at, c.vehicle_class, c.has_plate_shape
 from (select distinct s.plate from fuel.stale_plates as s) as stale
 -- Offset 0 keeps the planner from joining whole fleets: a vehicle is computed along its part of the index.
@@ -334,7 +337,7 @@ create table fuel.fill_facts_rules (
 create view fuel.current_fill_facts_rules as
 select format(
     '%s km a span, %s km a day, %s rolling spans; %s', l.per_span, l.per_day, l.rolling_spans,
-    (select string_agg(format('%s: %s', k.class, k.plate_pattern), ', ' order by k.rank) from fuel.vehicle_class as k where k.plate_pattern is not null)
+    (select string_agg(format('%s %s', k.class, coalesce(k.plate_pattern, 'else')), ', ' order by k.rank) from fuel.vehicle_class as k)
 ) as computed
 from fuel.span_limit as l;
 

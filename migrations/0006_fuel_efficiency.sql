@@ -5,7 +5,7 @@ select
     f.id,
     f.plate,
     f.filled_at,
-    (f.filled_at at time zone 'Africa/Nairobi')::date as filled_on,
+    f.filled_at_eat::date as filled_on,
     f.fuel_type,
     f.litres,
     f.amount_kes,

@@ -4,232 +4,235 @@
 create index records_live_apart on fuel.records (plate, filled_at)
 where deleted_at is null and absent_since is null and (plate is null or filled_at is null);
 
--- The caps of each fuel, oldest first; where two cycles overlap the later one holds. V-Power is sold above the cap of
--- petrol, never below it.
+-- The caps of each fuel in the order of time: the n-th holds from the n-th day on, null where nothing is known. Where two
+-- cycles overlap the later one holds. V-Power is sold above the cap of petrol, never below it.
 create view fuel.pump_price_caps as
 select
     of.fuel_type,
     bool_or(of.fuel_type <> p.fuel_type) as is_floor,
-    array_agg(p.valid_from order by p.valid_from) as valid_from,
-    array_agg(coalesce(p.valid_to, 'infinity') order by p.valid_from) as valid_to,
-    array_agg(p.price_per_litre_kes order by p.valid_from) as price_per_litre_kes
-from fuel.pump_prices as p
+    array_agg(known.since order by known.since) as since,
+    array_agg(known.kes order by known.since) as kes
+from (
+    select p.*, lead(p.valid_from) over (partition by p.fuel_type order by p.valid_from) as next_from from fuel.pump_prices as p
+) as p
 cross join lateral (
     select p.fuel_type
     union all
     select 'V-POWER'
     where p.fuel_type = 'PETROL' and not exists (select from fuel.pump_prices as v where v.fuel_type = 'V-POWER')
 ) as of (fuel_type)
+cross join lateral (
+    select p.valid_from, p.price_per_litre_kes
+    union all
+    select p.valid_to + 1, null where p.valid_to + 1 < coalesce(p.next_from, 'infinity')
+) as known (since, kes)
 group by of.fuel_type;
 
--- The limits of the checks, from rules/, in one row.
+-- The limits of the checks, from rules/, in one row (offset 0: worked out once, not once a fill).
 create view fuel.anomaly_limit as
 select
-    coalesce(max(l.value) filter (where l.code = 'efficiency_outlier' and l.name = 'factor'), 2)::double precision as efficiency_factor,
-    coalesce(max(l.value) filter (where l.code = 'efficiency_outlier' and l.name = 'min_spans'), 5) as efficiency_min_spans,
-    coalesce(max(l.value) filter (where l.code = 'duplicate_fill' and l.name = 'minutes'), 10) as duplicate_minutes,
-    coalesce(max(l.value) filter (where l.code = 'too_frequent' and l.name = 'hours'), 12) as frequent_hours,
-    coalesce(max(l.value) filter (where l.code = 'driver_changed' and l.name = 'hours'), 12) as driver_hours,
-    coalesce(max(l.value) filter (where l.code = 'price_out_of_range' and l.name = 'min_kes'), 50) as price_min_kes,
-    coalesce(max(l.value) filter (where l.code = 'price_out_of_range' and l.name = 'max_kes'), 500) as price_max_kes,
-    coalesce(max(l.value) filter (where l.code = 'price_out_of_range' and l.name = 'share'), 0.15) as price_share,
-    coalesce(max(l.value) filter (where l.code = 'odd_hours' and l.name = 'from_hour'), 22) as odd_from_hour,
-    coalesce(max(l.value) filter (where l.code = 'odd_hours' and l.name = 'to_hour'), 5) as odd_to_hour,
-    coalesce(max(l.value) filter (where l.code = 'future_date' and l.name = 'hours'), 0) as future_hours
-from fuel.check_limit as l;
+    l.efficiency_factor, 1 / l.efficiency_factor as efficiency_least, ceil(l.efficiency_min_spans)::bigint as efficiency_min_spans,
+    l.duplicate_minutes, l.duplicate_minutes * interval '1 minute' as duplicate_within,
+    l.frequent_hours, l.frequent_hours * interval '1 hour' as frequent_within,
+    l.driver_hours * interval '1 hour' as driver_within,
+    l.price_min_kes, l.price_max_kes, 1 - l.price_share as price_least, 1 + l.price_share as price_most,
+    l.odd_from_hour, l.odd_to_hour,
+    now() + l.future_hours * interval '1 hour' as future_from
+from (
+    select
+        coalesce(max(l.value) filter (where l.code = 'efficiency_outlier' and l.name = 'factor'), 2)::double precision as efficiency_factor,
+        coalesce(max(l.value) filter (where l.code = 'efficiency_outlier' and l.name = 'min_spans'), 5) as efficiency_min_spans,
+        coalesce(max(l.value) filter (where l.code = 'duplicate_fill' and l.name = 'minutes'), 10) as duplicate_minutes,
+        coalesce(max(l.value) filter (where l.code = 'too_frequent' and l.name = 'hours'), 12) as frequent_hours,
+        coalesce(max(l.value) filter (where l.code = 'driver_changed' and l.name = 'hours'), 12) as driver_hours,
+        coalesce(max(l.value) filter (where l.code = 'price_out_of_range' and l.name = 'min_kes'), 50) as price_min_kes,
+        coalesce(max(l.value) filter (where l.code = 'price_out_of_range' and l.name = 'max_kes'), 500) as price_max_kes,
+        coalesce(max(l.value) filter (where l.code = 'price_out_of_range' and l.name = 'share'), 0.15) as price_share,
+        coalesce(max(l.value) filter (where l.code = 'odd_hours' and l.name = 'from_hour'), 22)::double precision as odd_from_hour,
+        coalesce(max(l.value) filter (where l.code = 'odd_hours' and l.name = 'to_hour'), 5)::double precision as odd_to_hour,
+        coalesce(max(l.value) filter (where l.code = 'future_date' and l.name = 'hours'), 0) as future_hours
+    from fuel.check_limit as l
+) as l
+offset 0;
 
--- Every live fill once, with what each check says of it. The judgements are made in one place (`judged`); most fills pass
--- them all, and only the others are turned into rows and words (`found`). A check without a line in rules/ is switched off.
+-- Every live fill once. What each check says of it is decided in one place (`odd`); most fills pass them all, and only the
+-- others are turned into rows and words (`found`). A check without a line in rules/ is switched off. Offset 0 keeps a value
+-- that many checks ask for from being worked out for each of them.
 create view reporting.v_fuel_anomalies as
 with fills as (
     select
-        f.id, f.plate, f.filled_at, f.fuel_type, f.litres, f.amount_kes, f.price_per_litre_kes, f.odometer_km, f.status, f.distance_km,
-        f.span_litres, f.usual_km_per_litre, f.usual_spans, f.times_usual, f.before_km, f.after_km, f.from_km, f.from_at, f.max_km,
-        f.before_id, f.before_at, f.other_fuel_type, f.twin_id, f.twin_at, f.vehicle_class, f.has_plate_shape
+        f.id, f.plate, f.filled_at, f.filled_at_eat, f.fuel_type, f.litres, f.amount_kes, f.price_per_litre_kes, f.odometer_km, f.status,
+        f.distance_km, f.span_litres, f.usual_km_per_litre, f.usual_spans, f.times_usual, f.before_km, f.after_km, f.from_km, f.from_at,
+        f.max_km, f.before_id, f.before_at, f.other_fuel_type, f.twin_id, f.twin_at, f.vehicle_class, f.has_plate_shape
     from fuel.current_fill_facts as f
     union all
     select
-        r.id, r.plate, r.filled_at, r.fuel_type, r.litres, r.amount_kes, r.price_per_litre_kes, r.odometer_km,
+        r.id, r.plate, r.filled_at, r.filled_at at time zone 'Africa/Nairobi', r.fuel_type, r.litres, r.amount_kes, r.price_per_litre_kes,
+        r.odometer_km,
         case when r.odometer_km > 2000000 then 'odometer_outlier' when (r.odometer_km >= 1) is not true then 'missing_odometer' end,
         null, null, null, null, null, null, null, null, null, null, null, null, null, null, null,
-        (select k.class from fuel.vehicle_class as k where r.plate ~ k.plate_pattern order by k.rank limit 1),
+        (
+            select k.class from fuel.vehicle_class as k
+            where k.plate_pattern is null or r.plate ~ k.plate_pattern
+            order by k.plate_pattern is null, k.rank limit 1
+        ),
         coalesce(fuel.has_plate_shape(r.plate), false)
     from fuel.records as r
     where r.deleted_at is null and r.absent_since is null and (r.plate is null or r.filled_at is null)
-),
-measured as (
+)
+select f.id, f.plate, f.filled_at, found.code, c.severity, found.value, found.expected, found.sentence
+from fills as f
+cross join fuel.anomaly_limit as l
+left join fuel.vehicle_class as k on k.class = f.vehicle_class
+left join fuel.pump_price_caps as p on p.fuel_type = f.fuel_type
+cross join lateral (select p.kes[width_bucket(f.filled_at_eat::date, p.since)] as kes offset 0) as cap
+cross join lateral (
     select
-        f.*,
-        l.*,
-        k.class, k.litres_min, k.litres_max,
-        c.is_floor,
-        f.filled_at at time zone 'Africa/Nairobi' as filled_at_eat,
-        width_bucket((f.filled_at at time zone 'Africa/Nairobi')::date, c.valid_from) as cycle,
-        c.valid_to, c.price_per_litre_kes as caps
-    from fills as f
-    cross join fuel.anomaly_limit as l
-    left join fuel.vehicle_class as k
-        on k.class = coalesce(f.vehicle_class, (select o.class from fuel.vehicle_class as o where o.plate_pattern is null order by o.rank limit 1))
-    left join fuel.pump_price_caps as c on c.fuel_type = f.fuel_type
-),
-capped as (
-    select
-        m.*,
-        case when m.filled_at_eat::date <= m.valid_to[m.cycle] then m.caps[m.cycle] end as cap_kes
-    from measured as m
-),
-judged as (
-    select
-        m.*,
-        m.status in ('odometer_outlier', 'odometer_rollback', 'odometer_jump', 'missing_odometer') as is_odd_odometer,
-        m.usual_spans >= m.efficiency_min_spans
-            and (m.times_usual < 1 / m.efficiency_factor or m.times_usual > m.efficiency_factor) as is_efficiency_outlier,
-        m.twin_id is not null and m.filled_at - m.twin_at <= m.duplicate_minutes * interval '1 minute' as is_duplicate,
-        m.filled_at - m.before_at < m.frequent_hours * interval '1 hour' as is_too_frequent,
-        m.filled_at - m.before_at < m.driver_hours * interval '1 hour' as is_soon,
-        m.other_fuel_type is not null as is_other_fuel,
-        m.litres > 0 and m.litres not between m.litres_min and m.litres_max as is_implausible,
-        m.amount_kes > 0
+        f.status in ('odometer_outlier', 'odometer_rollback', 'odometer_jump', 'missing_odometer') as odometer,
+        (f.times_usual < l.efficiency_least or f.times_usual > l.efficiency_factor) and f.usual_spans >= l.efficiency_min_spans as efficiency,
+        f.twin_id is not null and f.filled_at - f.twin_at <= l.duplicate_within as duplicate,
+        f.filled_at - f.before_at < l.frequent_within as frequent,
+        f.filled_at - f.before_at < l.driver_within as soon_after_another,
+        f.other_fuel_type is not null as change_of_fuel,
+        f.litres > 0 and f.litres not between k.litres_min and k.litres_max as litres,
+        f.amount_kes > 0
             and (
-                m.price_per_litre_kes not between m.price_min_kes and m.price_max_kes
-                or m.price_per_litre_kes < m.cap_kes * (1 - m.price_share)
-                or (m.price_per_litre_kes > m.cap_kes * (1 + m.price_share) and not m.is_floor)
-            ) as is_odd_price,
+                f.price_per_litre_kes not between l.price_min_kes and l.price_max_kes
+                or f.price_per_litre_kes < cap.kes * l.price_least
+                or (f.price_per_litre_kes > cap.kes * l.price_most and not p.is_floor)
+            ) as price,
         case
-            when m.odd_from_hour > m.odd_to_hour
-                then extract(hour from m.filled_at_eat) >= m.odd_from_hour or extract(hour from m.filled_at_eat) < m.odd_to_hour
-            else extract(hour from m.filled_at_eat) >= m.odd_from_hour and extract(hour from m.filled_at_eat) < m.odd_to_hour
+            when l.odd_from_hour > l.odd_to_hour
+                then date_part('hour', f.filled_at_eat) >= l.odd_from_hour or date_part('hour', f.filled_at_eat) < l.odd_to_hour
+            else date_part('hour', f.filled_at_eat) >= l.odd_from_hour and date_part('hour', f.filled_at_eat) < l.odd_to_hour
         end
         -- A date without a time of day reads as midnight sharp.
-        and m.filled_at_eat <> date_trunc('day', m.filled_at_eat) as is_odd_hour,
-        m.filled_at > now() + m.future_hours * interval '1 hour' as is_in_future,
-        not m.has_plate_shape as is_unknown_plate,
-        m.fuel_type is null as is_unknown_fuel_type,
-        (m.amount_kes > 0) is not true as is_without_amount,
-        (m.litres > 0) is not true as is_without_litres
-    from capped as m
-)
-select j.id, j.plate, j.filled_at, found.code, c.severity, found.value, found.expected, found.sentence
-from judged as j
+        and f.filled_at_eat::time <> '00:00' as hour,
+        f.filled_at > l.future_from as future,
+        not f.has_plate_shape as plate,
+        f.fuel_type is null as fuel_type,
+        (f.amount_kes > 0) is not true as no_amount,
+        (f.litres > 0) is not true as no_litres
+) as odd
 cross join lateral (
     select
         case
-            when j.status = 'missing_odometer' then 'odometer_missing'
-            when j.status = 'odometer_rollback' and j.odometer_km = j.from_km then 'odometer_unchanged'
-            when j.status = 'odometer_rollback' or j.odometer_km < j.before_km then 'odometer_rollback'
+            when f.status = 'missing_odometer' then 'odometer_missing'
+            when f.status = 'odometer_rollback' and f.odometer_km = f.from_km then 'odometer_unchanged'
+            when f.status = 'odometer_rollback' or f.odometer_km < f.before_km then 'odometer_rollback'
             else 'odometer_jump'
         end as code,
-        j.odometer_km::text as value,
+        f.odometer_km::text as value,
         case
-            when j.status = 'missing_odometer' then 'a reading'
-            when j.odometer_km > 2000000 then 'at most 2000000'
-            when j.status = 'odometer_outlier' then format('between %s and %s', j.before_km, j.after_km)
-            when j.status = 'odometer_rollback' then format('more than %s', j.from_km)
-            else format('at most %s', j.from_km + j.max_km)
+            when f.status = 'missing_odometer' then 'a reading'
+            when f.odometer_km > 2000000 then 'at most 2000000'
+            when f.status = 'odometer_outlier' then format('between %s and %s', f.before_km, f.after_km)
+            when f.status = 'odometer_rollback' then format('more than %s', f.from_km)
+            else format('at most %s', f.from_km + f.max_km)
         end as expected,
         case
-            when j.status = 'missing_odometer' then 'No odometer reading: the litres of this fill count towards the next one.'
-            when j.odometer_km > 2000000 then format('The odometer reads %s km, more than any vehicle has: check for a mistyped digit.', j.odometer_km)
-            when j.status = 'odometer_outlier' then format(
-                'The odometer reads %s km between fills at %s and %s km: check for a mistyped digit.', j.odometer_km, j.before_km, j.after_km
+            when f.status = 'missing_odometer' then 'No odometer reading: the litres of this fill count towards the next one.'
+            when f.odometer_km > 2000000 then format('The odometer reads %s km, more than any vehicle has: check for a mistyped digit.', f.odometer_km)
+            when f.status = 'odometer_outlier' then format(
+                'The odometer reads %s km between fills at %s and %s km: check for a mistyped digit.', f.odometer_km, f.before_km, f.after_km
             )
-            when j.odometer_km = j.from_km then format('The odometer reads %s km, as it did at the fill before: check whether it was copied.', j.odometer_km)
-            when j.status = 'odometer_rollback' then format(
-                'The odometer reads %s km, %s km less than at the fill before: check both readings.', j.odometer_km, j.from_km - j.odometer_km
+            when f.odometer_km = f.from_km then format('The odometer reads %s km, as it did at the fill before: check whether it was copied.', f.odometer_km)
+            when f.status = 'odometer_rollback' then format(
+                'The odometer reads %s km, %s km less than at the fill before: check both readings.', f.odometer_km, f.from_km - f.odometer_km
             )
             else format(
-                'The odometer reads %s km, %s km more than at the fill before (%s): check for a mistyped digit.', j.odometer_km,
-                j.odometer_km - j.from_km, to_char(j.from_at at time zone 'Africa/Nairobi', 'YYYY-MM-DD')
+                'The odometer reads %s km, %s km more than at the fill before (%s): check for a mistyped digit.', f.odometer_km,
+                f.odometer_km - f.from_km, to_char(f.from_at at time zone 'Africa/Nairobi', 'YYYY-MM-DD')
             )
         end as sentence
-    where j.is_odd_odometer
+    where odd.odometer
 
     union all
     select
-        'efficiency_outlier', round(j.distance_km / j.span_litres, 2)::text,
-        format('%s to %s', round((j.usual_km_per_litre / j.efficiency_factor)::numeric, 2), round((j.usual_km_per_litre * j.efficiency_factor)::numeric, 2)),
+        'efficiency_outlier', round(f.distance_km / f.span_litres, 2)::text,
+        format('%s to %s', round((f.usual_km_per_litre / l.efficiency_factor)::numeric, 2), round((f.usual_km_per_litre * l.efficiency_factor)::numeric, 2)),
         format('%s km on a litre, where this vehicle usually makes %s: check litres and odometer.',
-            round(j.distance_km / j.span_litres, 2), round(j.usual_km_per_litre::numeric, 2))
-    where j.is_efficiency_outlier
+            round(f.distance_km / f.span_litres, 2), round(f.usual_km_per_litre::numeric, 2))
+    where odd.efficiency
 
     -- The fill against the fill before it.
     union all
     select
-        'duplicate_fill', j.twin_id::text, format('not the same within %s minutes', trim_scale(j.duplicate_minutes)),
+        'duplicate_fill', f.twin_id::text, format('not the same within %s minutes', trim_scale(l.duplicate_minutes)),
         format('The same litres and amount as record %s, %s minutes earlier: check whether it is one fill reported twice.',
-            j.twin_id, round(extract(epoch from j.filled_at - j.twin_at) / 60))
-    where j.is_duplicate
+            f.twin_id, round(extract(epoch from f.filled_at - f.twin_at) / 60))
+    where odd.duplicate
 
     union all
     select
-        'too_frequent', format('%s hours', round(extract(epoch from j.filled_at - j.before_at) / 3600, 1)),
-        format('%s hours or more', trim_scale(j.frequent_hours)),
+        'too_frequent', format('%s hours', round(extract(epoch from f.filled_at - f.before_at) / 3600, 1)),
+        format('%s hours or more', trim_scale(l.frequent_hours)),
         format('Filled %s hours after record %s: check whether both fills happened.',
-            round(extract(epoch from j.filled_at - j.before_at) / 3600, 1), j.before_id)
-    where j.is_too_frequent
+            round(extract(epoch from f.filled_at - f.before_at) / 3600, 1), f.before_id)
+    where odd.frequent
 
     union all
     select
         'driver_changed', r.driver, before.driver,
         format('Another driver than %s hours earlier (record %s): check who had the vehicle.',
-            round(extract(epoch from j.filled_at - j.before_at) / 3600, 1), j.before_id)
+            round(extract(epoch from f.filled_at - f.before_at) / 3600, 1), f.before_id)
     from fuel.records as r
-    join fuel.records as before on before.id = j.before_id
-    where j.is_soon and r.id = j.id
+    join fuel.records as before on before.id = f.before_id
+    where odd.soon_after_another and r.id = f.id
     and lower(regexp_replace(r.driver, '\s+', ' ', 'g')) <> lower(regexp_replace(before.driver, '\s+', ' ', 'g'))
 
     union all
     select
-        'fuel_type_changed', j.fuel_type, j.other_fuel_type,
-        format('%s after %s at the fill before (record %s): check the fuel type and the plate.', j.fuel_type, j.other_fuel_type, j.before_id)
-    where j.is_other_fuel
+        'fuel_type_changed', f.fuel_type, f.other_fuel_type,
+        format('%s after %s at the fill before (record %s): check the fuel type and the plate.', f.fuel_type, f.other_fuel_type, f.before_id)
+    where odd.change_of_fuel
 
     -- The fill by itself.
     union all
     select
-        'litres_implausible', trim_scale(j.litres)::text, format('%s to %s', trim_scale(j.litres_min), trim_scale(j.litres_max)),
+        'litres_implausible', trim_scale(f.litres)::text, format('%s to %s', trim_scale(k.litres_min), trim_scale(k.litres_max)),
         format('%s litres, where a vehicle of class %s takes %s to %s: check for a slipped decimal point.',
-            trim_scale(j.litres), j.class, trim_scale(j.litres_min), trim_scale(j.litres_max))
-    where j.is_implausible
+            trim_scale(f.litres), k.class, trim_scale(k.litres_min), trim_scale(k.litres_max))
+    where odd.litres
 
     union all
     select
-        'price_out_of_range', round(j.price_per_litre_kes, 2)::text,
+        'price_out_of_range', round(f.price_per_litre_kes, 2)::text,
         case
-            when j.cap_kes is null then format('%s to %s', trim_scale(j.price_min_kes), trim_scale(j.price_max_kes))
-            when j.is_floor then format('at least %s', round(j.cap_kes * (1 - j.price_share), 2))
-            else format('%s to %s', round(j.cap_kes * (1 - j.price_share), 2), round(j.cap_kes * (1 + j.price_share), 2))
+            when cap.kes is null then format('%s to %s', trim_scale(l.price_min_kes), trim_scale(l.price_max_kes))
+            when p.is_floor then format('at least %s', round(cap.kes * l.price_least, 2))
+            else format('%s to %s', round(cap.kes * l.price_least, 2), round(cap.kes * l.price_most, 2))
         end,
-        format('%s KES a litre%s: check amount and litres.%s', round(j.price_per_litre_kes, 2),
-            case when j.cap_kes is not null then format(', where the pump price was capped at %s', trim_scale(j.cap_kes)) end,
+        format('%s KES a litre%s: check amount and litres.%s', round(f.price_per_litre_kes, 2),
+            case when cap.kes is not null then format(', where the pump price was capped at %s', trim_scale(cap.kes)) end,
             case
-                when j.price_per_litre_kes between j.price_min_kes and j.price_max_kes then null
-                when j.amount_kes between j.price_min_kes and j.price_max_kes then ' The amount looks like a price per litre.'
-                when j.price_per_litre_kes * 1000 between j.price_min_kes and j.price_max_kes then ' The amount looks a thousand times too small.'
-                when j.price_per_litre_kes * 10 between j.price_min_kes and j.price_max_kes then ' The litres look ten times too large, or the amount ten times too small.'
-                when j.price_per_litre_kes / 10 between j.price_min_kes and j.price_max_kes then ' The amount looks ten times too large, or the litres ten times too small.'
+                when f.price_per_litre_kes between l.price_min_kes and l.price_max_kes then null
+                when f.amount_kes between l.price_min_kes and l.price_max_kes then ' The amount looks like a price per litre.'
+                when f.price_per_litre_kes * 1000 between l.price_min_kes and l.price_max_kes then ' The amount looks a thousand times too small.'
+                when f.price_per_litre_kes * 10 between l.price_min_kes and l.price_max_kes then ' The litres look ten times too large, or the amount ten times too small.'
+                when f.price_per_litre_kes / 10 between l.price_min_kes and l.price_max_kes then ' The amount looks ten times too large, or the litres ten times too small.'
             end)
-    where j.is_odd_price
+    where odd.price
 
     union all
     select
-        'odd_hours', to_char(j.filled_at_eat, 'HH24:MI'),
-        format('%s:00 to %s:00', lpad(trim_scale(j.odd_to_hour)::text, 2, '0'), lpad(trim_scale(j.odd_from_hour)::text, 2, '0')),
-        format('Filled at %s at night: check the time of the fill.', to_char(j.filled_at_eat, 'HH24:MI'))
-    where j.is_odd_hour
+        'odd_hours', to_char(f.filled_at_eat, 'HH24:MI'),
+        format('%s:00 to %s:00', lpad(l.odd_to_hour::text, 2, '0'), lpad(l.odd_from_hour::text, 2, '0')),
+        format('Filled at %s at night: check the time of the fill.', to_char(f.filled_at_eat, 'HH24:MI'))
+    where odd.hour
 
     union all
     select
-        'future_date', to_char(j.filled_at_eat, 'YYYY-MM-DD HH24:MI'), 'not in the future',
-        format('Dated %s, which is still to come: check the date.', to_char(j.filled_at_eat, 'YYYY-MM-DD'))
-    where j.is_in_future
+        'future_date', to_char(f.filled_at_eat, 'YYYY-MM-DD HH24:MI'), 'not in the future',
+        format('Dated %s, which is still to come: check the date.', to_char(f.filled_at_eat, 'YYYY-MM-DD'))
+    where odd.future
 
     union all
     select
         'unknown_plate', r.car, 'a number plate',
         case when r.plate is null then 'No plate: check which vehicle was filled.' else format('%s has the shape of no known plate: check which vehicle was filled.', r.car) end
     from fuel.records as r
-    where j.is_unknown_plate and r.id = j.id
+    where odd.plate and r.id = f.id
 
     union all
     select
@@ -241,19 +244,19 @@ cross join lateral (
         from fuel.source_field as s
         where s.field = 'fuel_type'
     ) as written
-    where j.is_unknown_fuel_type and r.id = j.id
+    where odd.fuel_type and r.id = f.id
 
     union all
-    select 'missing_amount', trim_scale(j.amount_kes)::text, 'an amount in KES', 'No amount, or none that can be read: check the receipt.'
-    where j.is_without_amount
+    select 'missing_amount', trim_scale(f.amount_kes)::text, 'an amount in KES', 'No amount, or none that can be read: check the receipt.'
+    where odd.no_amount
 
     union all
-    select 'missing_litres', trim_scale(j.litres)::text, 'litres', 'No litres, or none that can be read: check the receipt.'
-    where j.is_without_litres
+    select 'missing_litres', trim_scale(f.litres)::text, 'litres', 'No litres, or none that can be read: check the receipt.'
+    where odd.no_litres
 ) as found
 join (select l.code, max(l.severity) as severity from fuel.check_limit as l group by l.code) as c on c.code = found.code
-where j.is_odd_odometer or j.is_efficiency_outlier or j.is_duplicate or j.is_too_frequent or j.is_soon or j.is_other_fuel
-or j.is_implausible or j.is_odd_price or j.is_odd_hour or j.is_in_future or j.is_unknown_plate or j.is_unknown_fuel_type
-or j.is_without_amount or j.is_without_litres;
+where odd.odometer or odd.efficiency or odd.duplicate or odd.frequent or odd.soon_after_another or odd.change_of_fuel
+or odd.litres or odd.price or odd.hour or odd.future or odd.plate or odd.fuel_type
+or odd.no_amount or odd.no_litres;
 
 comment on view reporting.v_fuel_anomalies is 'One row per live fill and check worth a second look. Each asks somebody to check, none accuses anybody.';
