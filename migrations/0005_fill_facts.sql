@@ -1,12 +1,12 @@
--- What a fill is worth to the reports depends on the other fills of its vehicle: spans, neighbours, the vehicle's usual
--- consumption. That is computed once a vehicle and stored; a vehicle whose stored facts may be out of date is *stale*.
+-- What the reports say of a fill depends on the other fills of its vehicle: the span it closes, the fill before, what the
+-- vehicle usually needs. That is computed once a vehicle and stored; a vehicle that was touched since is *stale*.
 --
 --     fuel.computed_fill_facts   the formula, the only one: always right, and slow for a whole fleet
---     fuel.fill_facts            what it gave when a vehicle was last refreshed
+--     fuel.fill_facts            what it gave when each vehicle was last refreshed
 --     fuel.stale_plates          the vehicles touched since
 --     fuel.current_fill_facts    what the reports read: stored facts, and the formula itself for stale vehicles
 --
--- So a report is always right; staleness only costs time. A later migration that changes the formula, or that writes
+-- So a report is always right; staleness only costs time. A later migration that changes the formula, and whoever writes
 -- fuel.records with its triggers switched off, calls fuel.mark_every_plate().
 
 -- The limits of a believable span, from rules/; a day counts as one day at least.
@@ -24,6 +24,60 @@ return plate ~ '^(?:[KG][A-HJ-NP-Z]{2}[0-9]{3}[A-HJ-NP-Z]|K[A-HJ-NP-Z]{3}[0-9]{3
 
 comment on function fuel.has_plate_shape(text) is 'Whether a normalised plate has the shape of a known kind of number plate.';
 
+-- The limits of the checks of reporting.v_fuel_anomalies, from rules/, in one row.
+create view fuel.anomaly_limit as
+select
+    l.efficiency_factor, l.efficiency_min_spans,
+    l.duplicate_minutes, l.duplicate_minutes * interval '1 minute' as duplicate_within,
+    l.frequent_hours, l.frequent_hours * interval '1 hour' as frequent_within,
+    l.driver_hours * interval '1 hour' as driver_within,
+    l.price_min_kes, l.price_max_kes, 1 - l.price_share as price_least, 1 + l.price_share as price_most,
+    l.odd_from_hour, l.odd_to_hour,
+    l.future_hours * interval '1 hour' as future_within
+from (
+    select
+        coalesce(max(l.value) filter (where l.code = 'efficiency_outlier' and l.name = 'factor'), 2)::double precision as efficiency_factor,
+        coalesce(max(l.value) filter (where l.code = 'efficiency_outlier' and l.name = 'min_spans'), 5) as efficiency_min_spans,
+        coalesce(max(l.value) filter (where l.code = 'duplicate_fill' and l.name = 'minutes'), 10) as duplicate_minutes,
+        coalesce(max(l.value) filter (where l.code = 'too_frequent' and l.name = 'hours'), 12) as frequent_hours,
+        coalesce(max(l.value) filter (where l.code = 'driver_changed' and l.name = 'hours'), 12) as driver_hours,
+        coalesce(max(l.value) filter (where l.code = 'price_out_of_range' and l.name = 'min_kes'), 50) as price_min_kes,
+        coalesce(max(l.value) filter (where l.code = 'price_out_of_range' and l.name = 'max_kes'), 500) as price_max_kes,
+        coalesce(max(l.value) filter (where l.code = 'price_out_of_range' and l.name = 'share'), 0.15) as price_share,
+        coalesce(max(l.value) filter (where l.code = 'odd_hours' and l.name = 'from_hour'), 22) as odd_from_hour,
+        coalesce(max(l.value) filter (where l.code = 'odd_hours' and l.name = 'to_hour'), 5) as odd_to_hour,
+        coalesce(max(l.value) filter (where l.code = 'future_date' and l.name = 'hours'), 0) as future_hours
+    from fuel.check_limit as l
+) as l;
+
+-- The caps of each fuel in the order of time: the n-th holds from the n-th day on, null where nothing is known. Where two
+-- cycles overlap the later one holds. V-Power is sold above the cap of petrol, never below it.
+create view fuel.pump_price_caps as
+select
+    of.fuel_type,
+    bool_or(of.fuel_type <> p.fuel_type) as is_floor,
+    array_agg(known.since order by known.since) as since,
+    array_agg(known.kes order by known.since) as kes
+from (
+    select p.*, lead(p.valid_from) over (partition by p.fuel_type order by p.valid_from) as next_from from fuel.pump_prices as p
+) as p
+cross join lateral (
+    select p.fuel_type
+    union all
+    select 'V-POWER'
+    where p.fuel_type = 'PETROL' and not exists (select from fuel.pump_prices as v where v.fuel_type = 'V-POWER')
+) as of (fuel_type)
+cross join lateral (
+    select p.valid_from, p.price_per_litre_kes
+    union all
+    select p.valid_to + 1, null where p.valid_to + 1 < coalesce(p.next_from, 'infinity')
+) as known (since, kes)
+group by of.fuel_type;
+
+-- Live fills without a plate or without a time: they have a place in no vehicle's order.
+create index records_live_apart on fuel.records (plate, filled_at)
+where deleted_at is null and absent_since is null and (plate is null or filled_at is null);
+
 -- Every live fill with a plate and a time, in its vehicle's order, with the span it closes.
 --
 -- A span runs from the last good reading before a fill to the fill's own reading; its litres are all litres filled after
@@ -33,7 +87,7 @@ comment on function fuel.has_plate_shape(text) is 'Whether a normalised plate ha
 -- Running totals never fall, so the total at the last good reading is the greatest one among the good readings so far; an
 -- odometer may fall, so it rides in the low bits of the fill's number. Fills without a reading are walked through apart
 -- (has_reading is part of every partition behind the first). `where plate = …` reaches the index below all windows.
-create view fuel.computed_fill_facts as
+create view fuel.computed_spans as
 with fills as (
     select
         r.id, r.plate, r.filled_at, r.fuel_type, r.litres, r.amount_kes, r.price_per_litre_kes, r.odometer_km,
@@ -127,7 +181,7 @@ decided as (
 rolled as (
     select
         d.*,
-        case when d.status = 'ok' then (d.km / d.litres_since)::double precision end as ratio,
+        case when d.status = 'ok' then (d.km / d.litres_since)::double precision end as km_per_litre,
         sum(d.km) filter (where d.status = 'ok') over last_spans as rolling_km,
         sum(d.litres_since) filter (where d.status = 'ok') over last_spans as rolling_litres,
         -- The vehicle's class and the shape of its plate are looked up once a vehicle, not once a fill.
@@ -146,8 +200,8 @@ rolled as (
 ranked as (
     select
         r.*,
-        row_number() over (partition by r.plate order by r.ratio) as nth,
-        count(r.ratio) over vehicle as ratios,
+        row_number() over (partition by r.plate order by r.km_per_litre) as nth,
+        count(r.km_per_litre) over vehicle as usual_spans,
         max(r.first_class) over vehicle as vehicle_class,
         bool_or(r.first_has_plate_shape) over vehicle as has_plate_shape
     from rolled as r
@@ -158,60 +212,131 @@ usual as (
         k.*,
         -- The median: the ratio in the middle, or half-way between the two there.
         (
-            min(k.ratio) filter (where k.nth = (k.ratios + 1) / 2) over vehicle
-            + max(k.ratio) filter (where k.nth = k.ratios / 2 + 1) over vehicle
-        ) / 2 as median
+            min(k.km_per_litre) filter (where k.nth = (k.usual_spans + 1) / 2) over vehicle
+            + max(k.km_per_litre) filter (where k.nth = k.usual_spans / 2 + 1) over vehicle
+        ) / 2 as usual_km_per_litre
     from ranked as k
     window vehicle as (partition by k.plate)
 )
 select
-    u.plate,
-    u.filled_at,
-    u.id,
-    u.fuel_type,
-    u.litres,
-    u.amount_kes,
-    u.price_per_litre_kes,
-    u.odometer_km,
-    u.filled_at at time zone 'Africa/Nairobi' as filled_at_eat,
-    u.status,
-    -- Consumption.
-    case when u.status in ('ok', 'no_litres') then u.km end as distance_km,
-    case when u.status = 'ok' then u.litres_since end as span_litres,
-    case when u.status = 'ok' then round(u.km / u.litres_since, 3) end as km_per_litre,
-    case when u.status = 'ok' then round(u.litres_since * 100 / u.km, 3) end as litres_per_100km,
-    case
-        when u.status in ('ok', 'no_litres') and u.with_kes_so_far - u.from_with_kes_so_far = u.fills_since
-            then round((u.kes_so_far - u.from_kes_so_far) / u.km, 3)
-    end as kes_per_km,
-    case when u.status = 'ok' then round(u.rolling_km / u.rolling_litres, 3) end as rolling_km_per_litre,
-    u.median as usual_km_per_litre,
-    u.ratios as usual_spans,
-    u.ratio / u.median as times_usual,
-    -- What an odd reading is held against.
-    case when u.has_reading and u.status = 'odometer_outlier' then u.before_km end as before_km,
-    case when u.has_reading and u.status = 'odometer_outlier' then u.after_km end as after_km,
-    case when u.status in ('odometer_rollback', 'odometer_jump') then u.from_km end as from_km,
-    case when u.status in ('odometer_rollback', 'odometer_jump') then u.from_at end as from_at,
-    case
-        when u.status = 'odometer_jump'
-            then least(u.per_span, u.per_day * greatest(1, extract(epoch from u.filled_at - u.from_at) / 86400))::bigint
-    end as max_km,
-    -- The fill before, and what is to be said of it.
-    u.before_id,
-    u.before_at,
-    -- V-Power is a petrol.
-    case
-        when u.fuel_type <> u.before_fuel_type
-        and not (u.fuel_type in ('PETROL', 'V-POWER') and u.before_fuel_type in ('PETROL', 'V-POWER')) then u.before_fuel_type
-    end as other_fuel_type,
+    u.*,
     case when u.is_like_before then u.before_id when u.is_like_before_that then u.before_that_id end as twin_id,
-    case when u.is_like_before then u.before_at when u.is_like_before_that then u.before_that_at end as twin_at,
-    u.vehicle_class,
-    u.has_plate_shape
+    case when u.is_like_before then u.before_at when u.is_like_before_that then u.before_that_at end as twin_at
 from usual as u;
 
+-- The formula: every live fill, with what its consumption is and which checks find it odd. is_apart: no plate or no time.
+create view fuel.computed_fill_facts as
+with limits as materialized (
+    select * from fuel.anomaly_limit
+),
+caps as materialized (
+    select * from fuel.pump_price_caps
+),
+fills as (
+    select
+        false as is_apart, s.plate, s.filled_at, s.id, s.fuel_type, s.litres, s.amount_kes, s.price_per_litre_kes, s.odometer_km, s.status,
+        -- Consumption.
+        case when s.status in ('ok', 'no_litres') then s.km end as distance_km,
+        case when s.status = 'ok' then s.litres_since end as span_litres,
+        case when s.status = 'ok' then round(s.km / s.litres_since, 3) end as km_per_litre,
+        case when s.status = 'ok' then round(s.litres_since * 100 / s.km, 3) end as litres_per_100km,
+        case
+            when s.status in ('ok', 'no_litres') and s.with_kes_so_far - s.from_with_kes_so_far = s.fills_since
+                then round((s.kes_so_far - s.from_kes_so_far) / s.km, 3)
+        end as kes_per_km,
+        case when s.status = 'ok' then round(s.rolling_km / s.rolling_litres, 3) end as rolling_km_per_litre,
+        s.usual_km_per_litre, s.usual_spans, s.km_per_litre / s.usual_km_per_litre as times_usual,
+        -- What an odd reading is held against.
+        case when s.has_reading and s.status = 'odometer_outlier' then s.before_km end as before_km,
+        case when s.has_reading and s.status = 'odometer_outlier' then s.after_km end as after_km,
+        case when s.status in ('odometer_rollback', 'odometer_jump') then s.from_km end as from_km,
+        case when s.status in ('odometer_rollback', 'odometer_jump') then s.from_at end as from_at,
+        case
+            when s.status = 'odometer_jump'
+                then least(s.per_span, s.per_day * greatest(1, extract(epoch from s.filled_at - s.from_at) / 86400))::bigint
+        end as max_km,
+        -- The fill before, and what is to be said of it.
+        s.before_id, s.before_at,
+        -- V-Power is a petrol.
+        case
+            when s.fuel_type <> s.before_fuel_type
+            and not (s.fuel_type in ('PETROL', 'V-POWER') and s.before_fuel_type in ('PETROL', 'V-POWER')) then s.before_fuel_type
+        end as other_fuel_type,
+        s.twin_id, s.twin_at, s.vehicle_class, s.has_plate_shape
+    from fuel.computed_spans as s
+    union all
+    select
+        true, r.plate, r.filled_at, r.id, r.fuel_type, r.litres, r.amount_kes, r.price_per_litre_kes, r.odometer_km,
+        case when r.odometer_km > 2000000 then 'odometer_outlier' when (r.odometer_km >= 1) is not true then 'missing_odometer' end,
+        null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null,
+        (
+            select k.class from fuel.vehicle_class as k
+            where k.plate_pattern is null or r.plate ~ k.plate_pattern
+            order by k.plate_pattern is null, k.rank limit 1
+        ),
+        fuel.has_plate_shape(r.plate)
+    from fuel.records as r
+    where r.deleted_at is null and r.absent_since is null and (r.plate is null or r.filled_at is null)
+)
+select
+    f.is_apart, f.plate, f.filled_at, f.id, f.fuel_type, f.litres, f.amount_kes, f.price_per_litre_kes, f.odometer_km,
+    eat.filled_at as filled_at_eat, f.status, f.distance_km, f.span_litres, f.km_per_litre, f.litres_per_100km, f.kes_per_km,
+    f.rolling_km_per_litre, f.usual_km_per_litre, f.before_km, f.after_km, f.from_km, f.from_at, f.max_km, f.before_id, f.before_at,
+    f.other_fuel_type, f.twin_id, f.twin_at, f.vehicle_class, cap.kes as cap_kes, p.is_floor as cap_is_floor,
+    -- What the checks of reporting.v_fuel_anomalies find, but for dates ahead: those pass with time.
+    nullif(array_remove(array[
+        case
+            when f.status = 'missing_odometer' then 'odometer_missing'
+            when f.status = 'odometer_rollback' and f.odometer_km = f.from_km then 'odometer_unchanged'
+            when f.status = 'odometer_rollback' or f.status = 'odometer_outlier' and f.odometer_km < f.before_km then 'odometer_rollback'
+            when f.status in ('odometer_outlier', 'odometer_jump') then 'odometer_jump'
+        end,
+        case
+            when f.usual_spans >= l.efficiency_min_spans and (f.times_usual < 1 / l.efficiency_factor or f.times_usual > l.efficiency_factor)
+                then 'efficiency_outlier'
+        end,
+        case when f.filled_at - f.twin_at <= l.duplicate_within then 'duplicate_fill' end,
+        case when f.filled_at - f.before_at < l.frequent_within then 'too_frequent' end,
+        case when f.filled_at - f.before_at < l.driver_within then (
+            select 'driver_changed' from fuel.records as r join fuel.records as before on before.id = f.before_id
+            where r.id = f.id
+            and lower(regexp_replace(r.driver, '\s+', ' ', 'g')) <> lower(regexp_replace(before.driver, '\s+', ' ', 'g'))
+        ) end,
+        case when f.other_fuel_type is not null then 'fuel_type_changed' end,
+        case when f.litres > 0 and f.litres not between k.litres_min and k.litres_max then 'litres_implausible' end,
+        case
+            when f.amount_kes > 0 and (
+                f.price_per_litre_kes not between l.price_min_kes and l.price_max_kes
+                or f.price_per_litre_kes < cap.kes * l.price_least
+                or (f.price_per_litre_kes > cap.kes * l.price_most and not p.is_floor)
+            ) then 'price_out_of_range'
+        end,
+        case
+            when case
+                when l.odd_from_hour > l.odd_to_hour then eat.hour >= l.odd_from_hour or eat.hour < l.odd_to_hour
+                else eat.hour >= l.odd_from_hour and eat.hour < l.odd_to_hour
+            end
+            -- A date without a time of day reads as midnight sharp.
+            and eat.filled_at <> date_trunc('day', eat.filled_at) then 'odd_hours'
+        end,
+        case when f.has_plate_shape is not true then 'unknown_plate' end,
+        case when f.fuel_type is null then 'unknown_fuel_type' end,
+        case when (f.amount_kes > 0) is not true then 'missing_amount' end,
+        case when (f.litres > 0) is not true then 'missing_litres' end
+    ], null), '{}') as findings
+from fills as f
+cross join limits as l
+left join fuel.vehicle_class as k on k.class = f.vehicle_class
+left join caps as p on p.fuel_type = f.fuel_type
+cross join lateral (
+    select local.filled_at, extract(hour from local.filled_at) as hour
+    from (select f.filled_at at time zone 'Africa/Nairobi' as filled_at offset 0) as local
+    offset 0
+) as eat
+cross join lateral (select p.kes[width_bucket(eat.filled_at::date, p.since)] as kes offset 0) as cap;
+
 create table fuel.fill_facts (
+    is_apart             boolean not null check (not is_apart),
     plate                text collate "C" not null,
     filled_at            timestamptz not null,
     id                   bigint not null,
@@ -229,8 +354,6 @@ create table fuel.fill_facts (
     kes_per_km           numeric,
     rolling_km_per_litre numeric,
     usual_km_per_litre   double precision,
-    usual_spans          bigint not null,
-    times_usual          double precision,
     before_km            bigint,
     after_km             bigint,
     from_km              bigint,
@@ -242,16 +365,21 @@ create table fuel.fill_facts (
     twin_id              bigint,
     twin_at              timestamptz,
     vehicle_class        text,
-    has_plate_shape      boolean not null,
+    cap_kes              numeric,
+    cap_is_floor         boolean,
+    findings             text[],
     primary key (plate, filled_at, id)
 );
 create index fill_facts_by_time on fuel.fill_facts (filled_at);
 
 comment on table fuel.fill_facts is 'What fuel.computed_fill_facts gave when each vehicle was last refreshed: written by fuel.refresh_fill_facts(), read through fuel.current_fill_facts, never edited.';
-comment on column fuel.fill_facts.usual_km_per_litre is 'The median of the vehicle''s spans; usual_spans is how many these are, times_usual this span''s ratio to it.';
+comment on column fuel.fill_facts.usual_km_per_litre is 'The median of the vehicle''s spans.';
 comment on column fuel.fill_facts.before_id is 'The vehicle''s fill before this one.';
 comment on column fuel.fill_facts.other_fuel_type is 'The fuel of the fill before, where it was another one.';
 comment on column fuel.fill_facts.twin_id is 'The fill before, or the one before that, where litres and amount are the same.';
+comment on column fuel.fill_facts.cap_kes is 'The pump price of that day, where known; cap_is_floor where this fuel is sold above it.';
+comment on column fuel.fill_facts.findings is 'The checks that find the fill odd, whether or not rules/ has them switched on; null for most fills.';
+comment on column fuel.fill_facts.is_apart is 'Fills without a plate or a time are few, and never stored.';
 
 -- Nobody ever updates a mark and nobody waits for one: each transaction that touches a vehicle leaves its own. A refresh
 -- deletes the marks it sees, then computes with a newer snapshot. What is not committed by then was not computed, but its
@@ -260,7 +388,8 @@ create table fuel.stale_plates (
     plate     text collate "C" not null,
     marked_by xid8 not null default pg_current_xact_id(),
     primary key (plate, marked_by)
-);
+-- Kept from shrinking to no page at all: the planner would take reading it once a fill for free.
+) with (vacuum_truncate = off);
 
 comment on table fuel.stale_plates is 'Vehicles whose fuel.fill_facts may be out of date, one row per transaction that touched one.';
 
@@ -270,13 +399,17 @@ from fuel.fill_facts as f
 where not exists (select from fuel.stale_plates as s where s.plate = f.plate)
 union all
 select
-    stale.plate, c.filled_at, c.id, c.fuel_type, c.litres, c.amount_kes, c.price_per_litre_kes, c.odometer_km, c.filled_at_eat, c.status,
+    false, stale.plate, c.filled_at, c.id, c.fuel_type, c.litres, c.amount_kes, c.price_per_litre_kes, c.odometer_km, c.filled_at_eat, c.status,
     c.distance_km, c.span_litres, c.km_per_litre, c.litres_per_100km, c.kes_per_km, c.rolling_km_per_litre, c.usual_km_per_litre,
-    c.usual_spans, c.times_usual, c.before_km, c.after_km, c.from_km, c.from_at, c.max_km, c.before_id, c.before_at, c.other_fuel_type, c.twin_id,
-    c.twin_at, c.vehicle_class, c.has_plate_shape
+    c.before_km, c.after_km, c.from_km, c.from_at, c.max_km, c.before_id, c.before_at, c.other_fuel_type, c.twin_id, c.twin_at,
+    c.vehicle_class, c.cap_kes, c.cap_is_floor, c.findings
 from (select distinct s.plate from fuel.stale_plates as s) as stale
 -- Offset 0 keeps the planner from joining whole fleets: a vehicle is computed along its part of the index.
-cross join lateral (select * from fuel.computed_fill_facts as f where f.plate = stale.plate offset 0) as c;
+cross join lateral (select * from fuel.computed_fill_facts as f where f.plate = stale.plate and not f.is_apart offset 0) as c
+union all
+select f.*
+from fuel.computed_fill_facts as f
+where f.is_apart;
 
 -- Marking. A load marks with its merge, in one go, and says so (fuel.marks_plates), because a trigger call a row would
 -- be most of it; everybody else's edit is marked row by row.
@@ -301,10 +434,10 @@ execute function fuel.mark_plates();
 create trigger mark_plates_of_changed after update on fuel.records
 for each row when (
     (
-        old.id, old.plate, old.filled_at, old.fuel_type, old.litres, old.amount_kes, old.price_per_litre_kes, old.odometer_km,
+        old.id, old.plate, old.filled_at, old.fuel_type, old.driver, old.litres, old.amount_kes, old.price_per_litre_kes, old.odometer_km,
         old.deleted_at is null, old.absent_since is null
     ) is distinct from (
-        new.id, new.plate, new.filled_at, new.fuel_type, new.litres, new.amount_kes, new.price_per_litre_kes, new.odometer_km,
+        new.id, new.plate, new.filled_at, new.fuel_type, new.driver, new.litres, new.amount_kes, new.price_per_litre_kes, new.odometer_km,
         new.deleted_at is null, new.absent_since is null
     )
     and current_setting('fuel.marks_plates', true) is distinct from 'on'
@@ -336,12 +469,14 @@ create table fuel.fill_facts_rules (
 
 create view fuel.current_fill_facts_rules as
 select format(
-    '%s km a span, %s km a day, %s rolling spans; %s', l.per_span, l.per_day, l.rolling_spans,
-    (select string_agg(format('%s %s', k.class, coalesce(k.plate_pattern, 'else')), ', ' order by k.rank) from fuel.vehicle_class as k)
-) as computed
-from fuel.span_limit as l;
+    '%s %s %s %s',
+    (select s from fuel.span_limit as s),
+    (select a from (select a.*, null as future_within from fuel.anomaly_limit as a) as a),
+    (select array_agg(k order by k.rank) from fuel.vehicle_class as k),
+    (select array_agg(p order by p.fuel_type, p.valid_from) from fuel.pump_prices as p)
+) as computed;
 
-insert into fuel.fill_facts_rules (computed) select now_.computed from fuel.current_fill_facts_rules as now_;
+insert into fuel.fill_facts_rules (computed) select c.computed from fuel.current_fill_facts_rules as c;
 
 create function fuel.mark_every_plate() returns void
 language plpgsql security definer
@@ -383,6 +518,8 @@ create trigger mark_where_rules_changed after insert or update or delete or trun
 for each statement execute function fuel.mark_where_rules_changed();
 create trigger mark_where_rules_changed after insert or update or delete or truncate on fuel.vehicle_class
 for each statement execute function fuel.mark_where_rules_changed();
+create trigger mark_where_rules_changed after insert or update or delete or truncate on fuel.pump_prices
+for each statement execute function fuel.mark_where_rules_changed();
 
 -- Computes stale vehicles anew, at least one, until so many fills are done; how many it did, and how many vehicles are
 -- left. Where another refresh, or a change of rules, is under way, it leaves everything to that and to the next one.
@@ -422,7 +559,7 @@ begin
             insert into fuel.fill_facts
             select c.*
             from unnest(chosen) as v (plate)
-            cross join lateral (select * from fuel.computed_fill_facts as f where f.plate = v.plate offset 0) as c;
+            cross join lateral (select * from fuel.computed_fill_facts as f where f.plate = v.plate and not f.is_apart offset 0) as c;
             get diagnostics fills = row_count;
         end if;
     end if;

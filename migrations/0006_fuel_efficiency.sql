@@ -17,6 +17,7 @@ select
     f.kes_per_km,
     f.rolling_km_per_litre,
     f.status
-from fuel.current_fill_facts as f;
+from fuel.current_fill_facts as f
+where not f.is_apart;
 
 comment on view reporting.v_fuel_efficiency is 'Live fills with a plate and a time: distance and litres since the last good odometer reading, and what follows from them. status says why a figure is missing. Rolling figures are sums over sums, never a mean of ratios.';
