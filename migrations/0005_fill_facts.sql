@@ -41,11 +41,11 @@ from (
         coalesce(max(l.value) filter (where l.code = 'duplicate_fill' and l.name = 'minutes'), 10) as duplicate_minutes,
         coalesce(max(l.value) filter (where l.code = 'too_frequent' and l.name = 'hours'), 12) as frequent_hours,
         coalesce(max(l.value) filter (where l.code = 'driver_changed' and l.name = 'hours'), 12) as driver_hours,
-        coalesce(max(l.value) filter (where l.code = 'price_out_of_range' and l.name = 'min_kes'), 50) as price_min_kes,
-        coalesce(max(l.value) filter (where l.code = 'price_out_of_range' and l.name = 'max_kes'), 500) as price_max_kes,
+        coalesce(max(l.value) filter (where l.code = 'price_out_of_range' and l.name = 'min'), 50) as price_min_kes,
+        coalesce(max(l.value) filter (where l.code = 'price_out_of_range' and l.name = 'max'), 500) as price_max_kes,
         coalesce(max(l.value) filter (where l.code = 'price_out_of_range' and l.name = 'share'), 0.15) as price_share,
-        coalesce(max(l.value) filter (where l.code = 'odd_hours' and l.name = 'from_hour'), 22) as odd_from_hour,
-        coalesce(max(l.value) filter (where l.code = 'odd_hours' and l.name = 'to_hour'), 5) as odd_to_hour,
+        coalesce(max(l.value) filter (where l.code = 'odd_hours' and l.name = 'from'), 22) as odd_from_hour,
+        coalesce(max(l.value) filter (where l.code = 'odd_hours' and l.name = 'to'), 5) as odd_to_hour,
         coalesce(max(l.value) filter (where l.code = 'future_date' and l.name = 'hours'), 0) as future_hours
     from fuel.check_limit as l
 ) as l;
@@ -471,7 +471,7 @@ create view fuel.current_fill_facts_rules as
 select format(
     '%s %s %s %s',
     (select s from fuel.span_limit as s),
-    (select a from (select a.*, null as future_within from fuel.anomaly_limit as a) as a),
+    (select to_jsonb(a) - 'future_within' from fuel.anomaly_limit as a),
     (select array_agg(k order by k.rank) from fuel.vehicle_class as k),
     (select array_agg(p order by p.fuel_type, p.valid_from) from fuel.pump_prices as p)
 ) as computed;
