@@ -91,10 +91,10 @@ def said(quick: Quick) -> dict[str, list[str]]:
     }
 
 
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(25))
 @given(
     first=st.lists(RECORDS, min_size=3, max_size=6, unique_by=lambda record: record["id"]),
-    steps=st.lists(st.tuples(st.one_of(LOADS, EDITS), BUDGETS), min_size=3, max_size=12),
+    steps=st.lists(st.tuples(st.one_of(LOADS, EDITS), BUDGETS), min_size=3, max_size=8),
 )
 def test_the_views_say_what_the_formula_says(
     quick: Quick, first: list[Row], steps: list[tuple[Any, int | None]]
