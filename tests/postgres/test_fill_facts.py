@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from table import Table, fill
+
+from fleetfuel.database import connect
+from fleetfuel.migrate import apply_migrations, plan_migrations, render_receipt
+from fleetfuel.packaged import packaged
+from fleetfuel.rules import load_rules
 
 from .conftest import Session
 
@@ -160,6 +166,43 @@ def test_facts_are_refreshed_with_fresh_snapshots_only(stored: Session) -> None:
     with pytest.raises(Exception, match="read committed"):
         refresh(stored)
     stored.run("rollback")
+
+
+def test_migrate_refreshes_whatever_is_stale_and_says_how_much(session: Session) -> None:
+    trip(session)
+    trip(session, "KDA 717B", first_id=11)
+    for vehicles in (2, 0):
+        with connect(session.uri) as database:
+            receipt = apply_migrations(database, plan_migrations(database, packaged("migrations")), load_rules())
+        assert receipt.refreshed == vehicles
+        assert receipt.is_empty == (vehicles == 0)
+        assert ("Facts of 2 vehicles computed anew." in render_receipt(receipt)) == (vehicles == 2)
+    assert session.one(WRONG_IN_STORE) == 0
+
+
+def test_an_import_is_applied_though_its_facts_cannot_be_refreshed(
+    session: Session, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    session.run("create rule broken as on insert to fuel.fill_facts do also select 1 / 0")
+    table = Table(session.uri, tmp_path)
+    assert table.snapshot([fill(1)]) == {"inserts": 1}
+    table.close()
+    assert "facts of fills were not computed anew" in caplog.text
+    assert stale(session) == {"KCA542Q"}
+    assert session.one("select count(*) from reporting.v_fuel_efficiency") == 1
+
+
+def test_an_import_that_finds_nothing_new_refreshes_what_an_edit_left(session: Session, tmp_path: Path) -> None:
+    table = Table(session.uri, tmp_path)
+    table.snapshot([fill(1)])
+    session.run("update fuel.records set filled_at = filled_at, raw = raw || '{\"liters\": 41}' where id = 1")
+    table.changes([])
+    assert stale(session) == set()
+    assert session.one("select litres::int from fuel.fill_facts") == 41
+    version = session.one("select xmin::text from fuel.fill_facts")
+    table.changes([])
+    assert session.one("select xmin::text from fuel.fill_facts") == version
+    table.close()
 
 
 # --- two at once --------------------------------------------------------------------------------------------------
