@@ -28,6 +28,10 @@ ATTEMPTS: Final = 3
 """How often a run is planned where somebody else keeps writing the same rows."""
 
 
+FILLS_REFRESHED: Final = 50_000
+"""Fills whose stored facts a run computes anew at most: about a second. What is left the views compute when read."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What the person at the keyboard, or cron, asked for."""
@@ -94,21 +98,26 @@ def run_import(request: Request, settings: Settings, database_url: str, progress
         progress=progress,
     )
     logs.set_run(run.run_id)
+    has_stale_facts = False
     with database.connect(database_url, application_name=f"fleetfuel {run.run_id}") as connection:
         if request.apply:
             connection.take_lock(wait_seconds=request.wait_seconds)
-            _catch_up(connection)
+            has_stale_facts = _catch_up(connection)
         _prove(rules, connection)
         if request.mode == "snapshot" and request.apply and request.reading != "changes":
             untouched = find_untouched(settings, connection, run, skips_proof=request.skip_unchanged)
             if untouched:
                 untouched["seconds"] = _since(started)
                 load.record_untouched(untouched, rules.digest, connection)
+                if has_stale_facts:
+                    _refresh_facts(connection)
                 return Outcome(run=untouched, error=_strict_complaint(request, untouched["counts"]["rejected"]))
         with _fetched(request, settings, connection, progress) as delivery:
             for attempt in range(1, ATTEMPTS + 1):
                 try:
-                    return _plan_and_apply(request, settings, delivery, connection, run, started)
+                    return _plan_and_apply(
+                        request, settings, delivery, connection, run, started, has_stale_facts=has_stale_facts
+                    )
                 except database.SerializationConflict as conflict:
                     if attempt == ATTEMPTS:
                         reason = conflict.facts["reason"]
@@ -124,6 +133,8 @@ def _plan_and_apply(
     connection: database.Database,
     run: pipeline.Run,
     started: float,
+    *,
+    has_stale_facts: bool,
 ) -> Outcome:
     connection.begin("repeatable read", read_only=not request.apply)
     plan = pipeline.plan_run(delivery, connection, run)
@@ -141,6 +152,8 @@ def _plan_and_apply(
         shown |= {"applied": True, "refreshed": receipt.refreshed, "seconds": _since(started)}
         if folder:
             _finish_report(shown, folder)
+        if receipt.written or has_stale_facts:
+            _refresh_facts(connection)
     return Outcome(run=shown, error=_complaint(request, plan))
 
 
@@ -161,10 +174,28 @@ def _prove(rules: Rules, connection: database.Database) -> None:
         validate.prove_rules(rules)
 
 
-def _catch_up(connection: database.Database) -> None:
-    """Complete the report of the last applied run, should that run have been cut short right behind its commit."""
+def _refresh_facts(connection: database.Database) -> None:
+    """Compute stored facts of fills anew. The run is committed: what goes wrong here cannot make it fail."""
+    try:
+        connection.begin()
+        connection.execute("refresh_fill_facts", FILLS_REFRESHED)
+        connection.commit()
+    except errors.Interrupted:
+        raise
+    except errors.FleetfuelError as error:
+        reason = str(error).splitlines()[0]
+        log.warning(
+            "The run is applied, but facts of fills were not computed anew: %s The views do it meanwhile.", reason
+        )
+
+
+def _catch_up(connection: database.Database) -> bool:
+    """Complete the report of the last applied run, should that run have been cut short right behind its commit.
+
+    Says whether stored facts of fills are stale: the same statement tells.
+    """
     connection.begin(read_only=True)
-    run = state.read_last_summary(connection)
+    run, has_stale_facts = state.read_last_summary(connection)
     connection.rollback()
     if run.get("report"):
         folder = Path(run["report"])
@@ -175,6 +206,7 @@ def _catch_up(connection: database.Database) -> None:
                 log.warning(
                     "Run %s was cut short behind its commit: it is applied, and its report says so now.", run["run_id"]
                 )
+    return has_stale_facts
 
 
 def _complaint(request: Request, plan: Plan) -> errors.FleetfuelError | None:

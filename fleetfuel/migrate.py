@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import time
@@ -75,13 +76,15 @@ class MigrationReceipt:
     """Records whose derived columns changed; None where nothing asked for deriving them again."""
     devices: str | None
     """What the views' devices are bound to, in words; None before the migration that binds them."""
+    refreshed: int
+    """Vehicles whose stored facts were stale and are computed anew."""
     rights: tuple[str, ...]
     """What was said while granting rights."""
 
     @property
     def is_empty(self) -> bool:
         """Whether everything was up to date."""
-        return not (self.applied or self.rules or self.rederived)
+        return not (self.applied or self.rules or self.rederived or self.refreshed)
 
 
 def plan_migrations(database: Database, folder: Path) -> MigrationPlan:
@@ -101,7 +104,8 @@ def apply_migrations(
     database.take_lock(wait_seconds=wait_seconds)
     ledger = _read_ledger(database, create=True)
     applied = tuple(_apply(database, file) for file in _planned(plan.files, ledger).pending)
-    return _sync(database, rules, applied, [*ledger, *applied])
+    receipt = _sync(database, rules, applied, [*ledger, *applied])
+    return dataclasses.replace(receipt, refreshed=_refresh_facts(database))
 
 
 def _read_ledger(database: Database, *, create: bool = False) -> tuple[AppliedMigration, ...]:
@@ -193,8 +197,30 @@ def _sync(
         rules=changed,
         rederived=None if rederived is None else int(rederived),
         devices="; ".join(devices) or None,
+        refreshed=0,
         rights=tuple(line for said in rights for line in said.splitlines()),
     )
+
+
+FILLS_REFRESHED: Final = 200_000
+"""Fills whose stored facts are computed anew in one transaction."""
+
+
+def _refresh_facts(database: Database) -> int:
+    """Compute the stored facts of all stale vehicles anew, some transactions long; how many vehicles these were."""
+    database.begin()
+    if not database.rows("has_function", "fuel.refresh_fill_facts(bigint)")[0]["present"]:
+        return 0
+    vehicles, done = 0, database.rows("refresh_fill_facts", FILLS_REFRESHED)[0]
+    while done["vehicles"]:
+        vehicles += done["vehicles"]
+        database.commit()
+        database.begin()
+        done = database.rows("refresh_fill_facts", FILLS_REFRESHED)[0]
+    if vehicles:
+        database.execute("analyze_fill_facts")
+    database.commit()
+    return vehicles
 
 
 def _call(
@@ -232,6 +258,8 @@ def render_receipt(receipt: MigrationReceipt) -> str:
         ]
     if receipt.rederived is not None and (receipt.rederived or not receipt.is_empty):
         lines.append(f"{_count(receipt.rederived, 'record')} derived anew.")
+    if receipt.refreshed:
+        lines.append(f"Facts of {_count(receipt.refreshed, 'vehicle')} computed anew.")
     if receipt.is_empty:
         lines.append("Nothing to do: schema and rules are up to date.")
     if receipt.devices is not None:

@@ -58,10 +58,10 @@ def read_watermark(database: Database) -> datetime | None:
     return next((mark["watermark"] for mark in database.rows("read_marks") if mark["feed"] == "changes"), None)
 
 
-def read_last_summary(database: Database) -> dict[str, Any]:
-    """The `--json` object of the last run that was applied; empty before the first."""
-    found = database.rows("read_last_summary")
-    return dict(json.loads(found[0]["summary"])) if found else {}
+def read_last_summary(database: Database) -> tuple[dict[str, Any], bool]:
+    """The `--json` object of the last run that was applied, empty before the first; whether stored facts are stale."""
+    found = database.rows("read_last_summary")[0]
+    return json.loads(found["summary"] or "{}"), found["has_stale_facts"]
 
 
 def read_snapshot_mark(database: Database) -> Mapping[str, Any] | None:

@@ -3,7 +3,7 @@
 -- The order in which every view walks through a vehicle's fills, with the bounded columns that consumption needs, so
 -- that it is computed from the index alone. No free text: an index entry has a size limit, a driver's name has none.
 create index records_live_by_plate on fuel.records (plate, filled_at, id)
-include (odometer_km, litres, amount_kes, fuel_type)
+include (odometer_km, litres, amount_kes, price_per_litre_kes, fuel_type)
 where deleted_at is null and absent_since is null;
 
 create index records_live_by_time on fuel.records (filled_at)

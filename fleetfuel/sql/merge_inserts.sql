@@ -4,6 +4,11 @@ with written as (
     select id, raw, fingerprint, source_key, source_at, deleted_at, absent_since, $1
     from fuel_stage
     where action = 'insert'
-    returning 1
+    returning plate
+),
+marked as (
+    insert into fuel.stale_plates (plate)
+    select distinct plate from written where plate is not null
+    on conflict do nothing
 )
 select count(*) as rows from written

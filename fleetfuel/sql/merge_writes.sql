@@ -1,7 +1,7 @@
 -- Rows of one action other than insert: a value, a deletion or an absence that changed. A null `raw` leaves it as it is.
 -- Says how many it wrote, and how many of these owe a version to the history.
 with old as (
-    select r.id, r.raw, r.deleted_at, r.absent_since
+    select r.id, r.raw, r.deleted_at, r.absent_since, r.plate
     from fuel.records r
     join fuel_stage s using (id)
     where s.action = $2
@@ -18,7 +18,12 @@ written as (
         last_changed_at = now()
     from fuel_stage s
     where s.id = r.id and s.action = $2
-    returning r.id, r.raw, r.deleted_at, r.absent_since
+    returning r.id, r.raw, r.deleted_at, r.absent_since, r.plate
+),
+marked as (
+    insert into fuel.stale_plates (plate)
+    select plate from (select plate from old union select plate from written) as touched where plate is not null
+    on conflict do nothing
 )
 select
     count(*) as rows,

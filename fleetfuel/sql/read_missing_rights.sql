@@ -3,6 +3,7 @@ with needed (schema, relation, privileges) as (
     values
         ('fuel', 'records', array['select', 'insert', 'update']),
         ('fuel', 'record_versions', array['select', 'insert']),
+        ('fuel', 'stale_plates', array['select', 'insert']),
         ('fuel', 'ingest_runs', array['select', 'insert']),
         ('fuel', 'ingest_files', array['select', 'insert', 'update']),
         ('fuel', 'ingest_state', array['select', 'insert', 'update']),

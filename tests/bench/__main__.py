@@ -25,6 +25,7 @@ from .stage import SETTINGS, Stage, open_stage
 from .table import as_object, render_results
 from .targets import judge
 from .trigger import measure_trigger
+from .views import measure_views
 
 GROUPS: Final = (*SIZED, "changes", "startup")
 
@@ -37,6 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         machine = _machine(stage)
         if options.what == "trigger":
             _trigger(stage, options)
+            return 0
+        if options.what == "views":
+            for size in options.sizes:
+                print(measure_views(stage, size, options.rounds or 3).render())
             return 0
         try:
             for result in _results(stage, options):
@@ -94,7 +99,9 @@ def _machine(stage: Stage) -> dict[str, str]:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=["runs", "trigger"], default="runs", help="trigger: its cost alone")
+    parser.add_argument(
+        "what", nargs="?", choices=["runs", "trigger", "views"], default="runs", help="or the cost of these alone"
+    )
     parser.add_argument(
         "--sizes", type=_sizes, help="numbers of records: 10k,100k,1m (the default; trigger: 100k), 10m"
     )

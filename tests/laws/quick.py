@@ -53,6 +53,11 @@ class Quick:
             found: list[dict[str, Any]] = cursor.fetch_arrow_table().to_pylist()
             return found
 
+    def edit(self, statement: str) -> None:
+        """What somebody does by hand."""
+        with self._asking.cursor() as cursor:
+            cursor.executescript(statement)
+
     def reset(self) -> None:
         self.database.rollback()
         with self._asking.cursor() as cursor:

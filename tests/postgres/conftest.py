@@ -18,6 +18,8 @@ class Session:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
+        self.stores_facts = False
+        """Whether facts of fills are computed and stored once records are in, or left for the views to compute."""
         self._connection = adbc.connect(uri, autocommit=True)
 
     def ask(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
@@ -57,6 +59,14 @@ class Session:
             first_id,
         )
 
+        self.settle()
+
+    def settle(self) -> None:
+        """Store facts of every stale vehicle, where this session does that."""
+        if self.stores_facts:
+            while self.one("select vehicles from fuel.refresh_fill_facts(7)"):
+                pass
+
     def close(self) -> None:
         self._connection.close()
 
@@ -67,6 +77,13 @@ def session(database_uri: str) -> Iterator[Session]:
     opened = Session(database_uri)
     yield opened
     opened.close()
+
+
+@pytest.fixture(params=["stale", "stored"])
+def facts(request: pytest.FixtureRequest, session: Session) -> Session:
+    """The same, for what is true of the views whether facts of fills are stored or not."""
+    session.stores_facts = request.param == "stored"
+    return session
 
 
 def _load(session: Session, *, devices: bool) -> None:
@@ -90,6 +107,7 @@ def _load(session: Session, *, devices: bool) -> None:
         (folder / "records.json").read_text(encoding="utf-8"),
     )
     session.run("update fuel.records set absent_since = '2026-03-10 00:00:00Z' where id = 58")
+    session.settle()
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ import pytest
 
 from .conftest import CASES, Session
 
+pytestmark = pytest.mark.usefixtures("facts")
+
 COLUMNS = [
     "id", "plate", "filled_at", "filled_on", "fuel_type", "litres", "amount_kes", "odometer_km", "distance_km",
     "span_litres", "km_per_litre", "litres_per_100km", "kes_per_km", "rolling_km_per_litre", "status",
@@ -335,30 +337,3 @@ def test_the_consumption_of_a_real_log_is_the_one_its_owner_computed(session: Se
         assert abs(km_per_litre - expected) <= 1 / litres + Decimal("0.0055") * KM_PER_MILE / LITRES_PER_GALLON, fill
         compared += 1
     assert compared >= 55
-
-
-# What a large fleet costs.
-
-
-def test_a_large_fleet_is_read_along_an_index_without_a_sort(session: Session) -> None:
-    session.run(
-        "alter table fuel.records disable trigger user;"
-        "insert into fuel.records (id, raw, plate, filled_at, litres, amount_kes, odometer_km)"
-        " select n, '{}', 'KCA' || lpad((n % 1000)::text, 3, '0') || 'A',"
-        " '2024-01-01Z'::timestamptz + n * interval '1 min',"
-        " 40, 6640, case when n % 43 > 0 then n / 1000 * 400 + 1 end from generate_series(1, 100000) as n"
-    )
-    session.run("vacuum analyze fuel.records")
-    for query, rows in (
-        ("select * from reporting.v_fuel_efficiency", 100_000),
-        ("select * from reporting.v_fuel_efficiency where plate = 'KCA007A'", 100),
-    ):
-        nodes = session.plan(query)
-        assert nodes[0]["Actual Rows"] == rows
-        kinds = {node["Node Type"] for node in nodes}
-        assert not kinds & {"Sort", "Incremental Sort", "Hash Join", "Merge Join", "SubPlan"}, kinds
-        assert "Index Only Scan" in kinds
-        repeated = [node for node in nodes if node["Actual Loops"] > 4 and node["Node Type"] != "Materialize"]
-        assert repeated == []
-    read = sum(node["Actual Rows"] for node in nodes if node.get("Relation Name") == "records")
-    assert read <= 200

@@ -68,6 +68,8 @@ def test_the_reader_reads_nothing_else(reader: Session, fleet_month: Session) ->
         "fuel.rederive()",
         "fuel.rebuild_reader()",
         "fuel.grant_rights()",
+        "fuel.refresh_fill_facts(1)",
+        "fuel.mark_every_plate()",
         "fuel.derive('{}', now())",
         "fuel.norm_plate('x')",
     ):
@@ -108,6 +110,20 @@ def test_a_report_works_for_another_role_it_is_granted_to(fleet_month: Session, 
     opened.close()
 
 
+def test_an_edit_by_the_importer_marks_its_vehicle(session: Session, roles: dict[str, str]) -> None:
+    """The triggers do it with the owner's rights, whoever edits."""
+    session.one("select fuel.grant_rights()")
+    session.run(
+        "grant usage on schema fuel to nobody_in_particular; grant insert on fuel.records to nobody_in_particular"
+    )
+    for number, role in enumerate(("fuel_ingest", "nobody_in_particular")):
+        session.run(f"grant execute on all functions in schema fuel to {role}")
+        opened = Session(roles[role])
+        opened.run(f"""insert into fuel.records (id, raw) values ({number}, '{{"car": "KCA 10{number}A"}}')""")
+        opened.close()
+    assert session.ask("select plate from fuel.stale_plates order by 1") == [("KCA100A",), ("KCA101A",)]
+
+
 @pytest.fixture
 def importer(session: Session, roles: dict[str, str], tmp_path: Path) -> Iterator[Table]:
     """The database, its files imported by fuel_ingest."""
@@ -131,6 +147,8 @@ def test_the_importer_runs_every_kind_of_import(importer: Table, session: Sessio
     ]
     assert session.one("select count(*) from fuel.record_versions") >= 3
     assert session.one("select count(*) from fuel.ingest_runs where role = 'fuel_ingest'") == 3
+    assert session.ask("select id from fuel.fill_facts order by id") == [(1,), (2,)]
+    assert session.ask("select plate from fuel.stale_plates") == []
 
 
 def test_the_importer_deletes_nothing_and_changes_no_rules(session: Session, roles: dict[str, str]) -> None:
@@ -145,6 +163,11 @@ def test_the_importer_deletes_nothing_and_changes_no_rules(session: Session, rol
         "delete from fuel.ingest_runs",
         "update fuel.ingest_runs set status = 'applied'",
         "delete from fuel.rejects",
+        "insert into fuel.fill_facts select * from fuel.fill_facts",
+        "delete from fuel.fill_facts",
+        "delete from fuel.stale_plates",
+        "update fuel.stale_plates set plate = ''",
+        "select fuel.mark_every_plate()",
         "update fuel.check_limit set value = 0",
         "insert into fuel.fuel_type_alias values ('X', 'DIESEL')",
         "alter table fuel.records disable trigger user",
