@@ -28,8 +28,8 @@ ATTEMPTS: Final = 3
 """How often a run is planned where somebody else keeps writing the same rows."""
 
 
-FILLS_REFRESHED: Final = 50_000
-"""Fills whose stored facts a run computes anew at most: about a second. What is left the views compute when read."""
+FILLS_REFRESHED: Final = 20_000
+"""Fills whose stored facts a run computes anew at most: tenths of a second. What is left the views compute when read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
