@@ -29,7 +29,7 @@ ATTEMPTS: Final = 3
 
 
 FILLS_REFRESHED: Final = 20_000
-"""Fills whose stored facts a run computes anew at most: tenths of a second. What is left the views compute when read."""
+"""Fills whose stored facts a run computes anew at most. The views compute the others when they are read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
