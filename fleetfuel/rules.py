@@ -59,7 +59,7 @@ PREDICATES: Final[Mapping[str, tuple[Kind, ...]]] = MappingProxyType(
 ANOMALY_LIMITS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {
         "odometer_rollback": frozenset(),
-        "odometer_jump": frozenset({"km_per_day"}),
+        "odometer_jump": frozenset(),
         "odometer_missing": frozenset(),
         "odometer_unchanged": frozenset(),
         "duplicate_fill": frozenset({"minutes"}),

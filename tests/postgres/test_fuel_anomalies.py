@@ -269,4 +269,4 @@ def test_each_limit_of_the_rules_has_a_name_the_view_knows(session: Session) -> 
         "select pg_get_viewdef('fuel.anomaly_limit'::regclass) || pg_get_viewdef('fuel.span_limit')"
     )
     for code, name in session.ask("select code, name from fuel.check_limit where name <> 'enabled'"):
-        assert f"'{name}'" in formula[0] or (code, name) == ("odometer_jump", "km_per_day"), (code, name)
+        assert f"'{name}'" in formula[0], (code, name)
