@@ -93,17 +93,25 @@ def split_repeated(known: pl.DataFrame, accepted_ids: pl.Series) -> tuple[pl.Dat
     return (known.filter(~again), known.filter(again)) if again.any() else (known, known.clear())
 
 
+VALUE_PLACE: Final = {"file": "file", "position": "position", "at": "source_at"}
+"""What `value_<key>` says of the version that holds the values, and where that is said of each version."""
+
+
 def last_words(candidates: pl.DataFrame) -> pl.DataFrame:
     """One row an id, the version that wins: by source time, then file, then position.
 
     A delete message that wins keeps the values of the newest version before it: `value_file`, `value_position`
     and `value_at` say where those lie and how old they are (null for a delete message alone).
     """
+    carries = ~pl.col("is_delete") | pl.col("carries_values")
+    if candidates["id"].n_unique() == candidates.height:  # as in nearly every file: nothing to choose from
+        own = [pl.when(carries).then(name).alias(f"value_{said}") for said, name in VALUE_PLACE.items()]
+        return candidates.sort("id").with_columns(own)
     ordered = candidates.sort("id", "source_at", "file", "position")
     values = (
-        ordered.filter(~pl.col("is_delete") | pl.col("carries_values"))
+        ordered.filter(carries)
         .unique("id", keep="last")
-        .select("id", value_file="file", value_position="position", value_at="source_at")
+        .select("id", **{f"value_{said}": name for said, name in VALUE_PLACE.items()})
     )
     return ordered.unique("id", keep="last", maintain_order=True).join(
         values, on="id", how="left", maintain_order="left"

@@ -27,7 +27,7 @@ from fleetfuel.readings import BLANKS, UTC_ZONE, integer, read_instants, read_nu
 from fleetfuel.rules import Rules
 from fleetfuel.storable import UNREAD, as_strings, find_unstorable, reads_loosely
 
-CHUNK: Final = 50_000
+CHUNK: Final = 20_000
 """Records read into columns at a time: what bounds memory."""
 
 OPERATION_KEYS: Final = ("op", "operation", "action")

@@ -28,7 +28,7 @@ ATTEMPTS: Final = 3
 """How often a run is planned where somebody else keeps writing the same rows."""
 
 
-FILLS_REFRESHED: Final = 20_000
+FILLS_REFRESHED: Final = 5_000
 """Fills whose stored facts a run computes anew at most. The views compute the others when they are read."""
 
 

@@ -181,7 +181,9 @@ def _plan(
     database: Database,
 ) -> Plan:
     acted = Counter(dict(decided["action"].value_counts().iter_rows()))
-    writes = decided.filter(~pl.col("action").is_in(["unchanged", "stale"])).select(diff.WRITES.names())
+    writes = decided.select(diff.WRITES.names())
+    if acted["unchanged"] or acted["stale"]:  # else a first load would hold its million rows twice
+        writes = writes.filter(~pl.col("action").is_in(["unchanged", "stale"]))
     counts = Counts(
         records=sum(len(cut.records) for cut in cuts) - len(judged.markers),
         inserts=acted["insert"],

@@ -141,7 +141,8 @@ def _write(path: Path, schema: pa.Schema, plan: Plan, batches: Iterator[pa.Recor
 
 
 def _changes(plan: Plan, keys: pa.Array) -> Iterator[pa.RecordBatch]:
-    for rows in plan.diff.writes.filter(~pl.col("action").is_in(QUIET)).iter_slices(BATCH):
+    for batch in plan.diff.writes.iter_slices(BATCH):
+        rows = batch.filter(~pl.col("action").is_in(QUIET))
         after = frame.record_texts(plan.cuts, plan.unwrapped, rows["file"], rows["position"])
         yield pa.RecordBatch.from_arrays(
             [

@@ -94,10 +94,11 @@ class Stage:
         return self._loaded[size]
 
     def adopt(self, uri: str, size: int) -> None:
-        """Keep a database that was just loaded as the one that `loaded` gives, as autovacuum would leave it."""
+        """Keep a database that was just loaded as the one that `loaded` gives, as it is after some hours."""
         if size in self._loaded:
             return
         with adbc.connect(uri, autocommit=True) as connection, connection.cursor() as cursor:
+            cursor.executescript("select fuel.refresh_fill_facts(1000000000)")
             cursor.executescript("vacuum (analyze)")
         self._loaded[size] = uri.rpartition("/")[2]
 
