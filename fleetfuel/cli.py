@@ -501,6 +501,7 @@ def main() -> NoReturn:
     """Run the command line; every error ends here as a sentence and an exit code."""
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, _interrupt)
+    sys.unraisablehook = _swallowed
     logs.set_up(os.environ.get("FLEETFUEL_LOG", "text"))
     try:
         result = cli.main(prog_name="fleetfuel", standalone_mode=False)
@@ -586,6 +587,12 @@ _interrupted: Final = threading.Event()
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
     _interrupted.set()
     raise errors.Interruption
+
+
+def _swallowed(unraisable: sys.UnraisableHookArgs) -> None:
+    """An interruption that a compiled library swallowed is told by how the run ends, not by a traceback of Python's."""
+    if not issubclass(unraisable.exc_type, errors.Interruption):
+        sys.__unraisablehook__(unraisable)
 
 
 def _or_interrupted(bug: errors.Bug) -> errors.FleetfuelError:
