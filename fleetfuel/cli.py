@@ -507,10 +507,8 @@ def main() -> NoReturn:
         result = cli.main(prog_name="fleetfuel", standalone_mode=False)
         sys.stdout.flush()
         code = result if isinstance(result, int) else 0
-    except errors.Bug as error:
-        code = _complain(_or_interrupted(error))
     except errors.FleetfuelError as error:
-        code = _complain(error)
+        code = _complain(_or_interrupted(error))
     except click.exceptions.Exit as done:
         code = done.exit_code
     except click.ClickException as error:
@@ -590,14 +588,16 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _swallowed(unraisable: sys.UnraisableHookArgs) -> None:
-    """An interruption that a compiled library swallowed is told by how the run ends, not by a traceback of Python's."""
-    if not issubclass(unraisable.exc_type, errors.Interruption):
+    """Of an interruption that a compiled library swallowed, or of what it left half made, Python says nothing."""
+    if not _interrupted.is_set():
         sys.__unraisablehook__(unraisable)
 
 
-def _or_interrupted(bug: errors.Bug) -> errors.FleetfuelError:
-    """Compiled libraries may swallow an interruption and stumble over what they then lack: that is no bug."""
-    return errors.Interrupted() if _interrupted.is_set() else bug
+def _or_interrupted(error: errors.FleetfuelError) -> errors.FleetfuelError:
+    """Libraries may swallow an interruption and stumble over what they then lack: that is no failure of its own."""
+    if _interrupted.is_set() and not isinstance(error, errors.CommitUnknown):
+        return errors.Interrupted()
+    return error
 
 
 def _width() -> int:
