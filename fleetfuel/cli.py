@@ -499,36 +499,44 @@ def demo_command(*, keep: bool) -> None:
 
 def main() -> NoReturn:
     """Run the command line; every error ends here as a sentence and an exit code."""
-    for each in (signal.SIGINT, signal.SIGTERM):
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
         signal.signal(each, _interrupt)
     sys.unraisablehook = _swallowed
     logs.set_up(os.environ.get("FLEETFUEL_LOG", "text"))
     try:
+        code = _run()
+    except errors.Interruption:  # while the run was ending
+        code = _complain(errors.Interrupted())
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    sys.exit(code)
+
+
+def _run() -> int:
+    try:
         result = cli.main(prog_name="fleetfuel", standalone_mode=False)
         sys.stdout.flush()
-        code = result if isinstance(result, int) else 0
-    except errors.FleetfuelError as error:
-        code = _complain(_or_interrupted(error))
-    except click.exceptions.Exit as done:
-        code = done.exit_code
-    except click.ClickException as error:
-        code = _complain(_usage(error))
-    except (errors.Interruption, KeyboardInterrupt, click.Abort):
-        code = _complain(errors.Interrupted())
-    except BrokenPipeError:
-        _close_stdout()
-        code = 0
+        return result if isinstance(result, int) else 0
     except Unprintable as error:
         _close_stdout()
-        code = _complain(error)
+        return _complain(error)
+    except errors.FleetfuelError as error:
+        return _complain(_or_interrupted(error))
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.ClickException as error:
+        return _complain(_usage(error))
+    except (errors.Interruption, KeyboardInterrupt, click.Abort):
+        return _complain(errors.Interrupted())
+    except BrokenPipeError:
+        _close_stdout()
+        return 0
     except SystemExit as done:
-        code = done.code if isinstance(done.code, int) else 1
+        return done.code if isinstance(done.code, int) else 1
     except Exception as error:
         log.debug("bug", exc_info=error)
         if os.environ.get("FLEETFUEL_DEBUG"):
             raise
-        code = _complain(_or_interrupted(errors.Bug(reason=f"{type(error).__name__}: {error} ({_where(error)})")))
-    sys.exit(code)
+        return _complain(_or_interrupted(errors.Bug(reason=f"{type(error).__name__}: {error} ({_where(error)})")))
 
 
 class Unprintable(errors.FleetfuelError):
@@ -582,8 +590,18 @@ def _where(error: BaseException) -> str:
 _interrupted: Final = threading.Event()
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+COMPILED: Final = frozenset({"polars", "pandera"})
+"""Packages whose compiled code calls Python and panics, or goes on, where that raises."""
+
+
+def _interrupt(_signal: int, frame: FrameType | None) -> None:
+    """Raise `Interruption`, where it does not fall into compiled code's hands; else try again in an instant."""
     _interrupted.set()
+    while frame:
+        if str(frame.f_globals.get("__name__")).partition(".")[0] in COMPILED:
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+            return
+        frame = frame.f_back
     raise errors.Interruption
 
 

@@ -73,8 +73,9 @@ class _Driver:
     def __init__(self) -> None:
         self._calls: queue.SimpleQueue[tuple[futures.Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
         self.is_interrupted = threading.Event()
-        self.is_stuck = False
-        """Whether a call that was interrupted does not end: the connection is then left to the end of the process."""
+        self.answers = True
+        """Not where a call that was interrupted does not end, nor after the end: what is open is then left as it is,
+        for the end of the process. A generator that an interruption left half-way may ask as late as that."""
         self._cancelling: list[threading.Thread] = []
         threading.Thread(target=self._serve, name="fleetfuel-database", daemon=True).start()
 
@@ -83,6 +84,8 @@ class _Driver:
 
         With `finish` a call that ends well after all is as good as never interrupted: its result is returned.
         """
+        if not self.answers:
+            raise errors.Interrupted()
         future: futures.Future[T] = futures.Future()
         self._calls.put((future, call))
         try:
@@ -106,12 +109,13 @@ class _Driver:
         deadline = time.monotonic() + LETTING_GO
         while not future.done():
             if time.monotonic() > deadline:
-                self.is_stuck = True
+                self.answers = False
                 return
             with contextlib.suppress(KeyboardInterrupt, errors.Interruption):  # a second one changes nothing
                 futures.wait([future], timeout=0.2)
 
     def end(self) -> None:
+        self.answers = False
         self._calls.put(None)
 
     def _serve(self) -> None:
@@ -127,7 +131,7 @@ class _Driver:
             del asked, future, call
 
 
-_stuck: Final[list[object]] = []
+_left_open: Final[list[object]] = []
 """Kept, because the driver would crash where what it is working on is freed."""
 
 
@@ -265,10 +269,10 @@ class Database:
             try:
                 yield cursor
             finally:
-                if self._driver.is_stuck:
-                    _stuck.append(cursor)
-                else:
+                if self._driver.answers:
                     self._driver.call(cursor.close)
+                else:
+                    _left_open.append(cursor)
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
@@ -279,13 +283,13 @@ class Database:
 
     def _close(self) -> None:
         with contextlib.suppress(adbc.Error, errors.FleetfuelError):
-            if not self._driver.is_stuck:
+            if self._driver.answers:
                 self.rollback()
         with contextlib.suppress(adbc.Error):
-            if self._driver.is_stuck:
-                _stuck.append(self._connection)
-            else:
+            if self._driver.answers:
                 self._driver.call(self._connection.close)
+            else:
+                _left_open.append(self._connection)
 
 
 @contextlib.contextmanager

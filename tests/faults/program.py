@@ -54,7 +54,10 @@ class Program:
         """Its exit code, negative where a signal ended it."""
         deadline = time.monotonic() + PATIENCE
         while not self._ended.wait(0.001 if self._steps is None else 0):
-            assert time.monotonic() < deadline, f"still running after {self.seen}, {self._where()}"
+            if time.monotonic() > deadline:
+                where = self._where()
+                self.kill(signal.SIGKILL)  # the tests that follow need its locks
+                raise AssertionError(f"still running after {self.seen}, {where}")
             if self._steps is not None and not self._read(0.05):
                 time.sleep(0.005)
         while self._steps is not None and self._read(0):
