@@ -210,6 +210,17 @@ class Database:
 
             return self._driver.call(read, cursor.adbc_cancel)
 
+    def stream(self, name: str, take: Callable[[pa.RecordBatch], T]) -> list[T]:
+        """What `take` makes of each batch of the named statement's result: for what is not to be held twice."""
+        statement = named_sql(name)
+        with self._cursor() as cursor:
+
+            def read() -> list[T]:
+                cursor.execute(statement)
+                return [take(batch) for batch in cursor.fetch_record_batch()]
+
+            return self._driver.call(read, cursor.adbc_cancel)
+
     def rows(self, name: str, *parameters: object) -> list[dict[str, Any]]:
         """The result of the named statement as dictionaries: for a handful of rows."""
         found: list[dict[str, Any]] = self.table(name, *parameters).to_pylist()

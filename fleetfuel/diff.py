@@ -42,7 +42,7 @@ WRITES: Final = columns(
         "id": pl.Int64,
         "file": pl.UInt32,  # the file that says so
         "position": pl.UInt32,  # where in it the record's text lies; null where `raw` is left as it is
-        "fingerprint": pl.Binary,
+        "fingerprint": pl.Int128,
         "source_at": INSTANT,
         "deleted_at": INSTANT,
         "absent_since": INSTANT,
@@ -58,6 +58,9 @@ reader of the table, refresh (fingerprint and time of an unchanged row) and mark
 DECISIONS: Final = columns({**WRITES, "warned": pl.Boolean})
 """`WRITES` with two more actions, unchanged and stale, which write nothing."""
 
+TOGETHER: Final = 2_000_000
+"""Fingerprints looked up at a time, roughly: the hash table of a join takes more room than both its sides."""
+
 LOOKED_AT: Final = 5_000
 """Updated rows that are looked at for samples."""
 
@@ -72,19 +75,37 @@ def match_rows(
     Changes come with the times of their files: a row seen unchanged in a file newer than itself is as new as that file,
     which has to be noted, so its record is among the others. A snapshot needs no such note: it vouches for its rows.
     """
-    key = pl.col("fingerprint").bin.reinterpret(dtype=pl.Int128)  # 16 bytes as one number: half the work of a join
     held = state.rows.lazy().filter(pl.col("fingerprint").is_not_null() & pl.col("is_present"))
-    rows = held.select("id", "source_at", key=key)
-    found = index.lazy().select("file", key=key).join(rows, on="key", how="left", maintain_order="left").collect()
+    rows = held.select("id", "fingerprint", *(["source_at"] if file_times is not None else [])).collect()
+    found = _look_up(index["fingerprint"], rows)
     is_held = found["id"].is_not_null()
     if file_times is not None:
         row_time = pl.max_horizontal("source_at", pl.lit(state.vouched_at, dtype=INSTANT))
         times = pl.lit(pl.Series(file_times, dtype=INSTANT))
+        found = found.with_columns(index["file"])
         is_held &= found.select((times.gather("file") <= row_time).fill_null(value=False)).to_series()
     matched = index.with_columns(found["id"])
     if is_held.all():
         return matched, index.clear()
     return matched.filter(is_held), index.filter(~is_held)
+
+
+def _look_up(fingerprints: pl.Series, rows: pl.DataFrame) -> pl.DataFrame:
+    """For each fingerprint, in order, the row that has it, or nulls."""
+    looked_up = fingerprints.to_frame()
+    parts = 1 << (max(looked_up.height, rows.height) // TOGETHER).bit_length()
+    if parts == 1:
+        return looked_up.join(rows, on="fingerprint", how="left", maintain_order="left").drop("fingerprint")
+    part = (pl.col("fingerprint") & (parts - 1)).cast(pl.UInt16)
+    looked_up, rows = looked_up.with_columns(part=part), rows.with_columns(part=part)
+    found = rows.clear().select(pl.exclude("fingerprint", "part")).clear(looked_up.height)
+    for number in range(parts):
+        asked = looked_up["part"] == number
+        some = looked_up.filter(asked).select("fingerprint")
+        met = some.join(rows.filter(part=number), on="fingerprint", how="left", maintain_order="left")
+        places = asked.arg_true()
+        found = found.with_columns(found[name].scatter(places, met[name]) for name in found.columns)
+    return found
 
 
 def split_repeated(known: pl.DataFrame, accepted_ids: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -257,7 +278,7 @@ def mark_absent(details: pl.DataFrame, snapshot_at: datetime, vouched_at: dateti
             id="id",
             file=pl.lit(0, dtype=pl.UInt32),
             position=pl.lit(None, dtype=pl.UInt32),
-            fingerprint=pl.lit(None, dtype=pl.Binary),
+            fingerprint=pl.lit(None, dtype=pl.Int128),
             source_at="source_at",
             deleted_at="deleted_at",
             absent_since=pl.lit(snapshot_at, dtype=INSTANT),

@@ -15,11 +15,14 @@ import pyarrow as pa
 from fleetfuel import errors
 from fleetfuel.model import Cut, SourceFile
 from fleetfuel.readings import read_instant
+from fleetfuel.records import Records, cut_list, is_long, records_of, records_within
 from fleetfuel.storable import decodes, json_value, reads_loosely
 
 LIST_KEYS: Final = ("records", "rows", "data", "items", "changes")
 EXPORT_TIME_KEYS: Final = ("exported_at", "generated_at")
 COUNT_KEYS: Final = ("record_count", "total", "count")
+HEAD: Final = 1 << 16
+"""Bytes at the start of a file in which the list of its records starts, where it is to be cut piece by piece."""
 MARKER_KEYS: Final = frozenset(
     {"success", "message", "error", "status", "ok", "code", "description", "stack", "timestamp"}
 )
@@ -37,6 +40,7 @@ class _Envelope(msgspec.Struct):
 
 _envelope = msgspec.json.Decoder(_Envelope)
 _list = msgspec.json.Decoder(list[msgspec.Raw])
+_value = msgspec.json.Decoder(msgspec.Raw)
 json_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -44,18 +48,18 @@ class _Ambiguous(Exception):
     """Which of several lists is the export cannot be told; the message says what was found."""
 
 
-def cut_file(file: SourceFile, zone: ZoneInfo, latest: datetime | None = None) -> Cut:
+def cut_file(file: SourceFile, zone: ZoneInfo, latest: datetime | None = None, seed: int = 0) -> Cut:
     """Cut a file into the texts of its records. Raises `BadInput`, with the offset where it has one.
 
-    A time of the file's own that lies after `latest` is a wrong clock's and is not used: it would make stale whatever
-    comes after it.
+    `seed` is that of the records' fingerprints. A time of the file's own that lies after `latest` is a wrong clock's
+    and is not used: it would make stale whatever comes after it.
     """
     content = file.content
     if bytes(content[:3]) == b"\xef\xbb\xbf":
         content = content[3:]
     is_recovered = False
     try:
-        metadata, records = _open_envelope(content)
+        metadata, records = _cut(content, seed)
     except _Ambiguous as error:
         raise errors.BadInput(key=file.key, reason=str(error)) from None
     except msgspec.ValidationError as error:
@@ -64,7 +68,7 @@ def cut_file(file: SourceFile, zone: ZoneInfo, latest: datetime | None = None) -
         recovered = _recover(content)
         if recovered is None:
             raise _not_json(file, error) from None
-        metadata, records = recovered
+        metadata, records = recovered[0], records_of(recovered[1], seed)
         is_recovered = True
     if records is None:
         raise errors.WrongEnvelope(key=file.key, shape=f"it holds {_shape(content)}")
@@ -104,8 +108,60 @@ def _not_json(file: SourceFile, error: Exception) -> errors.BadInput:
     return errors.NotJson(key=file.key, reason=why, offset=offset, size=file.size)
 
 
-def _open_envelope(content: memoryview) -> tuple[bytes, Sequence[msgspec.Raw | bytes] | None]:
-    """Metadata and the list of records; None where there is no list."""
+def _cut(content: memoryview, seed: int) -> tuple[bytes, Records | None]:
+    """Metadata and records; None where there is no list of records."""
+    if is_long(content) and (found := _cut_out(content, seed)):
+        return found
+    metadata, elements = _open_envelope(content)
+    return metadata, None if elements is None else records_within(content, elements, seed)
+
+
+def _cut_out(content: memoryview, seed: int) -> tuple[bytes, Records] | None:
+    """Metadata and records of a long file, whose list is cut first, and what is around it read then.
+
+    None where the list that was cut is not the file's list of records, or where anything is wrong with the file.
+    """
+    start = _find_list(content)
+    if start is None:
+        return None
+    try:
+        records, end = cut_list(content, start, seed)
+        around = memoryview(b"".join((content[:start], b"0", content[end:])))
+        metadata, elements = _open_envelope(around)
+    except (ValueError, RecursionError, _Ambiguous):
+        return None
+    if elements is None or len(elements) != 1:
+        return None
+    is_that_list = pa.py_buffer(elements[0]).address - pa.py_buffer(around).address == start
+    return (metadata, records) if is_that_list else None
+
+
+def _find_list(content: memoryview) -> int | None:
+    """Where the elements of what is probably the list of records start: an envelope's, or the file's own."""
+    outer: int | None = None
+    closers: list[bytes] = []
+    before: list[bytes] = []  # the last two tokens
+    for found in TOKEN.finditer(content, 0, HEAD):
+        token = found[0]
+        if token == b"[":
+            if not closers:
+                outer = found.end()
+            elif closers in ([b"}"], [b"]", b"}"]) and before[-1] == b":" and _is_list_key(before[0]):
+                return found.end()
+        if token in (b"[", b"{"):
+            closers.append(b"]" if token == b"[" else b"}")
+        elif token in (b"]", b"}") and (not closers or closers.pop() != token or closers == [b"]"]):
+            return outer
+        before = [*before[-1:], token]
+    return outer
+
+
+def _is_list_key(token: bytes) -> bool:
+    return token.strip(b'"').decode("utf-8", "replace") in LIST_KEYS
+
+
+def _open_envelope(content: memoryview) -> tuple[bytes, Sequence[msgspec.Raw] | None]:
+    """Metadata and the elements of the list of records, views on `content`; None where there is no list."""
     start = bytes(content[:64]).lstrip()[:1]
     if start == b"[":
         elements = _list.decode(content)
@@ -124,7 +180,7 @@ def _open_envelope(content: memoryview) -> tuple[bytes, Sequence[msgspec.Raw | b
             return bytes(envelope.metadata), found
     names = set(json_fields.decode(content))
     if names <= MARKER_KEYS:
-        return b"null", [msgspec.Raw(bytes(content))]
+        return b"null", [_value.decode(content)]
     return b"null", None
 
 
@@ -186,7 +242,7 @@ TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s"\[\]{},:]+|"', re
 _LIST: Final = re.compile(rb'"(?:%s)"\s*:\s*\[' % "|".join(LIST_KEYS).encode())
 
 
-def _recover(content: memoryview) -> tuple[bytes, Sequence[msgspec.Raw | bytes]] | None:
+def _recover(content: memoryview) -> tuple[bytes, Sequence[bytes]] | None:
     """Metadata and elements of a file whose JSON is broken inside elements only; None where that is not sure.
 
     It is sure where all brackets pair up to the end, what lies around the list is whole, and each broken element either
@@ -218,10 +274,7 @@ def _recover(content: memoryview) -> tuple[bytes, Sequence[msgspec.Raw | bytes]]
         elif start < 0 <= list_depth and list_depth == len(closers):
             start = found.start()
         if token in (b"[", b"{"):
-            is_list = token == b"[" and (
-                not closers
-                or (before[-1:] == [b":"] and before[-2].strip(b'"').decode("utf-8", "replace") in LIST_KEYS)
-            )
+            is_list = token == b"[" and (not closers or (before[-1:] == [b":"] and _is_list_key(before[-2])))
             if token == b"{" and before[-2:] == [b'"metadata"', b":"] and list_depth < 0:
                 metadata_start = found.start()
             closers.append(b"]" if token == b"[" else b"}")

@@ -18,9 +18,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 import polars as pl
 import pyarrow as pa
-import xxhash
 from polars._typing import PolarsDataType
 
+from fleetfuel import records
 from fleetfuel.envelope import MARKER_KEYS, TOKEN, json_fields
 from fleetfuel.model import Cut, Rows
 from fleetfuel.readings import BLANKS, UTC_ZONE, integer, read_instants, read_numbers
@@ -41,7 +41,7 @@ def columns(names: Mapping[str, PolarsDataType]) -> pl.Schema:
     return pl.Schema(names)
 
 
-INDEX: Final = columns({"file": pl.UInt32, "position": pl.UInt32, "fingerprint": pl.Binary})
+INDEX: Final = columns({"file": pl.UInt32, "position": pl.UInt32, "fingerprint": pl.Int128})
 """Where a record lies, and its fingerprint."""
 
 INSTANT: Final = pl.Datetime("us", "UTC")
@@ -80,14 +80,13 @@ REFUSED: Final = columns(
 """Records set aside, by a rule of the framing (no id, not an object, …) or of validation."""
 
 
-def fingerprints(cut: Cut, number: int, seed: int) -> pl.DataFrame:
-    """`INDEX` of a cut's records: XXH3-128 of each text, seeded with the rules it is validated under."""
-    digest = xxhash.xxh3_128_digest
+def index_records(cut: Cut, number: int) -> pl.DataFrame:
+    """`INDEX` of a cut's records."""
     return pl.DataFrame(
         {
             "file": pl.repeat(number, len(cut.records), dtype=pl.UInt32, eager=True),
             "position": pl.int_range(len(cut.records), dtype=pl.UInt32, eager=True),
-            "fingerprint": pl.Series([digest(text, seed) for text in cut.records], dtype=pl.Binary),
+            "fingerprint": cut.records.fingerprints,
         },
         schema=INDEX,
     )
@@ -114,7 +113,7 @@ class _Message:
 def read_rows(index: pl.DataFrame, cuts: Sequence[Cut], rules: Rules, zone: ZoneInfo, seed: int) -> Rows:
     """Read the records that `index` (`INDEX`) names into columns; set aside what cannot be stored or keyed."""
     places = list(zip(index["file"].to_list(), index["position"].to_list(), strict=True))
-    given = [bytes(cuts[file].records[position]) for file, position in places]
+    given: list[bytes] = record_texts(cuts, {}, index["file"], index["position"]).to_pylist()
     strings = as_strings(given)
     recovered = index["file"].is_in([number for number, cut in enumerate(cuts) if cut.is_recovered])
     unstorable = find_unstorable(given, strings, recovered)
@@ -148,10 +147,10 @@ def read_rows(index: pl.DataFrame, cuts: Sequence[Cut], rules: Rules, zone: Zone
     )
     if messages:
         own = [
-            xxhash.xxh3_128_digest(messages[row].text + named.get(row, "").encode(), seed) if row in messages else None
+            records.fingerprint(messages[row].text + named.get(row, "").encode(), seed) if row in messages else None
             for row in range(len(texts))
         ]
-        rows = rows.with_columns(fingerprint=pl.coalesce(pl.Series(own, dtype=pl.Binary), pl.col("fingerprint")))
+        rows = rows.with_columns(fingerprint=pl.coalesce(records.as_numbers(own), pl.col("fingerprint")))
 
     why = dict(unstorable)
     markers: set[int] = set()
@@ -190,23 +189,18 @@ def read_rows(index: pl.DataFrame, cuts: Sequence[Cut], rules: Rules, zone: Zone
 
 def record_text(cuts: Sequence[Cut], unwrapped: Mapping[tuple[int, int], bytes], file: int, position: int) -> bytes:
     """The exact text of one record, without the message around it."""
-    return unwrapped.get((file, position)) or bytes(cuts[file].records[position])
+    return unwrapped.get((file, position)) or cuts[file].records[position]
 
 
 def record_texts(
     cuts: Sequence[Cut], unwrapped: Mapping[tuple[int, int], bytes], files: pl.Series, positions: pl.Series
 ) -> pa.Array:
-    """The exact texts of records (`record_text`) as binary; null where `positions` is null."""
-    records = [cut.records for cut in cuts]
+    """The exact texts of records (`record_text`) as large binary; null where `positions` is null."""
+    if not unwrapped and len(file := files.drop_nulls().unique()) == 1:
+        return cuts[file[0]].records.take(positions)
     places = zip(files.to_list(), positions.to_list(), strict=True)
-    if unwrapped:
-        texts = [
-            None if position is None else unwrapped.get((file, position)) or bytes(records[file][position])
-            for file, position in places
-        ]
-    else:
-        texts = [None if position is None else bytes(records[file][position]) for file, position in places]
-    return pa.array(texts, type=pa.binary())
+    texts = [None if position is None else record_text(cuts, unwrapped, file, position) for file, position in places]
+    return pa.array(texts, type=pa.large_binary())
 
 
 def _replaced(

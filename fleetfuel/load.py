@@ -24,6 +24,7 @@ from fleetfuel import __version__, errors, frame, storable
 from fleetfuel.database import Database
 from fleetfuel.model import Cut, Plan, Receipt
 from fleetfuel.progress import Progress, silence
+from fleetfuel.records import as_bytes
 
 log = logging.getLogger("fleetfuel")
 
@@ -141,8 +142,8 @@ def _stage_batches(plan: Plan, progress: Progress) -> Iterator[pa.RecordBatch]:
             [
                 rows["action"].to_arrow().cast(pa.string()),
                 rows["id"].to_arrow(),
-                pa.ExtensionArray.from_storage(pa.json_(), texts.cast(pa.string())),
-                _uuids(rows["fingerprint"].to_list()),
+                pa.ExtensionArray.from_storage(pa.json_(), texts.cast(pa.large_string()).cast(pa.string())),
+                _uuids(as_bytes(rows["fingerprint"])),
                 keys.take(rows["file"].to_arrow()),
                 *(rows[name].to_arrow() for name in ("source_at", "deleted_at", "absent_since")),
             ],
@@ -219,9 +220,7 @@ def _quarantine(plan: Plan, database: Database) -> None:
 
 def _reject_batch(plan: Plan) -> pa.RecordBatch:
     rows = plan.rejected
-    contents = [
-        bytes(plan.cuts[file].records[position]) for file, position in rows.select("file", "position").iter_rows()
-    ]
+    contents = [plan.cuts[file].records[position] for file, position in rows.select("file", "position").iter_rows()]
     texts = [storable.storable_text(content) for content in contents]
     return pa.RecordBatch.from_arrays(
         [

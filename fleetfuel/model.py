@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    import msgspec
     import polars as pl
+
+    from fleetfuel.records import Records
 
 Reading = Literal["snapshot", "changes"]
 """How a file is read: a snapshot is complete, so what it lacks is absent; changes say nothing of what they lack."""
@@ -109,8 +110,8 @@ class Cut:
     """The file's metadata as JSON text, verbatim; `null` where it has none."""
     declared: int | None
     """How many records the metadata announces."""
-    records: Sequence[msgspec.Raw | bytes]
-    """The elements of the file's list, views on the file's bytes, in file order; an index is a record's position."""
+    records: Records
+    """The elements of the file's list, in file order; an index is a record's position."""
     is_recovered: bool
     """Whether the file's JSON is broken and its elements were told apart by their brackets."""
     remarks: tuple[str, ...] = ()
@@ -160,7 +161,7 @@ class State:
     """What a plan needs to know of the database."""
 
     rows: pl.DataFrame
-    """Every row of fuel.records: `id`, `fingerprint` (16 bytes or null), `source_at`, `is_live`, `is_present`."""
+    """Every row of fuel.records: `id`, `fingerprint` (a number or null), `source_at`, `is_live`, `is_present`."""
     vouched_at: datetime | None
     """Export time of the last applied snapshot: it vouches for every row it held."""
     watermark: datetime | None

@@ -66,7 +66,7 @@ def plan_run(delivery: Delivery, database: Database, run: Run) -> Plan:
     Raises `BadInput` for a file that cannot be cut into records.
     """
     cuts, bad = _cut(delivery, run)
-    index = pl.concat([frame.fingerprints(cut, number, run.seed) for number, cut in enumerate(cuts)] or [_no_records()])
+    index = pl.concat([frame.index_records(cut, number) for number, cut in enumerate(cuts)] or [_no_records()])
     current = state.read_state(database)
     times = [cut.file_at for cut in cuts] if delivery.reading == "changes" else None
     known, unknown = diff.match_rows(index, current, times)
@@ -284,7 +284,7 @@ def _cut(delivery: Delivery, run: Run) -> tuple[tuple[Cut, ...], tuple[FileCount
     for file in delivery.files:
         try:
             latest = max(run.started_at, file.modified_at) + timedelta(hours=run.rules.guards.future_source_time_hours)
-            cuts.append(envelope.cut_file(file, run.zone, latest))
+            cuts.append(envelope.cut_file(file, run.zone, latest, run.seed))
         except errors.BadInput as error:
             if run.mode != "changes":
                 raise

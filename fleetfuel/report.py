@@ -150,7 +150,7 @@ def _changes(plan: Plan, keys: pa.Array) -> Iterator[pa.RecordBatch]:
                 rows["id"].to_arrow(),
                 rows["changed"].to_arrow().cast(pa.list_(pa.string())),
                 rows["before"].to_arrow().cast(pa.string()),
-                after.cast(pa.string()),
+                after.cast(pa.large_string()).cast(pa.string()),
                 *_place(rows, keys),
             ],
             schema=CHANGES,
@@ -159,9 +159,7 @@ def _changes(plan: Plan, keys: pa.Array) -> Iterator[pa.RecordBatch]:
 
 def _rejects(plan: Plan, keys: pa.Array) -> Iterator[pa.RecordBatch]:
     for rows in plan.rejected.iter_slices(BATCH):
-        contents = [
-            bytes(plan.cuts[file].records[position]) for file, position in rows.select("file", "position").iter_rows()
-        ]
+        contents = [plan.cuts[file].records[position] for file, position in rows.select("file", "position").iter_rows()]
         texts = [storable.storable_text(content) for content in contents]
         raw = [None if text is not None else content for text, content in zip(texts, contents, strict=True)]
         yield pa.RecordBatch.from_arrays(

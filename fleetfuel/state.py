@@ -15,14 +15,14 @@ from fleetfuel.frame import INSTANT, columns
 from fleetfuel.model import State
 
 ROWS: Final = columns(
-    {"id": pl.Int64, "fingerprint": pl.Binary, "source_at": INSTANT, "is_live": pl.Boolean, "is_present": pl.Boolean}
+    {"id": pl.Int64, "fingerprint": pl.Int128, "source_at": INSTANT, "is_live": pl.Boolean, "is_present": pl.Boolean}
 )
 
 DETAILS: Final = columns(
     {
         "id": pl.Int64,
         "raw": pl.String,
-        "fingerprint": pl.Binary,
+        "fingerprint": pl.Int128,
         "deleted_at": INSTANT,
         "absent_since": INSTANT,
         "source_at": INSTANT,
@@ -38,10 +38,10 @@ OPEN_REJECTS: Final = columns({"reject_id": pl.Int64, "id": pl.Int64, "rule": pl
 def read_state(database: Database) -> State:
     """Ids, fingerprints and marks, in the open transaction. Raises `SchemaNotReady` where migrations are missing."""
     marks = {mark["feed"]: mark for mark in database.rows("read_marks")}
-    rows = _frame(database.table("read_rows"), ROWS)
+    rows = database.stream("read_rows", lambda batch: _frame(pa.Table.from_batches([batch]), ROWS))
     snapshot = marks.get("snapshot", {})
     return State(
-        rows=rows,
+        rows=pl.concat([ROWS.to_frame(), *rows], rechunk=True),
         vouched_at=snapshot.get("watermark"),
         watermark=marks.get("changes", {}).get("watermark"),
         open_rejects=_frame(database.table("read_open_rejects"), OPEN_REJECTS),
@@ -116,4 +116,6 @@ def _frame(table: pa.Table, schema: pl.Schema) -> pl.DataFrame:
     )
     frame = pl.from_arrow(plain)
     assert isinstance(frame, pl.DataFrame)
+    if "fingerprint" in schema:
+        frame = frame.with_columns(pl.col("fingerprint").cast(pl.Binary).bin.reinterpret(dtype=pl.Int128))
     return frame.cast(dict(schema.items())).select(schema.names())

@@ -75,7 +75,7 @@ def _example_rows(examples: Sequence[Mapping[str, object]], rules: Rules) -> pl.
         key="examples", etag="", size=len(content), modified_at=now, key_at=None, content=memoryview(content)
     )
     cut = envelope.cut_file(file, readings.EAST_AFRICA)
-    return frame.read_rows(frame.fingerprints(cut, 0, 0), [cut], rules, readings.EAST_AFRICA, 0).typed
+    return frame.read_rows(frame.index_records(cut, 0), [cut], rules, readings.EAST_AFRICA, 0).typed
 
 
 # --- Pandera ------------------------------------------------------------------------------------------------------

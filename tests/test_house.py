@@ -37,6 +37,7 @@ ONLY: Final = {
 """Module → the rooms that may use it."""
 
 PURE: Final = (
+    "records",
     "envelope",
     "readings",
     "storable",
@@ -69,8 +70,9 @@ OURS: Final = {
     "source": {"bucket", "errors", "model", "settings"},
     "readings": set(),
     "storable": set(),
-    "envelope": {"errors", "model", "readings", "storable"},
-    "frame": {"envelope", "model", "readings", "rules", "storable"},
+    "records": set(),
+    "envelope": {"errors", "model", "readings", "records", "storable"},
+    "frame": {"envelope", "model", "readings", "records", "rules", "storable"},
     "validate": {"envelope", "errors", "frame", "model", "readings", "rules"},
     "diff": {"frame", "model", "readings", "rules"},
     "limits": {"model", "rules"},
@@ -78,7 +80,7 @@ OURS: Final = {
     "summary": {"model"},
     "state": {"database", "frame", "model"},
     "report": {"diff", "errors", "frame", "model", "storable"},
-    "load": {"database", "errors", "frame", "model", "progress", "storable"},
+    "load": {"database", "errors", "frame", "model", "progress", "records", "storable"},
     "rules": {"errors", "packaged", "rule_file"},
 }  # fmt: skip
 """Room → the rooms it may know, for the rooms of the one path."""

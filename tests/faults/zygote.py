@@ -182,6 +182,7 @@ def instrument(request: Request) -> None:
     announce(database.Database, "take_lock", lambda *_: reached("lock"))
     announce(database.Database, "begin", lambda *_: reached("begin"))
     announce(database.Database, "table", lambda _, name, *__: reached(f"sql {name}"))
+    announce(database.Database, "stream", lambda _, name, *__: reached(f"sql {name}"))
     announce(database.Database, "execute", lambda _, name, *__: reached(f"sql {name}"))
     announce(database.Database, "ingest", lambda _, table, *__: reached(f"ingest {table}"))
     committing = database.Database.commit

@@ -151,7 +151,7 @@ def test_a_record_is_refused_exactly_where_jsonb_refuses_it(quick: Quick, record
 def _read(quick: Quick, records: list[bytes]) -> Rows:
     content = b"[" + b",".join(records) + b"]"
     cut = envelope.cut_file(source_file(File(at=NOON, content=content)), readings.EAST_AFRICA)
-    return frame.read_rows(frame.fingerprints(cut, 0, 0), [cut], quick.rules, readings.EAST_AFRICA, 0)
+    return frame.read_rows(frame.index_records(cut, 0), [cut], quick.rules, readings.EAST_AFRICA, 0)
 
 
 @settings(max_examples=examples(40))

@@ -115,7 +115,7 @@ def account_for(cuts: Sequence[Cut], rules: Rules, folder: Path) -> tuple[list[b
 
 
 def _account_for(cuts: Sequence[Cut], rules: Rules) -> tuple[list[bytes], int]:
-    index = pl.concat([frame.fingerprints(cut, number, 0) for number, cut in enumerate(cuts)])
+    index = pl.concat([frame.index_records(cut, number) for number, cut in enumerate(cuts)])
     rows = frame.read_rows(index, cuts, rules, EAT, 0)
     verdict = validate.validate_rows(rows.typed, rules)
     accepted = list(verdict.accepted.select("file", "position").iter_rows())

@@ -71,7 +71,7 @@ def test_a_raw_that_somebody_made_no_object_differs_as_a_whole() -> None:
 # --- which records need a look ------------------------------------------------------------------------------------
 
 
-def table(*rows: tuple[int, bytes | None, float, bool, bool], vouched: float | None = None) -> State:
+def table(*rows: tuple[int, int | None, float, bool, bool], vouched: float | None = None) -> State:
     """(id, fingerprint, hour, is_live, is_present) each."""
     return State(
         rows=pl.DataFrame([(*row[:2], at(row[2]), *row[3:]) for row in rows], schema=state.ROWS, orient="row"),
@@ -81,30 +81,43 @@ def table(*rows: tuple[int, bytes | None, float, bool, bool], vouched: float | N
     )
 
 
-def index(*fingerprints: bytes) -> pl.DataFrame:
+def index(*fingerprints: int) -> pl.DataFrame:
     return pl.DataFrame(
         [(0, position, fingerprint) for position, fingerprint in enumerate(fingerprints)], schema=INDEX, orient="row"
     )
 
 
 def test_a_text_that_the_table_holds_needs_no_look_unless_its_row_is_absent() -> None:
-    held = table((1, b"a" * 16, 0, True, True), (2, b"b" * 16, 0, False, True), (3, b"c" * 16, 0, False, False))
-    known, unknown = diff.match_rows(index(b"a" * 16, b"b" * 16, b"c" * 16, b"d" * 16), held)
+    held = table((1, 1, 0, True, True), (2, 2, 0, False, True), (3, 3, 0, False, False))
+    known, unknown = diff.match_rows(index(1, 2, 3, 4), held)
     assert known.select("position", "id").rows() == [(0, 1), (1, 2)]
     assert unknown["position"].to_list() == [2, 3]
 
 
 def test_a_text_in_a_newer_file_of_changes_is_looked_at_so_that_its_time_is_noted() -> None:
-    held = table((1, b"a" * 16, 2, True, True))
+    held = table((1, 1, 2, True, True))
     for file_at, is_known in ((1, True), (2, True), (3, False)):
-        known, unknown = diff.match_rows(index(b"a" * 16), held, [at(file_at)])
+        known, unknown = diff.match_rows(index(1), held, [at(file_at)])
         assert (known.height, unknown.height) == (is_known, not is_known)
-    known, _ = diff.match_rows(index(b"a" * 16), table((1, b"a" * 16, 2, True, True), vouched=5), [at(3)])
+    known, _ = diff.match_rows(index(1), table((1, 1, 2, True, True), vouched=5), [at(3)])
     assert known.height == 1
 
 
+@pytest.mark.parametrize("together", [1, 3, 100])
+def test_what_is_looked_up_in_parts_is_found_as_at_once(together: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diff, "TOGETHER", together)
+    numbers = [7, -(2**100), 2**99 + 1, 0, 12, -1]
+    held = table(*((key, number, 0, True, True) for key, number in enumerate(numbers)))
+    known, unknown = diff.match_rows(index(-1, 5, *numbers, 7), held, [at(1)])
+    assert known["id"].to_list() == []
+    known, unknown = diff.match_rows(index(-1, 5, *numbers, 7), held, [at(0)])
+    assert known["id"].to_list() == [5, 0, 1, 2, 3, 4, 5, 0]
+    assert unknown["position"].to_list() == [1]
+    assert diff.match_rows(index(-1, 5, *numbers, 7), held)[0]["id"].equals(known["id"])
+
+
 def test_known_records_whose_id_occurs_again_are_split_off() -> None:
-    known = index(b"a", b"b", b"c", b"c").with_columns(id=pl.Series([1, 2, 3, 3]))
+    known = index(1, 2, 3, 3).with_columns(id=pl.Series([1, 2, 3, 3]))
     alone, repeated = diff.split_repeated(known, pl.Series("id", [2], dtype=pl.Int64))
     assert (alone["id"].to_list(), repeated["id"].to_list()) == ([1], [2, 3, 3])
 
@@ -113,7 +126,7 @@ def test_known_records_whose_id_occurs_again_are_split_off() -> None:
 
 
 def candidate(key: int, hour: float, position: int = 0, **more: object) -> dict[str, object]:
-    plain = {"id": key, "file": 0, "position": position, "fingerprint": b"n" * 16, "is_delete": False}
+    plain: dict[str, object] = {"id": key, "file": 0, "position": position, "fingerprint": 14, "is_delete": False}
     plain |= {"carries_values": True, "is_deleted": False, "deleted_at": None, "file_at": at(hour)}
     return {**plain, "source_at": at(hour), "has_own_time": False, "warned": False, **more}
 
@@ -143,7 +156,7 @@ def test_a_bare_delete_that_wins_points_to_the_newest_values_before_it() -> None
 
 
 def detail(key: int, hour: float, raw: str = '{"id":1,"amount":1}', **marks: object) -> dict[str, object]:
-    plain = {"id": key, "raw": raw, "fingerprint": b"o" * 16, "deleted_at": None, "absent_since": None}
+    plain = {"id": key, "raw": raw, "fingerprint": 15, "deleted_at": None, "absent_since": None}
     return {**plain, "source_at": at(hour), "plate": "KCA542Q", "filled_at": NOON, **marks}
 
 
@@ -187,7 +200,7 @@ def test_the_same_value_in_other_words_is_only_a_refresh() -> None:
 
 
 def test_a_version_seen_again_in_a_newer_file_is_a_refresh_and_in_the_same_one_unchanged() -> None:
-    same = detail(1, 1, fingerprint=b"n" * 16)
+    same = detail(1, 1, fingerprint=14)
     assert decide(candidate(1, 2), SAME, same)["source_at"] == at(2)
     assert decide(candidate(1, 2), SAME, same)["action"] == "refresh"
     assert decide(candidate(1, 1), SAME, same)["action"] == "unchanged"

@@ -21,8 +21,8 @@ def file(content: bytes, key_at: datetime | None = None) -> SourceFile:
     )
 
 
-def cut(content: bytes, key_at: datetime | None = None) -> Cut:
-    return envelope.cut_file(file(content, key_at), readings.EAST_AFRICA)
+def cut(content: bytes, key_at: datetime | None = None, seed: int = 0) -> Cut:
+    return envelope.cut_file(file(content, key_at), readings.EAST_AFRICA, seed=seed)
 
 
 def texts(content: bytes) -> list[bytes]:
@@ -31,7 +31,7 @@ def texts(content: bytes) -> list[bytes]:
 
 def rows(*records: str) -> Rows:
     one = cut(("[" + ",".join(records) + "]").encode())
-    return frame.read_rows(frame.fingerprints(one, 0, 0), [one], RULES, readings.EAST_AFRICA, 0)
+    return frame.read_rows(frame.index_records(one, 0), [one], RULES, readings.EAST_AFRICA, 0)
 
 
 def typed(record: str) -> dict[str, object]:
@@ -252,7 +252,7 @@ def test_unknown_fields_are_counted_with_a_sample() -> None:
 
 
 def test_a_fingerprint_depends_on_the_text_and_on_the_rules() -> None:
-    one = cut(b'[{"id":1},{"id":1},{"id": 1}]')
-    first, same, spaced = frame.fingerprints(one, 0, 1)["fingerprint"]
+    content = b'[{"id":1},{"id":1},{"id": 1}]'
+    first, same, spaced = cut(content, seed=1).records.fingerprints
     assert first == same != spaced
-    assert frame.fingerprints(one, 0, 2)["fingerprint"][0] != first
+    assert cut(content, seed=2).records.fingerprints[0] != first

@@ -6,6 +6,7 @@ import pytest
 
 from fleetfuel.limits import Allowance, Overrides, Totals, check_limits
 from fleetfuel.model import Counts, Cut, Guard, Reading, SourceFile
+from fleetfuel.records import records_of
 from fleetfuel.rules import load_rules
 
 RULES = load_rules()
@@ -21,7 +22,7 @@ def cut(held: int, declared: int | None = None, hours: float = 0) -> Cut:
         file_at_from="metadata",
         metadata="null",
         declared=declared,
-        records=[b"{}"] * held,
+        records=records_of([b"{}"] * held, 0),
         is_recovered=False,
     )
 

@@ -30,7 +30,7 @@ def read(*records: Mapping[str, object]) -> pl.DataFrame:
     now = datetime(2026, 6, 11, 12, tzinfo=UTC)
     file = SourceFile(key="k", etag="", size=0, modified_at=now, key_at=None, content=memoryview(content))
     cut = envelope.cut_file(file, readings.EAST_AFRICA)
-    return frame.read_rows(frame.fingerprints(cut, 0, 0), [cut], RULES, readings.EAST_AFRICA, 0).typed
+    return frame.read_rows(frame.index_records(cut, 0), [cut], RULES, readings.EAST_AFRICA, 0).typed
 
 
 def judge(*records: Mapping[str, object], rules: Rules = RULES) -> Verdict:

@@ -1,0 +1,184 @@
+"""Pure: the texts of a list's elements, as places in the file's bytes, and their fingerprints.
+
+Most records of a feed are never read: the table holds their fingerprint. So a long list is cut into pieces, its records
+are counted and fingerprinted, and where each one lies is found out for the pieces that are asked for.
+"""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+import itertools
+import operator
+import re
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, overload
+
+import msgspec
+import polars as pl
+import pyarrow as pa
+import xxhash
+
+PIECE: Final = 1 << 20
+"""Bytes cut at a time: they stay in the processor's cache until they are fingerprinted."""
+
+TRIES: Final = 64
+"""Ends that are tried before a list is given up as not to be cut piece by piece."""
+
+REACH: Final = 1 << 12
+"""Bytes in which an end is looked for at a time."""
+
+_list = msgspec.json.Decoder(list[msgspec.Raw])
+_BOUNDARY: Final = re.compile(rb"\}\s*,\s*(?=\{)")
+_CLOSING: Final = re.compile(rb"\]")
+
+
+class Records(Sequence[bytes]):
+    """The exact texts of a file's records, in file order; an index is a record's position."""
+
+    def __init__(
+        self, content: memoryview, pieces: Sequence[tuple[int, int]], fingerprints: Sequence[pl.Series]
+    ) -> None:
+        """`pieces`: where each starts and ends in `content`; `fingerprints`: those of the records of each."""
+        self._content = content
+        self._pieces = pieces
+        self._firsts = [0, *itertools.accumulate(map(len, fingerprints))]
+        """Position of each piece's first record, and of the one that would come next."""
+        self.fingerprints = pl.concat([_fingerprints([], 0), *fingerprints], rechunk=True)
+        """One a record: XXH3-128 of its text, as a number, which is half the work of a join."""
+        bounds = pa.allocate_buffer(16 * max(len(self), 1))  # what nobody writes to takes no memory
+        self._bounds = memoryview(bounds).cast("B").cast("q")
+        """Where each record starts and where it ends, by turns, in the pieces that were located."""
+        self._bounds[0] = self._bounds[-1] = 0
+        if len(self):  # Arrow makes room by the ends of the whole
+            self._bounds[0], self._bounds[-1] = pieces[0][0], pieces[-1][1]
+        self._located: set[int] = set()
+        # A record, what parts it from the next, a record, …: an array on the file's own bytes.
+        height = max(2 * len(self) - 1, 0)
+        self._texts = pa.Array.from_buffers(pa.large_binary(), height, [None, bounds, pa.py_buffer(content)])
+
+    def __len__(self) -> int:
+        return self._firsts[-1]
+
+    @overload
+    def __getitem__(self, position: int) -> bytes: ...
+    @overload
+    def __getitem__(self, position: slice) -> list[bytes]: ...
+    def __getitem__(self, position: int | slice) -> bytes | list[bytes]:
+        if isinstance(position, slice):
+            return [self[each] for each in range(len(self))[position]]
+        if not 0 <= position < len(self):
+            raise IndexError(position)
+        self._locate(bisect.bisect_right(self._firsts, position) - 1)
+        return bytes(self._content[self._bounds[2 * position] : self._bounds[2 * position + 1]])
+
+    def take(self, positions: pl.Series) -> pa.Array:
+        """The texts at these positions as large binary; null where a position is null."""
+        known = positions.drop_nulls().cast(pl.Int64)
+        for piece in (pl.Series(self._firsts).search_sorted(known, "right") - 1).unique().to_list():
+            self._locate(piece)
+        return self._texts.take((positions.cast(pl.Int64) * 2).to_arrow())
+
+    def _locate(self, piece: int) -> None:
+        """Find out where the records of a piece lie."""
+        if piece in self._located:
+            return
+        start, end = self._pieces[piece]
+        elements, text = _decode(self._content[start:end])
+        origin = pa.py_buffer(text).address + 1 - start
+        starts = [view.address - origin for view in map(pa.py_buffer, elements)]
+        self._put(piece, starts, map(operator.add, starts, map(len, elements)))
+
+    def _put(self, piece: int, starts: Iterable[int], ends: Iterable[int]) -> None:
+        first, after = 2 * self._firsts[piece], 2 * self._firsts[piece + 1]
+        self._bounds[first:after:2] = memoryview(array("q", starts))
+        self._bounds[first + 1 : after : 2] = memoryview(array("q", ends))
+        self._located.add(piece)
+
+
+def is_long(content: memoryview) -> bool:
+    """Whether a file is worth to be cut piece by piece."""
+    return len(content) > PIECE
+
+
+def cut_list(content: memoryview, start: int, seed: int) -> tuple[Records, int]:
+    """Cut the JSON list whose elements begin at `start`: the records, and where its bracket closes.
+
+    Piece by piece, each ending where one object ends and the next starts. That this is between elements of the list,
+    and not in a text or a list within one, the decoder proves: between brackets, only whole elements are an array.
+    Raises `ValueError` where no piece can be told so: the list is not JSON, or not of this kind.
+    """
+    pieces: list[tuple[int, int]] = []
+    numbers: list[pl.Series] = []
+    has_more = True
+    while has_more:
+        has_more = start + PIECE < len(content)
+        for end, after in _ends(content, start, start + PIECE) if has_more else _closings(content, start):
+            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                numbers.append(_fingerprints(_decode(content[start:end])[0], seed))
+                pieces.append((start, end))
+                start = after
+                break
+        else:
+            raise ValueError(f"the elements from byte {start} on cannot be told apart")
+    return Records(content, pieces, numbers), start
+
+
+def records_within(content: memoryview, elements: Sequence[msgspec.Raw], seed: int) -> Records:
+    """Records of the elements of one list: views on `content`."""
+    origin = pa.py_buffer(content).address
+    ends = [pa.py_buffer(element) for element in (*elements[:1], *elements[-1:])]
+    pieces = [(ends[0].address - origin, ends[1].address + ends[1].size - origin)] if ends else []
+    return Records(content, pieces, [_fingerprints(elements, seed)] if ends else [])
+
+
+def records_of(texts: Sequence[bytes], seed: int) -> Records:
+    """Records of texts that stand for themselves."""
+    content = memoryview(b"".join(texts))
+    found = Records(content, [(0, len(content))], [_fingerprints(texts, seed)])
+    bounds = [*itertools.accumulate(map(len, texts), initial=0)]
+    found._put(0, bounds[:-1], bounds[1:])
+    return found
+
+
+def fingerprint(text: bytes, seed: int) -> bytes:
+    """XXH3-128 of a text, seeded with the rules that it is validated under."""
+    return xxhash.xxh3_128_digest(text, seed)
+
+
+def as_numbers(fingerprints: Iterable[bytes | None]) -> pl.Series:
+    return pl.Series(list(fingerprints), dtype=pl.Binary).bin.reinterpret(dtype=pl.Int128)
+
+
+def as_bytes(numbers: pl.Series) -> list[bytes | None]:
+    """Fingerprints as the 16 bytes that they are."""
+    return [None if number is None else number.to_bytes(16, "little", signed=True) for number in numbers.to_list()]
+
+
+def _fingerprints(texts: Iterable[bytes | msgspec.Raw], seed: int) -> pl.Series:
+    digest = xxhash.xxh3_128_digest
+    return as_numbers([digest(text, seed) for text in texts])
+
+
+def _decode(elements: memoryview) -> tuple[list[msgspec.Raw], bytes]:
+    """Elements of a list, and the text that they are views on."""
+    text = b"".join((b"[", elements, b"]"))
+    return _list.decode(text), text
+
+
+def _ends(content: memoryview, start: int, limit: int) -> Iterator[tuple[int, int]]:
+    """Where an object ends and where the one after it starts, from `limit` back."""
+    tries = TRIES
+    while limit > start and tries > 0:
+        found = [match.span() for match in _BOUNDARY.finditer(content, max(start, limit - REACH), limit)]
+        for first, after in reversed(found):
+            yield first + 1, after
+        tries -= len(found)
+        limit -= REACH
+
+
+def _closings(content: memoryview, start: int) -> Iterator[tuple[int, int]]:
+    """Where brackets close, from the last on."""
+    found = [match.start() for match in _CLOSING.finditer(content, start)]
+    return ((end, end) for end in reversed(found[-TRIES:]))
