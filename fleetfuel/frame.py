@@ -150,7 +150,9 @@ def read_rows(index: pl.DataFrame, cuts: Sequence[Cut], rules: Rules, zone: Zone
             records.fingerprint(messages[row].text + named.get(row, "").encode(), seed) if row in messages else None
             for row in range(len(texts))
         ]
-        rows = rows.with_columns(fingerprint=pl.coalesce(records.as_numbers(own), pl.col("fingerprint")))
+        rows = rows.with_columns(
+            fingerprint=pl.coalesce(records.as_numbers(pl.Series(own, dtype=pl.Binary)), pl.col("fingerprint"))
+        )
 
     why = dict(unstorable)
     markers: set[int] = set()

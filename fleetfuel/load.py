@@ -142,7 +142,7 @@ def _stage_batches(plan: Plan, progress: Progress) -> Iterator[pa.RecordBatch]:
             [
                 rows["action"].to_arrow().cast(pa.string()),
                 rows["id"].to_arrow(),
-                pa.ExtensionArray.from_storage(pa.json_(), texts.cast(pa.large_string()).cast(pa.string())),
+                pa.ExtensionArray.from_storage(pa.json_(), texts.cast(pa.string())),
                 _uuids(as_bytes(rows["fingerprint"])),
                 keys.take(rows["file"].to_arrow()),
                 *(rows[name].to_arrow() for name in ("source_at", "deleted_at", "absent_since")),

@@ -13,7 +13,7 @@ import operator
 import re
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, overload
+from typing import Final
 
 import msgspec
 import polars as pl
@@ -34,7 +34,7 @@ _BOUNDARY: Final = re.compile(rb"\}\s*,\s*(?=\{)")
 _CLOSING: Final = re.compile(rb"\]")
 
 
-class Records(Sequence[bytes]):
+class Records:
     """The exact texts of a file's records, in file order; an index is a record's position."""
 
     def __init__(
@@ -61,13 +61,10 @@ class Records(Sequence[bytes]):
     def __len__(self) -> int:
         return self._firsts[-1]
 
-    @overload
-    def __getitem__(self, position: int) -> bytes: ...
-    @overload
-    def __getitem__(self, position: slice) -> list[bytes]: ...
-    def __getitem__(self, position: int | slice) -> bytes | list[bytes]:
-        if isinstance(position, slice):
-            return [self[each] for each in range(len(self))[position]]
+    def __iter__(self) -> Iterator[bytes]:
+        return map(self.__getitem__, range(len(self)))
+
+    def __getitem__(self, position: int) -> bytes:
         if not 0 <= position < len(self):
             raise IndexError(position)
         self._locate(bisect.bisect_right(self._firsts, position) - 1)
@@ -147,8 +144,9 @@ def fingerprint(text: bytes, seed: int) -> bytes:
     return xxhash.xxh3_128_digest(text, seed)
 
 
-def as_numbers(fingerprints: Iterable[bytes | None]) -> pl.Series:
-    return pl.Series(list(fingerprints), dtype=pl.Binary).bin.reinterpret(dtype=pl.Int128)
+def as_numbers(fingerprints: pl.Series) -> pl.Series:
+    """Fingerprints, each 16 bytes, as numbers."""
+    return fingerprints.cast(pl.Binary).bin.reinterpret(dtype=pl.Int128, endianness="little")
 
 
 def as_bytes(numbers: pl.Series) -> list[bytes | None]:
@@ -158,7 +156,7 @@ def as_bytes(numbers: pl.Series) -> list[bytes | None]:
 
 def _fingerprints(texts: Iterable[bytes | msgspec.Raw], seed: int) -> pl.Series:
     digest = xxhash.xxh3_128_digest
-    return as_numbers([digest(text, seed) for text in texts])
+    return as_numbers(pl.Series([digest(text, seed) for text in texts], dtype=pl.Binary))
 
 
 def _decode(elements: memoryview) -> tuple[list[msgspec.Raw], bytes]:

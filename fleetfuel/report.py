@@ -150,7 +150,7 @@ def _changes(plan: Plan, keys: pa.Array) -> Iterator[pa.RecordBatch]:
                 rows["id"].to_arrow(),
                 rows["changed"].to_arrow().cast(pa.list_(pa.string())),
                 rows["before"].to_arrow().cast(pa.string()),
-                after.cast(pa.large_string()).cast(pa.string()),
+                after.cast(pa.string()),
                 *_place(rows, keys),
             ],
             schema=CHANGES,

@@ -13,6 +13,7 @@ import pyarrow as pa
 from fleetfuel.database import Database
 from fleetfuel.frame import INSTANT, columns
 from fleetfuel.model import State
+from fleetfuel.records import as_numbers
 
 ROWS: Final = columns(
     {"id": pl.Int64, "fingerprint": pl.Int128, "source_at": INSTANT, "is_live": pl.Boolean, "is_present": pl.Boolean}
@@ -117,5 +118,5 @@ def _frame(table: pa.Table, schema: pl.Schema) -> pl.DataFrame:
     frame = pl.from_arrow(plain)
     assert isinstance(frame, pl.DataFrame)
     if "fingerprint" in schema:
-        frame = frame.with_columns(pl.col("fingerprint").cast(pl.Binary).bin.reinterpret(dtype=pl.Int128))
+        frame = frame.with_columns(as_numbers(frame["fingerprint"]))
     return frame.cast(dict(schema.items())).select(schema.names())

@@ -78,7 +78,7 @@ OURS: Final = {
     "limits": {"model", "rules"},
     "notices": {"rules", "validate"},
     "summary": {"model"},
-    "state": {"database", "frame", "model"},
+    "state": {"database", "frame", "model", "records"},
     "report": {"diff", "errors", "frame", "model", "storable"},
     "load": {"database", "errors", "frame", "model", "progress", "records", "storable"},
     "rules": {"errors", "packaged", "rule_file"},

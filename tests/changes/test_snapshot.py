@@ -104,5 +104,14 @@ def test_other_rules_read_the_file(applied: Feed, tmp_path: Any) -> None:
         (rules / file.name).write_text(text)
     applied.settings = replace(applied.settings, rules=rules)
 
+    before = fingerprints(applied)
     assert was_read(applied.run(mode="snapshot"))
+    assert not fingerprints(applied) & before, "a record was taken for one that these rules have judged"
     assert not was_read(applied.run(mode="snapshot"))
+
+
+def fingerprints(feed: Feed) -> set[str]:
+    found = {row["fingerprint"] for row in feed.table.query("select fingerprint::text from fuel.records")}
+    assert found
+    assert None not in found
+    return found

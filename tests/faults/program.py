@@ -42,7 +42,8 @@ class Program:
         """Wait until it has announced this step so often."""
         deadline = time.monotonic() + PATIENCE
         while self.seen.count(step) < times:
-            assert time.monotonic() < deadline, f"no {step} after {self.seen}, {self._where()}"
+            if time.monotonic() > deadline:
+                raise self._hanging(f"no {step} after {self.seen}")
             assert self._read(0.2) or not self._ended.is_set(), f"ended before {step}: {self.seen}, {self.err!r}"
 
     def go_on(self) -> None:
@@ -55,9 +56,7 @@ class Program:
         deadline = time.monotonic() + PATIENCE
         while not self._ended.wait(0.001 if self._steps is None else 0):
             if time.monotonic() > deadline:
-                where = self._where()
-                self.kill(signal.SIGKILL)  # the tests that follow need its locks
-                raise AssertionError(f"still running after {self.seen}, {where}")
+                raise self._hanging(f"still running after {self.seen}")
             if self._steps is not None and not self._read(0.05):
                 time.sleep(0.005)
         while self._steps is not None and self._read(0):
@@ -84,11 +83,13 @@ class Program:
         """The lines on stderr that say something."""
         return [line for line in self.err.splitlines() if line.strip()]
 
-    def _where(self) -> str:
-        """Where it hangs, thread by thread."""
+    def _hanging(self, what: str) -> AssertionError:
+        """What is wrong, and where it hangs, thread by thread. It is killed: the tests that follow need its locks."""
         self.kill(signal.SIGUSR1)
         time.sleep(1)
-        return self.err
+        where = self.err
+        self.kill(signal.SIGKILL)
+        return AssertionError(f"{what}, {where}")
 
     def _read(self, seconds: float) -> bool:
         """Take in what was announced; whether there was something."""
