@@ -95,17 +95,23 @@ def _look_up(fingerprints: pl.Series, rows: pl.DataFrame) -> pl.DataFrame:
     looked_up = fingerprints.to_frame()
     parts = 1 << (max(looked_up.height, rows.height) // TOGETHER).bit_length()
     if parts == 1:
-        return looked_up.join(rows, on="fingerprint", how="left", maintain_order="left").drop("fingerprint")
+        return _join(looked_up, rows)
     part = (pl.col("fingerprint") & (parts - 1)).cast(pl.UInt16)
     looked_up, rows = looked_up.with_columns(part=part), rows.with_columns(part=part)
     found = rows.clear().select(pl.exclude("fingerprint", "part")).clear(looked_up.height)
     for number in range(parts):
         asked = looked_up["part"] == number
-        some = looked_up.filter(asked).select("fingerprint")
-        met = some.join(rows.filter(part=number), on="fingerprint", how="left", maintain_order="left")
+        met = _join(looked_up.filter(asked).select("fingerprint"), rows.filter(part=number))
         places = asked.arg_true()
         found = found.with_columns(found[name].scatter(places, met[name]) for name in found.columns)
     return found
+
+
+def _join(looked_up: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    found = looked_up.join(rows, on="fingerprint", how="left", maintain_order="left")
+    if found.height > looked_up.height:  # a row was copied by hand: of two that are alike, none is taken at its word
+        return _join(looked_up, rows.filter(pl.col("fingerprint").is_unique()))
+    return found.drop("fingerprint")
 
 
 def split_repeated(known: pl.DataFrame, accepted_ids: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:

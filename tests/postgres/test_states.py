@@ -476,6 +476,19 @@ def test_a_row_that_only_somebody_else_wrote_is_absent(table: Table) -> None:
     assert table.snapshot([OTHER]) == {"inserts": 1, "soft_deletes": 1, "soft_deletes_absent": 1}
 
 
+def test_a_row_copied_by_hand_fingerprint_and_all_is_absent(table: Table) -> None:
+    table.snapshot([fill(1), fill(2)])
+    healthy = table.live()
+    table.write(
+        "insert into fuel.records (id, raw, fingerprint, source_key, source_at, run_id)"
+        " select 3, raw, fingerprint, source_key, source_at, run_id from fuel.records where id = 1"
+    )
+    told = table.snapshot([fill(1), fill(2)], at(1))
+    assert (told["unchanged"], told["soft_deletes_absent"]) == (2, 1)
+    assert table.live() == healthy
+    assert table.snapshot([fill(1), fill(2)], at(2))["unchanged"] == 2
+
+
 def test_every_overwritten_raw_is_kept_with_the_run_that_replaced_it(table: Table) -> None:
     runs = [table.load(envelope([fill(1, amount=n)], at(n))).run["run_id"] for n in range(1, 5)]
     versions = table.query(

@@ -116,6 +116,14 @@ def test_what_is_looked_up_in_parts_is_found_as_at_once(together: int, monkeypat
     assert diff.match_rows(index(-1, 5, *numbers, 7), held)[0]["id"].equals(known["id"])
 
 
+@pytest.mark.parametrize("together", [1, 100])
+def test_of_rows_with_one_fingerprint_none_is_known(together: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diff, "TOGETHER", together)
+    held = table((1, 7, 0, True, True), (2, 7, 0, True, True), (3, 8, 0, True, True))
+    known, unknown = diff.match_rows(index(7, 8), held)
+    assert (known["id"].to_list(), unknown["position"].to_list()) == ([3], [0])
+
+
 def test_known_records_whose_id_occurs_again_are_split_off() -> None:
     known = index(1, 2, 3, 3).with_columns(id=pl.Series([1, 2, 3, 3]))
     alone, repeated = diff.split_repeated(known, pl.Series("id", [2], dtype=pl.Int64))
