@@ -499,10 +499,10 @@ def demo_command(*, keep: bool) -> None:
 
 def main() -> NoReturn:
     """Run the command line; every error ends here as a sentence and an exit code."""
+    logs.set_up(os.environ.get("FLEETFUEL_LOG", "text"))
+    sys.unraisablehook = _swallowed
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
         signal.signal(each, _interrupt)
-    sys.unraisablehook = _swallowed
-    logs.set_up(os.environ.get("FLEETFUEL_LOG", "text"))
     try:
         code = _run()
     except errors.Interruption:  # while the run was ending

@@ -32,11 +32,9 @@ def current_run() -> str | None:
 def set_up(form: str, *, verbose: bool = False) -> None:
     """Log as `text` or `json`: warnings and errors, and with `verbose` the steps, too."""
     root = logging.getLogger()
-    for handler in [*root.handlers]:
-        root.removeHandler(handler)
     handler = _Handler()
     handler.setFormatter(_Json() if form == "json" else _Text())
-    root.addHandler(handler)
+    root.handlers[:] = [handler]  # at once: an interruption finds either the old one or the new one
     root.setLevel(logging.WARNING)
     log.setLevel(logging.INFO if verbose else logging.WARNING)
 
