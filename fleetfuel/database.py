@@ -40,6 +40,9 @@ DEFAULTS: Final = (
 )
 """libpq's settings where the URI names none."""
 
+WAITING: Final = 1.0
+"""Seconds waited for a call at a time: a signal that comes right before a wait begins is heard after it."""
+
 LETTING_GO: Final = 10.0
 """Seconds that the driver gets to end a call that was interrupted."""
 
@@ -89,6 +92,8 @@ class _Driver:
         future: futures.Future[T] = futures.Future()
         self._calls.put((future, call))
         try:
+            while not futures.wait([future], timeout=WAITING).done:
+                pass
             return future.result()
         except BaseException as interruption:
             if future.done() and future.exception() is interruption:
