@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,14 +26,29 @@ EAT = timedelta(hours=3)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Witness:
-    """A store with the feed in it: `fuel` holds `many/` (2,500 change files), `few/` (48) and a snapshot for each."""
+    """A store with a feed in its bucket: below `few/` 48 change files and a snapshot."""
 
     name: str
     settings: Settings
     client: Any
+    _filled: set[str] = field(default_factory=set)
 
     def under(self, prefix: str) -> Settings:
         return replace(self.settings, prefix=prefix)
+
+    @property
+    def many(self) -> Settings:
+        """Those of `many/`: 2,500 change files and a snapshot, put there when they are first asked for."""
+        self.fill("many/", MANY)
+        return self.under("many/")
+
+    def fill(self, prefix: str, hours: int) -> None:
+        if prefix not in self._filled:
+            with ThreadPoolExecutor(8) as pool:
+                keys = [f"{prefix}changes/{key}" for key in feed(hours)]
+                list(pool.map(self.put, keys, feed(hours).values()))
+            self.put(f"{prefix}latest.json", SNAPSHOT)
+            self._filled.add(prefix)
 
     def put(self, key: str, body: bytes, **more: Any) -> str:
         answer = self.client.put_object(Bucket=self.settings.bucket, Key=key, Body=body, **more)
@@ -84,11 +99,7 @@ def witness_at(name: str, endpoint: str, access_key: str, secret_key: str, regio
 
 def fill(witness: Witness) -> Witness:
     witness.client.create_bucket(Bucket=witness.settings.bucket)
-    with ThreadPoolExecutor(8) as pool:
-        for prefix, hours in (("many/", MANY), ("few/", FEW)):
-            keys = [f"{prefix}changes/{key}" for key in feed(hours)]
-            list(pool.map(witness.put, keys, feed(hours).values()))
-            witness.put(f"{prefix}latest.json", SNAPSHOT)
+    witness.fill("few/", FEW)
     return witness
 
 

@@ -57,7 +57,7 @@ def without(missing: list[str]) -> dict[str, bytes]:
     ],
 )
 def test_a_listing_is_complete_in_spite_of(fault: Fault, seaweed: Witness, proxy: Proxy) -> None:
-    settings = replace(seaweed.under("many/"), endpoint=proxy.endpoint)
+    settings = replace(seaweed.many, endpoint=proxy.endpoint)
     with proxy.misbehave(fault):
         listing = source.list_changes(settings)
     assert [each.key for each in listing.files] == [f"many/changes/{key}" for key in feed(MANY)]
@@ -76,7 +76,7 @@ def test_a_listing_is_complete_in_spite_of(fault: Fault, seaweed: Witness, proxy
 def test_a_listing_that_does_not_get_on_is_an_error(
     fault: Fault, requests: int, seaweed: Witness, proxy: Proxy
 ) -> None:
-    settings = replace(seaweed.under("many/"), endpoint=proxy.endpoint)
+    settings = replace(seaweed.many, endpoint=proxy.endpoint)
     with proxy.misbehave(fault), pytest.raises(errors.BucketUnavailable, match="says that more follows") as caught:
         source.list_changes(settings)
     assert caught.value.exit_code == 69

@@ -7,19 +7,20 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, Final
 
 import adbc_driver_postgresql.dbapi as adbc
 import pytest
 from table import EVERYTHING, Row, Table
 
-from fleetfuel import bucket, errors
+from fleetfuel import bucket, errors, source
 from fleetfuel.embedded import PostgresServer
 from fleetfuel.importer import Outcome, Request, run_import
 from fleetfuel.settings import Settings
 
 from . import misbehaving_proxy as faults
-from .conftest import FEW, MANY, Witness, change_body, change_key
+from .conftest import FEW, FIRST_HOUR, MANY, Witness, change_body, change_key, feed
 from .misbehaving_proxy import Fault, Proxy
 
 pytestmark = pytest.mark.usefixtures("hasty")
@@ -78,7 +79,7 @@ def nine_tenths(seaweed: Witness, clone: Clone) -> Table:
     """A table that lacks every tenth of the 2,500 files, on each page of a listing: what they said, and that they are
     read. The witness that it was made from had them all."""
     table = clone(None)
-    outcome = catch_up(table, seaweed.under("many/"))
+    outcome = catch_up(table, seaweed.many)
     assert outcome.exit_code == 0
     assert held(table) == records(MANY)
     table.write("delete from fuel.records where id % 10 = 3")
@@ -87,17 +88,32 @@ def nine_tenths(seaweed: Witness, clone: Clone) -> Table:
     return table
 
 
+def test_2500_change_files_are_listed_in_time_order_and_fetched_whole(witness: Witness) -> None:
+    settings = witness.many
+    listing = source.list_changes(settings)
+    assert [each.key for each in listing.files] == [f"many/changes/{key}" for key in feed(MANY)]
+    assert [each.at for each in listing.files] == [FIRST_HOUR + timedelta(hours=hour) for hour in range(MANY)]
+    assert listing.notices == ()
+    step = 20 if witness.name == "moto" else 1  # it answers 150 requests a second
+    wanted = listing.files[::step]
+    with source.fetch_changes(settings, wanted) as delivery:
+        assert [bytes(each.content) for each in delivery.files] == list(feed(MANY).values())[::step]
+        assert [(each.key, each.etag) for each in delivery.files] == [(each.key, each.etag) for each in wanted]
+        assert delivery.unreadable == ()
+        assert delivery.notices == ()
+
+
 @pytest.mark.parametrize("name", ["seaweed", "swift", "moto"])
 def test_2500_change_files_end_in_the_same_table(
     name: str, nine_tenths: Table, clone: Clone, request: pytest.FixtureRequest
 ) -> None:
     witness: Witness = request.getfixturevalue(name)
     table = clone(nine_tenths)
-    outcome = catch_up(table, witness.under("many/"))
+    outcome = catch_up(table, witness.many)
     assert outcome.exit_code == 0
     assert held(table) == records(MANY)
     assert len(outcome.run["files"]) == MANY // 10
-    again = catch_up(table, witness.under("many/"))
+    again = catch_up(table, witness.many)
     assert again.run["files"] == []
 
 
@@ -118,7 +134,7 @@ def test_the_files_not_yet_read_are_found_among_2500_in_spite_of(
 ) -> None:
     table = clone(nine_tenths)
     with proxy.misbehave(fault):
-        outcome = catch_up(table, replace(seaweed.under("many/"), endpoint=proxy.endpoint))
+        outcome = catch_up(table, replace(seaweed.many, endpoint=proxy.endpoint))
     assert outcome.exit_code == 0
     assert held(table) == records(MANY)
     read = [file["key"].removeprefix("many/changes/") for file in outcome.run["files"]]
@@ -133,7 +149,7 @@ def test_a_listing_that_does_not_get_on_loads_nothing(
     table = clone(nine_tenths)
     left = table.everything()
     with proxy.misbehave(fault), pytest.raises(errors.BucketUnavailable) as caught:
-        catch_up(table, replace(seaweed.under("many/"), endpoint=proxy.endpoint))
+        catch_up(table, replace(seaweed.many, endpoint=proxy.endpoint))
     assert caught.value.exit_code == 69
     assert table.everything() == left
 

@@ -3,31 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import threading
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 
 from fleetfuel import errors, source
 
-from .conftest import FIRST_HOUR, MANY, SNAPSHOT, Witness, feed
-
-
-def test_2500_change_files_are_listed_in_time_order_and_fetched_whole(witness: Witness) -> None:
-    settings = witness.under("many/")
-    listing = source.list_changes(settings)
-    assert [each.key for each in listing.files] == [f"many/changes/{key}" for key in feed(MANY)]
-    assert [each.at for each in listing.files] == [FIRST_HOUR + timedelta(hours=hour) for hour in range(MANY)]
-    assert listing.notices == ()
-    step = 20 if witness.name == "moto" else 1  # it answers 150 requests a second
-    wanted = listing.files[::step]
-    with source.fetch_changes(settings, wanted) as delivery:
-        assert [bytes(each.content) for each in delivery.files] == list(feed(MANY).values())[::step]
-        assert [(each.key, each.etag) for each in delivery.files] == [(each.key, each.etag) for each in wanted]
-        assert delivery.unreadable == ()
-        assert delivery.notices == ()
-    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("fleetfuel")]
+from .conftest import SNAPSHOT, Witness
 
 
 def test_the_snapshot_is_fetched_whole_with_the_etag_of_a_look(witness: Witness) -> None:
