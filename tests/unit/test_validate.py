@@ -108,7 +108,9 @@ def test_a_notice_shows_what_was_written_but_nothing_personal() -> None:
 
 
 def test_a_delete_message_is_not_judged_as_a_fill() -> None:
-    rows = read({}).with_columns(is_delete=True, litres=None, litres_text=None, car=None)
+    rows = (
+        read({}).with_columns(is_delete=True, litres=None, litres_text=None, car=None).cast(dict(frame.TYPED.items()))
+    )
     assert validate.validate_rows(rows, RULES).notices.is_empty()
 
 
