@@ -10,7 +10,7 @@ from __future__ import annotations
 import decimal
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -18,23 +18,17 @@ import msgspec
 import polars as pl
 import pyarrow as pa
 
-from fleetfuel.frame import INDEX, INSTANT, TYPED, columns
-from fleetfuel.model import Sample, State
+from fleetfuel.frame import INSTANT, TYPED, columns
+from fleetfuel.model import Diff, Sample, State
 from fleetfuel.readings import EAST_AFRICA
 from fleetfuel.rules import Rules
 
 _DECIDING: Final = (
-    "id",
-    "is_delete",
-    "carries_values",
-    "is_deleted",
-    "deleted_at",
-    "file_at",
-    "source_at",
-    "has_own_time",
+    *("file", "position", "id", "is_delete", "carries_values", "is_deleted"),
+    *("deleted_at", "source_at", "has_own_time"),
 )
-CANDIDATES: Final = columns({**INDEX, **{name: TYPED[name] for name in _DECIDING}, "warned": pl.Boolean})
-"""What of an accepted record the decision needs."""
+CANDIDATES: Final = columns({name: TYPED[name] for name in _DECIDING})
+"""What of an accepted record the decision needs, its fingerprint and its file's time apart."""
 
 WRITES: Final = columns(
     {
@@ -55,8 +49,12 @@ WRITES: Final = columns(
 """Rows to write. Actions: insert, update, restore, soft_delete_flagged, soft_delete_absent; and, without meaning for a
 reader of the table, refresh (fingerprint and time of an unchanged row) and mark_absent (a deleted row is gone, too)."""
 
-DECISIONS: Final = columns({**WRITES, "warned": pl.Boolean})
-"""`WRITES` with two more actions, unchanged and stale, which write nothing."""
+DECISIONS: Final = columns({**WRITES, "said_by": pl.UInt32})
+"""`WRITES` with two more actions, unchanged and stale, which write nothing. `said_by` is the file whose version wins;
+null for a row that is absent."""
+
+INSERTS: Final = columns({name: WRITES[name] for name in ("id", "file", "position", "fingerprint", "source_at")})
+"""What is to be said of a row that is new, neither deleted nor absent: the other columns of `WRITES` are null."""
 
 TOGETHER: Final = 2_000_000
 """Fingerprints looked up at a time, roughly: the hash table of a join takes more room than both its sides."""
@@ -70,54 +68,70 @@ QUIET: Final = ("refresh", "mark_absent")
 def match_rows(
     index: pl.DataFrame, state: State, file_times: Sequence[datetime] | None = None
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Records whose very text the table holds as it stands (`INDEX` with `id`), and the others (`INDEX`).
+    """Records whose very text the table holds as it stands (`INDEX` with `row`, the place in `state.rows`), and the
+    others (`INDEX`).
 
     Changes come with the times of their files: a row seen unchanged in a file newer than itself is as new as that file,
     which has to be noted, so its record is among the others. A snapshot needs no such note: it vouches for its rows.
     """
-    held = state.rows.lazy().filter(pl.col("fingerprint").is_not_null() & pl.col("is_present"))
-    rows = held.select("id", "fingerprint", *(["source_at"] if file_times is not None else [])).collect()
-    found = _look_up(index["fingerprint"], rows)
-    is_held = found["id"].is_not_null()
+    rows = state.rows.select("fingerprint").with_row_index("row")
+    is_sound = state.rows["fingerprint"].is_not_null() & state.rows["is_present"]
+    row = _look_up(index["fingerprint"], rows if is_sound.all() else rows.filter(is_sound))
+    is_held = row.is_not_null()
     if file_times is not None:
-        row_time = pl.max_horizontal("source_at", pl.lit(state.vouched_at, dtype=INSTANT))
-        times = pl.lit(pl.Series(file_times, dtype=INSTANT))
-        found = found.with_columns(index["file"])
-        is_held &= found.select((times.gather("file") <= row_time).fill_null(value=False)).to_series()
-    matched = index.with_columns(found["id"])
+        times = pl.Series(file_times, dtype=INSTANT).gather(index["file"])
+        known_at = state.rows.select(pl.max_horizontal("source_at", pl.lit(state.vouched_at, dtype=INSTANT)))
+        is_held &= (times <= known_at.to_series().gather(row)).fill_null(value=False)
     if is_held.all():
-        return matched, index.clear()
-    return matched.filter(is_held), index.filter(~is_held)
+        return index.with_columns(row), index.clear()
+    if not is_held.any():
+        return index.with_columns(row).clear(), index
+    return index.with_columns(row).filter(is_held), index.filter(~is_held)
 
 
-def _look_up(fingerprints: pl.Series, rows: pl.DataFrame) -> pl.DataFrame:
-    """For each fingerprint, in order, the row that has it, or nulls."""
+def _look_up(fingerprints: pl.Series, rows: pl.DataFrame) -> pl.Series:
+    """For each fingerprint, in order, the `row` that has it, or null."""
     looked_up = fingerprints.to_frame()
+    found = pl.Series("row", [None], dtype=pl.UInt32).new_from_index(0, looked_up.height)
+    if rows.is_empty():  # a first load: not even a table of what there is to look up
+        return found
     parts = 1 << (max(looked_up.height, rows.height) // TOGETHER).bit_length()
     if parts == 1:
         return _join(looked_up, rows)
     part = (pl.col("fingerprint") & (parts - 1)).cast(pl.UInt16)
     looked_up, rows = looked_up.with_columns(part=part), rows.with_columns(part=part)
-    found = rows.clear().select(pl.exclude("fingerprint", "part")).clear(looked_up.height)
     for number in range(parts):
         asked = looked_up["part"] == number
         met = _join(looked_up.filter(asked).select("fingerprint"), rows.filter(part=number))
-        places = asked.arg_true()
-        found = found.with_columns(found[name].scatter(places, met[name]) for name in found.columns)
+        found = found.scatter(asked.arg_true(), met)
     return found
 
 
-def _join(looked_up: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-    found = looked_up.join(rows, on="fingerprint", how="left", maintain_order="left")
+def _join(looked_up: pl.DataFrame, rows: pl.DataFrame) -> pl.Series:
+    found = looked_up.join(rows.select("row", "fingerprint"), on="fingerprint", how="left", maintain_order="left")
     if found.height > looked_up.height:  # a row was copied by hand: of two that are alike, none is taken at its word
         return _join(looked_up, rows.filter(pl.col("fingerprint").is_unique()))
-    return found.drop("fingerprint")
+    return found["row"]
 
 
-def split_repeated(known: pl.DataFrame, accepted_ids: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:
+def split_repeated(known: pl.DataFrame, accepted_ids: pl.Series, state: State) -> tuple[pl.DataFrame, pl.DataFrame]:
     """`known` without, and only, the records whose id occurs again in the delivery: their order has to be found."""
-    again = known["id"].is_in(accepted_ids.implode()) | known["id"].is_duplicated()
+    again = rows_of(accepted_ids, state).gather(known["row"])
+    if rows_met(known, state).sum() < known.height:
+        again |= known["row"].is_duplicated()
     return (known.filter(~again), known.filter(again)) if again.any() else (known, known.clear())
+
+
+def rows_met(known: pl.DataFrame, state: State) -> pl.Series:
+    """Whether a row of the table is that of a known record, for each row."""
+    return pl.repeat(value=False, n=state.rows.height, eager=True).scatter(known["row"], values=True)
+
+
+def rows_of(ids: pl.Series, state: State) -> pl.Series:
+    """Whether a row of the table has one of these ids, for each row."""
+    if ids.is_empty() or state.rows.is_empty():  # no table of all ids for nothing
+        return pl.repeat(value=False, n=state.rows.height, eager=True)
+    return state.rows["id"].is_in(ids.implode())
 
 
 VALUE_PLACE: Final = {"file": "file", "position": "position", "at": "source_at"}
@@ -131,9 +145,11 @@ def last_words(candidates: pl.DataFrame) -> pl.DataFrame:
     and `value_at` say where those lie and how old they are (null for a delete message alone).
     """
     carries = ~pl.col("is_delete") | pl.col("carries_values")
-    if candidates["id"].n_unique() == candidates.height:  # as in nearly every file: nothing to choose from
-        own = [pl.when(carries).then(name).alias(f"value_{said}") for said, name in VALUE_PLACE.items()]
-        return candidates.sort("id").with_columns(own)
+    ordered = candidates if candidates["id"].is_sorted() else candidates.sort("id")
+    if not (ordered["id"] == ordered["id"].shift()).any():  # as in nearly every file: nothing to choose from
+        has_values = bool(ordered.select(carries.all()).item())
+        own = {said: pl.col(name) if has_values else pl.when(carries).then(name) for said, name in VALUE_PLACE.items()}
+        return ordered.with_columns(place.alias(f"value_{said}") for said, place in own.items())
     ordered = candidates.sort("id", "source_at", "file", "position")
     values = (
         ordered.filter(carries)
@@ -148,8 +164,9 @@ def last_words(candidates: pl.DataFrame) -> pl.DataFrame:
 def compare_rows(
     winners: pl.DataFrame, details: pl.DataFrame, texts: Sequence[bytes | None], vouched_at: datetime | None
 ) -> pl.DataFrame:
-    """Decide each winner (`last_words`) against the row it meets (`state.DETAILS`) → `DECISIONS`.
+    """Decide each winner against the row it meets (`state.DETAILS`) → `DECISIONS`.
 
+    `winners` are those of `last_words` with `file_at`, the time of their file, and their `fingerprint`.
     `texts` holds the record's text for each winner that meets a row; None for a delete message without values.
     """
     met = winners.join(
@@ -242,15 +259,32 @@ def compare_rows(
             before=pl.col("row_raw"),
             plate=pl.col("row_plate"),
             filled_at=pl.col("row_filled_at"),
-            warned=pl.col("warned"),
+            said_by="file",
         )
         .cast(dict(DECISIONS.items()))
     )
 
 
-def find_absent(state: State, present_ids: pl.Series) -> pl.Series:
+def part_inserts(decided: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """`DECISIONS` → the rows that are simply new (`INSERTS`), and what else is written (`WRITES`)."""
+    is_new = (pl.col("action") == "insert") & pl.all_horizontal(pl.col("deleted_at", "absent_since").is_null())
+    writes = ~pl.col("action").is_in(["unchanged", "stale"])
+    return decided.filter(is_new).select(INSERTS.names()), decided.filter(writes & ~is_new).select(WRITES.names())
+
+
+def batches(diff: Diff, height: int) -> Iterator[pl.DataFrame]:
+    """What is written, all of it (`WRITES`), `height` rows at most at a time."""
+    for rows in diff.inserts.iter_slices(height):
+        yield pl.concat([WRITES.to_frame(), rows], how="diagonal").with_columns(action=pl.lit("insert"))
+    yield from diff.others.iter_slices(height)
+
+
+def find_absent(state: State, known: pl.DataFrame, other_ids: pl.Series) -> pl.Series:
     """Ids of the rows that a complete snapshot does not hold: absent, if they are not newer than it."""
-    return state.rows.filter(pl.col("is_present")).join(present_ids.to_frame("id"), on="id", how="anti")["id"]
+    is_absent = state.rows["is_present"] & ~rows_met(known, state)
+    if is_absent.any():
+        is_absent &= ~rows_of(other_ids, state)
+    return state.rows["id"].filter(is_absent)
 
 
 def without_unkeyed(details: pl.DataFrame, unkeyed: Sequence[bytes]) -> pl.DataFrame:
@@ -292,7 +326,7 @@ def mark_absent(details: pl.DataFrame, snapshot_at: datetime, vouched_at: dateti
             before="raw",
             plate="plate",
             filled_at="filled_at",
-            warned=pl.lit(value=False),
+            said_by=pl.lit(None),
         )
         .cast(dict(DECISIONS.items()))
     )

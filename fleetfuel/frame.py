@@ -22,7 +22,7 @@ from polars._typing import PolarsDataType
 
 from fleetfuel import records
 from fleetfuel.envelope import MARKER_KEYS, TOKEN, json_fields
-from fleetfuel.model import Cut, Rows
+from fleetfuel.model import Cut, Place, Rows, Unwrapped
 from fleetfuel.readings import BLANKS, UTC_ZONE, integer, read_instants, read_numbers
 from fleetfuel.rules import Rules
 from fleetfuel.storable import UNREAD, as_strings, find_unstorable, reads_loosely
@@ -57,7 +57,8 @@ READ: Final = (*INSTANTS, *NUMBERS)
 
 TYPED: Final = columns(
     {
-        **INDEX,
+        "file": pl.UInt32,
+        "position": pl.UInt32,
         "id": pl.Int64,
         "is_delete": pl.Boolean,  # a delete message: whatever else it holds, the record is gone
         "carries_values": pl.Boolean,  # it says what the record holds, not only that it is gone
@@ -131,7 +132,8 @@ def read_rows(index: pl.DataFrame, cuts: Sequence[Cut], rules: Rules, zone: Zone
         outside = pl.Series([named.get(row) for row in range(len(texts))], dtype=pl.String)
         fields = fields.with_columns(id=pl.coalesce(pl.col("id"), outside))
     rows = (
-        index.hstack(_typed(fields, zone))
+        index.select("file", "position")
+        .hstack(_typed(fields, zone))
         .with_columns(
             is_delete=_flags(len(texts), {row for row, message in messages.items() if message.is_delete}),
             carries_values=~_flags(len(texts), {row for row, message in messages.items() if not message.carries_record})
@@ -145,14 +147,10 @@ def read_rows(index: pl.DataFrame, cuts: Sequence[Cut], rules: Rules, zone: Zone
         )
         .with_columns(source_at=pl.when("has_own_time").then("updated_at").otherwise("file_at"))
     )
-    if messages:
-        own = [
-            records.fingerprint(messages[row].text + named.get(row, "").encode(), seed) if row in messages else None
-            for row in range(len(texts))
-        ]
-        rows = rows.with_columns(
-            fingerprint=pl.coalesce(records.as_numbers(pl.Series(own, dtype=pl.Binary)), pl.col("fingerprint"))
-        )
+    own = {
+        row: records.as_number(records.fingerprint(message.text + named.get(row, "").encode(), seed))
+        for row, message in messages.items()
+    }
 
     why = dict(unstorable)
     markers: set[int] = set()
@@ -184,18 +182,35 @@ def read_rows(index: pl.DataFrame, cuts: Sequence[Cut], rules: Rules, zone: Zone
         ),
         legible_ids=sorted({found for ids in legible.values() for found in ids}),
         markers=[places[row] for row in sorted(markers)],
-        unwrapped={places[row]: message.text for row, message in messages.items()},
+        unwrapped={
+            places[row]: Unwrapped(text=message.text, fingerprint=own[row]) for row, message in messages.items()
+        },
         unknown_fields=_unknown_fields(texts, markers, rules),
     )
 
 
-def record_text(cuts: Sequence[Cut], unwrapped: Mapping[tuple[int, int], bytes], file: int, position: int) -> bytes:
+def record_text(cuts: Sequence[Cut], unwrapped: Mapping[Place, Unwrapped], file: int, position: int) -> bytes:
     """The exact text of one record, without the message around it."""
-    return unwrapped.get((file, position)) or cuts[file].records[position]
+    message = unwrapped.get((file, position))
+    return message.text if message else cuts[file].records[position]
+
+
+def record_fingerprints(
+    cuts: Sequence[Cut], unwrapped: Mapping[Place, Unwrapped], files: pl.Series, positions: pl.Series
+) -> pl.Series:
+    """The fingerprints of records: of a message's record, that of its own text and id."""
+    if not unwrapped and len(file := files.unique()) == 1:
+        return pl.Series(cuts[file[0]].records.fingerprints.gather(positions))
+    places = zip(files.to_list(), positions.to_list(), strict=True)
+    numbers = [
+        message.fingerprint if (message := unwrapped.get(place)) else cuts[place[0]].records.fingerprints[place[1]]
+        for place in places
+    ]
+    return pl.Series(numbers, dtype=pl.Int128)
 
 
 def record_texts(
-    cuts: Sequence[Cut], unwrapped: Mapping[tuple[int, int], bytes], files: pl.Series, positions: pl.Series
+    cuts: Sequence[Cut], unwrapped: Mapping[Place, Unwrapped], files: pl.Series, positions: pl.Series
 ) -> pa.Array:
     """The exact texts of records (`record_text`) as large binary; null where `positions` is null."""
     if not unwrapped and len(file := files.drop_nulls().unique()) == 1:

@@ -226,9 +226,7 @@ def _report_folder(request: Request, settings: Settings, plan: Plan) -> Path | N
     if not request.wants_report:
         return None
     counts = plan.counts
-    tells = (
-        plan.diff.writes.height or counts.rejected or counts.warned or plan.guards or any(f.reason for f in plan.files)
-    )
+    tells = plan.diff.height or counts.rejected or counts.warned or plan.guards or any(f.reason for f in plan.files)
     if request.apply and not tells:
         return None
     return request.report or settings.reports / plan.run_id

@@ -12,6 +12,7 @@ import json
 import logging
 import secrets
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -20,7 +21,7 @@ import polars as pl
 import pyarrow as pa
 import xxhash
 
-from fleetfuel import __version__, errors, frame, storable
+from fleetfuel import __version__, diff, errors, frame, storable
 from fleetfuel.database import Database
 from fleetfuel.model import Cut, Plan, Receipt
 from fleetfuel.progress import Progress, silence
@@ -74,7 +75,8 @@ def load_plan(plan: Plan, run: Mapping[str, Any], database: Database, progress: 
     wrote the same rows; nothing is written then. Where the answer to the commit is lost, the database is asked; only
     where that cannot be had either it raises `CommitUnknown`.
     """
-    planned = dict(plan.diff.writes["action"].value_counts().iter_rows())
+    planned: Counter[str] = Counter(dict(plan.diff.others["action"].value_counts().iter_rows()))
+    planned += Counter(insert=plan.diff.inserts.height)
     if planned:
         _stage(plan, database, progress)
         _merge(plan, planned, database, progress)
@@ -135,8 +137,8 @@ def _stage(plan: Plan, database: Database, progress: Progress) -> None:
 
 def _stage_batches(plan: Plan, progress: Progress) -> Iterator[pa.RecordBatch]:
     keys = pa.array([cut.file.key for cut in plan.cuts], type=pa.string())
-    staged, total = 0, plan.diff.writes.height
-    for rows in plan.diff.writes.iter_slices(BATCH):
+    staged, total = 0, plan.diff.height
+    for rows in diff.batches(plan.diff, BATCH):
         texts = frame.record_texts(plan.cuts, plan.unwrapped, rows["file"], rows["position"])
         yield pa.RecordBatch.from_arrays(
             [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     import polars as pl
@@ -123,6 +123,19 @@ class Cut:
         return self.file.key_at or self.file.modified_at
 
 
+Place = tuple[int, int]
+"""The number of a file, and a record's position in it."""
+
+
+class Unwrapped(NamedTuple):
+    """What a change message says of a record (`{"op": …, "row": {…}}`)."""
+
+    text: bytes
+    """The record's own text; the message's where it carries no record."""
+    fingerprint: int
+    """Of that text and the id that the message names."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rows:
     """Records read into columns."""
@@ -133,10 +146,10 @@ class Rows:
     """One row a record that cannot: `frame.REFUSED`."""
     legible_ids: Sequence[int]
     """Ids that refused records name: those rows are in the feed."""
-    markers: Sequence[tuple[int, int]]
-    """(file, position) of elements that are no records: `{}`, `{"success": true}`, `{"message": …, "error": …}`."""
-    unwrapped: Mapping[tuple[int, int], bytes]
-    """(file, position) → the record's own text, where the list holds a message around it (`{"op": …, "row": {…}}`)."""
+    markers: Sequence[Place]
+    """Where there are elements that are no records: `{}`, `{"success": true}`, `{"message": …, "error": …}`."""
+    unwrapped: Mapping[Place, Unwrapped]
+    """The records that the list holds messages around."""
     unknown_fields: Mapping[str, tuple[int, str]]
     """Field the rules do not know → how many records have it, and one value as JSON text."""
 
@@ -225,10 +238,16 @@ class Guard:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Diff:
-    """What has to be written so that the table equals the delivery."""
+    """What has to be written so that the table equals the delivery, one row a table row: see `diff.batches`."""
 
-    writes: pl.DataFrame
-    """One row a table row that is written: `diff.WRITES`."""
+    inserts: pl.DataFrame
+    """Rows that are simply new: `diff.INSERTS`. A first load holds millions."""
+    others: pl.DataFrame
+    """All others: `diff.WRITES`."""
+
+    @property
+    def height(self) -> int:
+        return self.inserts.height + self.others.height
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -241,7 +260,7 @@ class Plan:
     source: str
     started_at: datetime
     cuts: tuple[Cut, ...]
-    unwrapped: Mapping[tuple[int, int], bytes]
+    unwrapped: Mapping[Place, Unwrapped]
     diff: Diff
     rejected: pl.DataFrame
     notices: pl.DataFrame

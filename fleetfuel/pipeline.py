@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import chain, islice, pairwise
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
@@ -16,7 +16,20 @@ import polars as pl
 from fleetfuel import diff, envelope, errors, frame, load, notices, state, validate
 from fleetfuel.database import Database
 from fleetfuel.limits import Overrides, Totals, check_limits
-from fleetfuel.model import Counts, Cut, Delivery, Diff, FileCount, Plan, Receipt, Rows, RuleCount, State
+from fleetfuel.model import (
+    Counts,
+    Cut,
+    Delivery,
+    Diff,
+    FileCount,
+    Place,
+    Plan,
+    Receipt,
+    Rows,
+    RuleCount,
+    State,
+    Unwrapped,
+)
 from fleetfuel.progress import Progress, silence
 from fleetfuel.rules import Rules
 
@@ -49,15 +62,37 @@ class _Judged:
     """The records that had to be read: what may load, what is set aside, and what was noticed."""
 
     accepted: pl.DataFrame
+    accepted_of: Counter[int]
+    """Number of a file → how many of its records are accepted."""
+    warned: int
     rejected: pl.DataFrame
     notices: pl.DataFrame
-    unwrapped: dict[tuple[int, int], bytes]
+    unwrapped: dict[Place, Unwrapped]
     unknown_fields: Counter[str]
     samples: dict[str, str]
     spellings: Counter[tuple[str, str]]
     given: Counter[str]
-    markers: list[tuple[int, int]]
+    markers: list[Place]
     legible_ids: list[int]
+
+
+class _Decided:
+    """What is decided: counted, and kept where it writes something."""
+
+    def __init__(self, chunks: Iterable[pl.DataFrame]) -> None:
+        """`chunks`: of `diff.DECISIONS`, taken one by one."""
+        self.actions: Counter[str] = Counter()
+        self.of_files: Counter[tuple[int, str]] = Counter()
+        """(number of the file that says so, action) → rows."""
+        inserts, others = [diff.INSERTS.to_frame()], [diff.WRITES.to_frame()]
+        for decided in chunks:
+            for action, file, rows in decided.group_by("action", "said_by").len().iter_rows():
+                self.actions[action] += rows
+                if file is not None:
+                    self.of_files[file, action] += rows
+            for part, kept in zip(diff.part_inserts(decided), (inserts, others), strict=True):
+                kept.append(part)
+        self.diff = Diff(inserts=pl.concat(inserts), others=pl.concat(others))
 
 
 def plan_run(delivery: Delivery, database: Database, run: Run) -> Plan:
@@ -66,22 +101,15 @@ def plan_run(delivery: Delivery, database: Database, run: Run) -> Plan:
     Raises `BadInput` for a file that cannot be cut into records.
     """
     cuts, bad = _cut(delivery, run)
-    index = pl.concat([frame.index_records(cut, number) for number, cut in enumerate(cuts)] or [_no_records()])
     current = state.read_state(database)
-    times = [cut.file_at for cut in cuts] if delivery.reading == "changes" else None
-    known, unknown = diff.match_rows(index, current, times)
-    judged = _judge(unknown, cuts, run)
-    known, repeated = diff.split_repeated(known, judged.accepted["id"])
-    if repeated.height:
-        judged = _together(judged, _judge(repeated.select(frame.INDEX.names()), cuts, run))
-    winners = diff.last_words(judged.accepted)
-    decisions = [*_compare(winners, judged, cuts, current, database)]
+    known, judged = _match(delivery, cuts, current, run)
+    winners = _last_words(judged, current)
+    judged = replace(judged, accepted=judged.accepted.select("id"))  # the winners hold the rest, until they are decided
+    decisions = [_compare(winners, judged, cuts, current, database)]
     if delivery.reading == "snapshot" and cuts:
-        legible = pl.Series(judged.legible_ids, dtype=pl.Int64)
-        present = pl.concat([known["id"], judged.accepted["id"], judged.rejected["id"].drop_nulls(), legible])
-        decisions += _absent(present, _unkeyed(judged, cuts), cuts[-1], current, database)
-    decided = pl.concat([diff.DECISIONS.to_frame(), *decisions])
-    return _plan(run, delivery, cuts, bad, known, winners, judged, decided, current, database)
+        decisions.append(_absent(known, judged, cuts, current, database))
+    decided = _Decided(chain.from_iterable(decisions))
+    return _plan(run, delivery, cuts, bad, known, judged, decided, current, database)
 
 
 def apply_plan(plan: Plan, run: Mapping[str, Any], database: Database, progress: Progress = silence) -> Receipt:
@@ -90,6 +118,18 @@ def apply_plan(plan: Plan, run: Mapping[str, Any], database: Database, progress:
 
 
 # --- the stages' loops: chunk by chunk, so that memory does not grow with the file ---------------------------------
+
+
+def _match(delivery: Delivery, cuts: tuple[Cut, ...], current: State, run: Run) -> tuple[pl.DataFrame, _Judged]:
+    """The records that the table holds as they stand (`INDEX` with `row`), and what the others say."""
+    index = pl.concat([frame.INDEX.to_frame(), *(frame.index_records(cut, number) for number, cut in enumerate(cuts))])
+    times = [cut.file_at for cut in cuts] if delivery.reading == "changes" else None
+    known, unknown = diff.match_rows(index, current, times)
+    judged = _judge(unknown, cuts, run)
+    known, repeated = diff.split_repeated(known, judged.accepted["id"], current)
+    if repeated.height:
+        judged = _together(judged, _judge(repeated.select(frame.INDEX.names()), cuts, run))
+    return known, judged
 
 
 def _judge(index: pl.DataFrame, cuts: tuple[Cut, ...], run: Run) -> _Judged:
@@ -103,6 +143,8 @@ def _judge(index: pl.DataFrame, cuts: tuple[Cut, ...], run: Run) -> _Judged:
             judged,
             _Judged(
                 accepted=verdict.accepted.select(diff.CANDIDATES.names()),
+                accepted_of=Counter(dict(verdict.accepted["file"].value_counts().iter_rows())),
+                warned=int(verdict.accepted["warned"].sum()),
                 rejected=pl.concat([rows.refused, verdict.rejected]),
                 notices=verdict.notices,
                 unwrapped=dict(rows.unwrapped),
@@ -139,24 +181,39 @@ def _read(index: pl.DataFrame, cuts: tuple[Cut, ...], run: Run) -> Iterator[tupl
         pool.shutdown(wait=False, cancel_futures=True)
 
 
+def _last_words(judged: _Judged, current: State) -> deque[pl.DataFrame]:
+    """The versions that win, with `is_met`: whether there is a row to compare them with. In chunks, to be let go of."""
+    winners = diff.last_words(judged.accepted)
+    met = current.rows["id"].filter(diff.rows_of(winners["id"], current))
+    return deque(winners.with_columns(is_met=pl.col("id").is_in(met.implode())).iter_slices(frame.CHUNK))
+
+
 def _compare(
-    winners: pl.DataFrame, judged: _Judged, cuts: tuple[Cut, ...], current: State, database: Database
-) -> Iterable[pl.DataFrame]:
-    is_met = winners.select(is_met=pl.col("id").is_in(current.rows["id"].implode())).to_series()
-    for chunk in winners.with_columns(is_met).iter_slices(frame.CHUNK):
+    winners: deque[pl.DataFrame], judged: _Judged, cuts: tuple[Cut, ...], current: State, database: Database
+) -> Iterator[pl.DataFrame]:
+    file_times = pl.Series([cut.file_at for cut in cuts], dtype=frame.INSTANT)
+    while winners:
+        chunk = winners.popleft()
         met = chunk.filter("is_met")["id"]
         details = state.read_details(database, met) if met.len() else state.DETAILS.to_frame()
         position = chunk.select(pl.when("is_met").then("value_position")).to_series()
         texts = frame.record_texts(cuts, judged.unwrapped, chunk["value_file"], position)
-        yield diff.compare_rows(chunk, details, texts.to_pylist(), current.vouched_at)
+        versions = chunk.with_columns(
+            file_at=file_times.gather(chunk["file"]),
+            fingerprint=frame.record_fingerprints(cuts, judged.unwrapped, chunk["file"], chunk["position"]),
+        )
+        yield diff.compare_rows(versions, details, texts.to_pylist(), current.vouched_at)
 
 
 def _absent(
-    present: pl.Series, unkeyed: Sequence[bytes], cut: Cut, current: State, database: Database
-) -> Iterable[pl.DataFrame]:
-    for chunk in diff.find_absent(current, present).to_frame().iter_slices(frame.CHUNK):
+    known: pl.DataFrame, judged: _Judged, cuts: tuple[Cut, ...], current: State, database: Database
+) -> Iterator[pl.DataFrame]:
+    legible = pl.Series(judged.legible_ids, dtype=pl.Int64)
+    others = pl.concat([judged.accepted["id"], judged.rejected["id"].drop_nulls(), legible])
+    unkeyed = _unkeyed(judged, cuts)
+    for chunk in diff.find_absent(current, known, others).to_frame().iter_slices(frame.CHUNK):
         details = diff.without_unkeyed(state.read_details(database, chunk["id"]), unkeyed)
-        yield diff.mark_absent(details, cut.file_at, current.vouched_at)
+        yield diff.mark_absent(details, cuts[-1].file_at, current.vouched_at)
 
 
 def _unkeyed(judged: _Judged, cuts: tuple[Cut, ...]) -> Sequence[bytes]:
@@ -174,16 +231,12 @@ def _plan(
     cuts: tuple[Cut, ...],
     bad: tuple[FileCount, ...],
     known: pl.DataFrame,
-    winners: pl.DataFrame,
     judged: _Judged,
-    decided: pl.DataFrame,
+    decided: _Decided,
     current: State,
     database: Database,
 ) -> Plan:
-    acted = Counter(dict(decided["action"].value_counts().iter_rows()))
-    writes = decided.select(diff.WRITES.names())
-    if acted["unchanged"] or acted["stale"]:  # else a first load would hold its million rows twice
-        writes = writes.filter(~pl.col("action").is_in(["unchanged", "stale"]))
+    acted, writes = decided.actions, decided.diff
     counts = Counts(
         records=sum(len(cut.records) for cut in cuts) - len(judged.markers),
         inserts=acted["insert"],
@@ -194,9 +247,9 @@ def _plan(
         restores=acted["restore"],
         unchanged=known.height + acted["unchanged"] + acted["refresh"],
         stale=acted["stale"],
-        superseded=judged.accepted.height - winners.height,
+        superseded=judged.accepted.height - sum(decided.of_files.values()),
         rejected=judged.rejected.height,
-        warned=int(judged.accepted["warned"].sum()),
+        warned=judged.warned,
         skipped=len(judged.markers),
     )
     live = int(current.rows["is_live"].sum())
@@ -222,14 +275,16 @@ def _plan(
         lost_columns=_lost_columns(judged, run, database),
     )
     samples, flips = diff.sample_changes(
-        writes, lambda file, position: frame.record_text(cuts, judged.unwrapped, file, position), run.rules
+        writes.others, lambda file, position: frame.record_text(cuts, judged.unwrapped, file, position), run.rules
     )
     noticed = notices.feed_notices(
         [
             *notices.unknown_fields(judged.unknown_fields, judged.samples),
             *notices.unknown_spellings(judged.spellings, _unknown_spellings(judged, database), run.rules),
             *notices.type_flips(flips),
-            *notices.id_jump(writes.filter(action="insert")["id"], _greatest(current)),
+            *notices.id_jump(
+                pl.concat([writes.inserts["id"], writes.others.filter(action="insert")["id"]]), _greatest(current)
+            ),
         ]
     )
     return Plan(
@@ -240,17 +295,15 @@ def _plan(
         started_at=run.started_at,
         cuts=cuts,
         unwrapped=judged.unwrapped,
-        diff=Diff(writes=writes),
+        diff=writes,
         rejected=judged.rejected,
         notices=pl.concat([judged.notices, noticed]),
         counts=counts,
-        columns=diff.changed_columns(writes, run.rules),
+        columns=diff.changed_columns(writes.others, run.rules),
         samples=samples,
         rules=rules,
         resolved_rejects=_resolved(current, known, judged),
-        files=tuple(
-            sorted([*_file_counts(cuts, known, winners, judged, decided), *bad], key=lambda each: (each.at, each.key))
-        ),
+        files=tuple(sorted([*_file_counts(cuts, known, judged, decided), *bad], key=lambda each: (each.at, each.key))),
         guards=check_limits(totals, run.rules, run.overrides),
         live_before=live,
         watermark_before=current.watermark,
@@ -298,21 +351,21 @@ def _cut(delivery: Delivery, run: Run) -> tuple[tuple[Cut, ...], tuple[FileCount
     return tuple(cut for cut in cuts if (cut.at, cut.file.key) < (first.at, first.key)), (first,)
 
 
-def _file_counts(
-    cuts: tuple[Cut, ...], known: pl.DataFrame, winners: pl.DataFrame, judged: _Judged, decided: pl.DataFrame
-) -> Iterable[FileCount]:
+def _file_counts(cuts: tuple[Cut, ...], known: pl.DataFrame, judged: _Judged, decided: _Decided) -> Iterable[FileCount]:
     """What became of each file's records. A row is counted where the version that decides it lies."""
     counts: list[Counter[str]] = [Counter(records=len(cut.records)) for cut in cuts]
     for file, _ in judged.markers:
         counts[file].update(skipped=1, records=-1)
-    acts = winners.select("id", winner="file").join(decided.select("id", "action"), on="id", how="inner")
-    for file, action, rows in acts.group_by("winner", "action").len().iter_rows():
-        counts[file][FILE_COUNT_OF[action]] += rows
-    for frame_, name in ((known, "unchanged"), (judged.rejected, "rejected"), (judged.accepted, "superseded")):
-        for file, rows in frame_.group_by("file").len().iter_rows():
-            counts[file][name] += rows
-    for file, rows in winners.group_by("file").len().iter_rows():
-        counts[file]["superseded"] -= rows
+    for (number, action), rows in decided.of_files.items():
+        counts[number][FILE_COUNT_OF[action]] += rows
+        counts[number]["superseded"] -= rows
+    ends = known["file"].search_sorted(pl.Series(range(len(cuts) + 1)))  # they lie in the order of the files
+    for number, (first, last) in enumerate(pairwise(ends)):
+        counts[number]["unchanged"] += last - first
+    for number, rows in judged.accepted_of.items():
+        counts[number]["superseded"] += rows
+    for number in judged.rejected["file"]:
+        counts[number]["rejected"] += 1
     for number, cut in enumerate(cuts):
         found = {name: rows for name, rows in counts[number].items() if rows}
         is_empty = bool(found.get("skipped")) and not found.get("records")
@@ -337,8 +390,10 @@ def _resolved(current: State, known: pl.DataFrame, judged: _Judged) -> tuple[int
     """Open rejects whose record is accepted now, or holds again what the table holds."""
     if current.open_rejects.is_empty():
         return ()
-    sound = pl.concat([known.select("id"), judged.accepted.select("id")])
-    return tuple(current.open_rejects.join(sound, on="id", how="semi")["reject_id"])
+    rejected = current.open_rejects["id"].drop_nulls().unique()
+    held = current.rows["id"].filter(diff.rows_of(rejected, current) & diff.rows_met(known, current))
+    read = judged.accepted["id"].filter(judged.accepted["id"].is_in(rejected.implode()))
+    return tuple(current.open_rejects.filter(pl.col("id").is_in(pl.concat([held, read]).implode()))["reject_id"])
 
 
 COLUMNS = ("car", "driver", "department", "fuel_type", "litres", "amount_kes", "odometer_km", "filled_at")
@@ -378,13 +433,11 @@ def _greatest(current: State) -> int | None:
     return greatest if isinstance(greatest, int) else None
 
 
-def _no_records() -> pl.DataFrame:
-    return frame.INDEX.to_frame()
-
-
 def _nothing_judged() -> _Judged:
     return _Judged(
         accepted=diff.CANDIDATES.to_frame(),
+        accepted_of=Counter(),
+        warned=0,
         rejected=frame.REFUSED.to_frame(),
         notices=validate.NOTICES.to_frame(),
         unwrapped={},
@@ -400,6 +453,8 @@ def _nothing_judged() -> _Judged:
 def _together(one: _Judged, other: _Judged) -> _Judged:
     return _Judged(
         accepted=pl.concat([one.accepted, other.accepted]),
+        accepted_of=one.accepted_of + other.accepted_of,
+        warned=one.warned + other.warned,
         rejected=pl.concat([one.rejected, other.rejected]),
         notices=pl.concat([one.notices, other.notices]),
         unwrapped={**one.unwrapped, **other.unwrapped},

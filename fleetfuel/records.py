@@ -144,6 +144,11 @@ def fingerprint(text: bytes, seed: int) -> bytes:
     return xxhash.xxh3_128_digest(text, seed)
 
 
+def as_number(digest: bytes) -> int:
+    """A fingerprint as the number that it is in a column."""
+    return int.from_bytes(digest, "little", signed=True)
+
+
 def as_numbers(fingerprints: pl.Series) -> pl.Series:
     """Fingerprints, each 16 bytes, as numbers."""
     return fingerprints.cast(pl.Binary).bin.reinterpret(dtype=pl.Int128, endianness="little")

@@ -17,8 +17,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fleetfuel import __version__, errors, frame, storable
-from fleetfuel.diff import QUIET
+from fleetfuel import __version__, diff, errors, frame, storable
 from fleetfuel.model import Plan
 
 BATCH: Final = 20_000
@@ -141,8 +140,8 @@ def _write(path: Path, schema: pa.Schema, plan: Plan, batches: Iterator[pa.Recor
 
 
 def _changes(plan: Plan, keys: pa.Array) -> Iterator[pa.RecordBatch]:
-    for batch in plan.diff.writes.iter_slices(BATCH):
-        rows = batch.filter(~pl.col("action").is_in(QUIET))
+    for batch in diff.batches(plan.diff, BATCH):
+        rows = batch.filter(~pl.col("action").is_in(diff.QUIET))
         after = frame.record_texts(plan.cuts, plan.unwrapped, rows["file"], rows["position"])
         yield pa.RecordBatch.from_arrays(
             [

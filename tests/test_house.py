@@ -80,7 +80,7 @@ OURS: Final = {
     "summary": {"model"},
     "state": {"database", "frame", "model", "records"},
     "report": {"diff", "errors", "frame", "model", "storable"},
-    "load": {"database", "errors", "frame", "model", "progress", "records", "storable"},
+    "load": {"database", "diff", "errors", "frame", "model", "progress", "records", "storable"},
     "rules": {"errors", "packaged", "rule_file"},
 }  # fmt: skip
 """Room → the rooms it may know, for the rooms of the one path."""

@@ -90,7 +90,7 @@ def index(*fingerprints: int) -> pl.DataFrame:
 def test_a_text_that_the_table_holds_needs_no_look_unless_its_row_is_absent() -> None:
     held = table((1, 1, 0, True, True), (2, 2, 0, False, True), (3, 3, 0, False, False))
     known, unknown = diff.match_rows(index(1, 2, 3, 4), held)
-    assert known.select("position", "id").rows() == [(0, 1), (1, 2)]
+    assert known.select("position", "row").rows() == [(0, 0), (1, 1)]
     assert unknown["position"].to_list() == [2, 3]
 
 
@@ -109,11 +109,11 @@ def test_what_is_looked_up_in_parts_is_found_as_at_once(together: int, monkeypat
     numbers = [7, -(2**100), 2**99 + 1, 0, 12, -1]
     held = table(*((key, number, 0, True, True) for key, number in enumerate(numbers)))
     known, unknown = diff.match_rows(index(-1, 5, *numbers, 7), held, [at(1)])
-    assert known["id"].to_list() == []
+    assert known["row"].to_list() == []
     known, unknown = diff.match_rows(index(-1, 5, *numbers, 7), held, [at(0)])
-    assert known["id"].to_list() == [5, 0, 1, 2, 3, 4, 5, 0]
+    assert known["row"].to_list() == [5, 0, 1, 2, 3, 4, 5, 0]
     assert unknown["position"].to_list() == [1]
-    assert diff.match_rows(index(-1, 5, *numbers, 7), held)[0]["id"].equals(known["id"])
+    assert diff.match_rows(index(-1, 5, *numbers, 7), held)[0]["row"].equals(known["row"])
 
 
 @pytest.mark.parametrize("together", [1, 100])
@@ -121,22 +121,31 @@ def test_of_rows_with_one_fingerprint_none_is_known(together: int, monkeypatch: 
     monkeypatch.setattr(diff, "TOGETHER", together)
     held = table((1, 7, 0, True, True), (2, 7, 0, True, True), (3, 8, 0, True, True))
     known, unknown = diff.match_rows(index(7, 8), held)
-    assert (known["id"].to_list(), unknown["position"].to_list()) == ([3], [0])
+    assert (known["row"].to_list(), unknown["position"].to_list()) == ([2], [0])
 
 
 def test_known_records_whose_id_occurs_again_are_split_off() -> None:
-    known = index(1, 2, 3, 3).with_columns(id=pl.Series([1, 2, 3, 3]))
-    alone, repeated = diff.split_repeated(known, pl.Series("id", [2], dtype=pl.Int64))
-    assert (alone["id"].to_list(), repeated["id"].to_list()) == ([1], [2, 3, 3])
+    held = table(*((key, key, 0, True, True) for key in (4, 3, 2, 1)))
+    known, _ = diff.match_rows(index(1, 2, 3, 3), held)
+    alone, repeated = diff.split_repeated(known, pl.Series("id", [2, 9], dtype=pl.Int64), held)
+    assert (alone["position"].to_list(), repeated["position"].to_list()) == ([0], [1, 2, 3])
+
+
+def test_where_no_id_occurs_again_none_is_split_off() -> None:
+    held = table((4, 1, 0, True, True), (3, 2, 0, True, True))
+    known, _ = diff.match_rows(index(2, 1), held)
+    for others in ([], [9]):
+        alone, repeated = diff.split_repeated(known, pl.Series("id", others, dtype=pl.Int64), held)
+        assert (alone["position"].to_list(), repeated.height) == ([0, 1], 0)
 
 
 # --- the last word ------------------------------------------------------------------------------------------------
 
 
 def candidate(key: int, hour: float, position: int = 0, **more: object) -> dict[str, object]:
-    plain: dict[str, object] = {"id": key, "file": 0, "position": position, "fingerprint": 14, "is_delete": False}
-    plain |= {"carries_values": True, "is_deleted": False, "deleted_at": None, "file_at": at(hour)}
-    return {**plain, "source_at": at(hour), "has_own_time": False, "warned": False, **more}
+    plain: dict[str, object] = {"id": key, "file": 0, "position": position, "is_delete": False}
+    plain |= {"carries_values": True, "is_deleted": False, "deleted_at": None}
+    return {**plain, "source_at": at(hour), "has_own_time": False, **more}
 
 
 def candidates(*rows: dict[str, object]) -> pl.DataFrame:
@@ -175,7 +184,9 @@ def decide(
     vouched: float | None = None,
 ) -> dict[str, object]:
     details = pl.DataFrame([row] if row else [], schema=state.DETAILS)
-    winners = diff.last_words(candidates(record))
+    winners = diff.last_words(candidates(record)).with_columns(
+        file_at="source_at", fingerprint=pl.lit(14, dtype=pl.Int128)
+    )
     [decision] = diff.compare_rows(winners, details, [text], None if vouched is None else at(vouched)).to_dicts()
     return decision
 
@@ -253,7 +264,14 @@ def test_what_a_snapshot_lacks_is_absent_unless_it_is_newer() -> None:
 
 def test_only_rows_present_so_far_can_become_absent() -> None:
     held = table((1, None, 0, True, True), (2, None, 0, False, True), (3, None, 0, False, False))
-    assert diff.find_absent(held, pl.Series("id", [1], dtype=pl.Int64)).to_list() == [2]
+    known, _ = diff.match_rows(index(), held)
+    assert diff.find_absent(held, known, pl.Series("id", [1], dtype=pl.Int64)).to_list() == [2]
+
+
+def test_rows_whose_text_a_snapshot_holds_are_not_absent() -> None:
+    held = table((1, 7, 0, True, True), (2, 8, 0, True, True), (3, 9, 0, True, True))
+    known, _ = diff.match_rows(index(9, 7, 5), held)
+    assert diff.find_absent(held, known, pl.Series("id", [5], dtype=pl.Int64)).to_list() == [2]
 
 
 # --- what is shown ------------------------------------------------------------------------------------------------
@@ -270,7 +288,7 @@ def test_changed_columns_go_by_their_own_names_and_are_counted_once_a_row() -> N
 def test_samples_show_value_plate_and_day_but_nothing_personal() -> None:
     after = b'{"id":1,"amount":2,"driver":"b"}'
     told = decide(candidate(1, 2), after, detail(1, 1, '{"id":1,"amount":1,"driver":"a"}'))
-    writes = pl.DataFrame([told], schema=diff.DECISIONS).select(diff.WRITES.names())
+    writes = pl.DataFrame([told], schema=diff.DECISIONS)
     samples, _ = diff.sample_changes(writes, lambda *_: after, RULES)
     assert list(samples) == ["amount_kes"]
     [sample] = samples["amount_kes"]

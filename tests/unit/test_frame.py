@@ -29,8 +29,12 @@ def texts(content: bytes) -> list[bytes]:
     return [bytes(record) for record in cut(content).records]
 
 
+def cut_list(*records: str) -> Cut:
+    return cut(("[" + ",".join(records) + "]").encode())
+
+
 def rows(*records: str) -> Rows:
-    one = cut(("[" + ",".join(records) + "]").encode())
+    one = cut_list(*records)
     return frame.read_rows(frame.index_records(one, 0), [one], RULES, readings.EAST_AFRICA, 0)
 
 
@@ -235,8 +239,13 @@ def test_a_marker_is_no_record(text: str) -> None:
 
 def test_a_message_is_unwrapped_and_its_record_fingerprinted_like_a_plain_one() -> None:
     record = json.dumps({"id": 7, "liters": 40})
-    [message, plain] = rows(f'{{"op": "update", "row": {record}}}', record).typed.to_dicts()
-    assert message["fingerprint"] == plain["fingerprint"]
+    texts = [f'{{"op": "update", "row": {record}}}', record]
+    found = rows(*texts)
+    numbers = frame.record_fingerprints(
+        [cut_list(*texts)], found.unwrapped, found.typed["file"], found.typed["position"]
+    )
+    assert numbers[0] == numbers[1]
+    message = found.typed.to_dicts()[0]
     assert (message["id"], message["litres"], message["is_delete"]) == (7, 40, False)
 
 
