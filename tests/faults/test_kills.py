@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Ground, Tally
+from .conftest import KILLS, Ground, Tally
 from .footprint import Footprint, read_reports, take_footprint
 from .program import Program, start_plainly
 
@@ -120,7 +120,7 @@ def kill_at_random(ground: Ground, tally: Tally, chance: random.Random, folder: 
 def test_killed_at_random_instants(
     request: pytest.FixtureRequest, ground: Ground, tally: Tally, chance: random.Random
 ) -> None:
-    kills: int = request.config.getoption("--kills", default=None) or 60
+    kills: int = request.config.getoption("--kills", default=None) or KILLS
     ends = time.monotonic() + 60 * (request.config.getoption("--soak", default=None) or 0)
     tried = 0
     while tried < kills or time.monotonic() < ends:

@@ -32,7 +32,7 @@ SEED: Final = int(os.environ.get("FLEETFUEL_FUZZ_SEED", "20260611"))
 TIMES: Final = float(os.environ.get("FLEETFUEL_FUZZ", "1"))
 CUT: Final = int(21_000 * TIMES)
 """Mutants that are cut, read and judged."""
-RUN: Final = int(400 * TIMES)
+RUN: Final = int(250 * TIMES)
 """Mutants of each kind that go through a whole run."""
 BATCH: Final = 500
 EAT: Final = ZoneInfo("Africa/Nairobi")
