@@ -13,6 +13,7 @@ import operator
 import re
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -29,30 +30,46 @@ TRIES: Final = 64
 REACH: Final = 1 << 12
 """Bytes in which an end is looked for at a time."""
 
+TOGETHER: Final = 32
+"""Pieces that are laid out together."""
+
+JSON_BLANKS: Final = b" \t\n\r"
+
 _list = msgspec.json.Decoder(list[msgspec.Raw])
 _BOUNDARY: Final = re.compile(rb"\}\s*,\s*(?=\{)")
 _CLOSING: Final = re.compile(rb"\]")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Piece:
+    """Whole elements of a list, between two places in the file."""
+
+    start: int
+    end: int
+    fingerprints: pl.Series
+    """Of its elements, as numbers."""
+    lengths: pl.Series
+    """Bytes of its elements."""
+
+
 class Records:
     """The exact texts of a file's records, in file order; an index is a record's position."""
 
-    def __init__(
-        self, content: memoryview, pieces: Sequence[tuple[int, int]], fingerprints: Sequence[pl.Series]
-    ) -> None:
-        """`pieces`: where each starts and ends in `content`; `fingerprints`: those of the records of each."""
+    def __init__(self, content: memoryview, pieces: Sequence[_Piece]) -> None:
+        """`pieces` of `content`, in their order."""
         self._content = content
-        self._pieces = pieces
-        self._firsts = [0, *itertools.accumulate(map(len, fingerprints))]
+        self._pieces = [(piece.start, piece.end) for piece in pieces]
+        self._firsts = [0, *itertools.accumulate(len(piece.lengths) for piece in pieces)]
         """Position of each piece's first record, and of the one that would come next."""
-        self.fingerprints = pl.concat([_fingerprints([], 0), *fingerprints], rechunk=True)
+        self.fingerprints = pl.concat([_fingerprints([], 0), *(piece.fingerprints for piece in pieces)], rechunk=True)
         """One a record: XXH3-128 of its text, as a number, which is half the work of a join."""
+        self._lengths = pl.concat([pl.Series([], dtype=pl.UInt32), *(piece.lengths for piece in pieces)], rechunk=True)
         bounds = pa.allocate_buffer(16 * max(len(self), 1))  # what nobody writes to takes no memory
         self._bounds = memoryview(bounds).cast("B").cast("q")
         """Where each record starts and where it ends, by turns, in the pieces that were located."""
         self._bounds[0] = self._bounds[-1] = 0
         if len(self):  # Arrow makes room by the ends of the whole
-            self._bounds[0], self._bounds[-1] = pieces[0][0], pieces[-1][1]
+            self._bounds[0], self._bounds[-1] = pieces[0].start, pieces[-1].end
         self._located: set[int] = set()
         # A record, what parts it from the next, a record, …: an array on the file's own bytes.
         height = max(2 * len(self) - 1, 0)
@@ -67,31 +84,57 @@ class Records:
     def __getitem__(self, position: int) -> bytes:
         if not 0 <= position < len(self):
             raise IndexError(position)
-        self._locate(bisect.bisect_right(self._firsts, position) - 1)
+        self._locate([bisect.bisect_right(self._firsts, position) - 1])
         return bytes(self._content[self._bounds[2 * position] : self._bounds[2 * position + 1]])
 
     def take(self, positions: pl.Series) -> pa.Array:
         """The texts at these positions as large binary; null where a position is null."""
         known = positions.drop_nulls().cast(pl.Int64)
-        for piece in (pl.Series(self._firsts).search_sorted(known, "right") - 1).unique().to_list():
-            self._locate(piece)
+        self._locate((pl.Series(self._firsts).search_sorted(known, "right") - 1).unique().to_list())
         return self._texts.take((positions.cast(pl.Int64) * 2).to_arrow())
 
-    def _locate(self, piece: int) -> None:
-        """Find out where the records of a piece lie."""
-        if piece in self._located:
-            return
+    def _locate(self, pieces: Iterable[int]) -> None:
+        """Find out where the records of these pieces lie."""
+        for run in _runs(sorted({*pieces} - self._located)):
+            if not self._is_even(run):
+                for piece in run:
+                    self._find(piece)
+            self._located.update(run)
+
+    def _find(self, piece: int) -> None:
         start, end = self._pieces[piece]
         elements, text = _decode(self._content[start:end])
         origin = pa.py_buffer(text).address + 1 - start
         starts = [view.address - origin for view in map(pa.py_buffer, elements)]
-        self._put(piece, starts, map(operator.add, starts, map(len, elements)))
+        ends = map(operator.add, starts, map(len, elements))
+        self._put(range(piece, piece + 1), memoryview(array("q", starts)), memoryview(array("q", ends)))
 
-    def _put(self, piece: int, starts: Iterable[int], ends: Iterable[int]) -> None:
-        first, after = 2 * self._firsts[piece], 2 * self._firsts[piece + 1]
-        self._bounds[first:after:2] = memoryview(array("q", starts))
-        self._bounds[first + 1 : after : 2] = memoryview(array("q", ends))
-        self._located.add(piece)
+    def _is_even(self, pieces: range) -> bool:
+        """Lay out the records of neighbouring pieces as if the same parted each from the next; whether it is so.
+
+        It is where that is a comma between blanks, wherever it should be, and an object starts behind each: the first
+        record lies where it was laid, and so does each that follows one that does.
+        """
+        first, after = self._firsts[pieces.start], self._firsts[pieces.stop]
+        start, end = self._pieces[pieces.start][0], self._pieces[pieces.stop - 1][1]
+        lengths = self._lengths[first:after].cast(pl.Int64)
+        gap, rest = divmod(end - start - lengths.sum(), max(after - first - 1, 1))
+        if rest or gap < 0 or after == first:
+            return False
+        ends = (lengths + gap).cum_sum() + (start - gap)
+        self._put(pieces, _view(ends - lengths), _view(ends))
+        parting = bytes(self._content[start + lengths[0] : start + lengths[0] + gap])
+        laid = pl.Series(self._texts.slice(2 * first, 2 * (after - first) - 1))
+        return after - first == 1 or (
+            parting.strip(JSON_BLANKS) == b","
+            and (laid.gather_every(2, 1) == pl.Series([parting])).all()
+            and laid.gather_every(2).bin.starts_with(b"{").all()
+        )
+
+    def _put(self, pieces: range, starts: memoryview, ends: memoryview) -> None:
+        first, after = 2 * self._firsts[pieces.start], 2 * self._firsts[pieces.stop]
+        self._bounds[first:after:2] = starts
+        self._bounds[first + 1 : after : 2] = ends
 
 
 def is_long(content: memoryview) -> bool:
@@ -106,36 +149,43 @@ def cut_list(content: memoryview, start: int, seed: int) -> tuple[Records, int]:
     and not in a text or a list within one, the decoder proves: between brackets, only whole elements are an array.
     Raises `ValueError` where no piece can be told so: the list is not JSON, or not of this kind.
     """
-    pieces: list[tuple[int, int]] = []
-    numbers: list[pl.Series] = []
+    pieces: list[_Piece] = []
     has_more = True
     while has_more:
         has_more = start + PIECE < len(content)
         for end, after in _ends(content, start, start + PIECE) if has_more else _closings(content, start):
             with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                numbers.append(_fingerprints(_decode(content[start:end])[0], seed))
-                pieces.append((start, end))
+                elements, text = _decode(content[start:end])
+                if elements:
+                    bounds = _bounds(elements, pa.py_buffer(text).address + 1 - start)
+                    pieces.append(_piece(*bounds, elements, seed))
                 start = after
                 break
         else:
             raise ValueError(f"the elements from byte {start} on cannot be told apart")
-    return Records(content, pieces, numbers), start
+    return Records(content, pieces), start
 
 
 def records_within(content: memoryview, elements: Sequence[msgspec.Raw], seed: int) -> Records:
     """Records of the elements of one list: views on `content`."""
-    origin = pa.py_buffer(content).address
-    ends = [pa.py_buffer(element) for element in (*elements[:1], *elements[-1:])]
-    pieces = [(ends[0].address - origin, ends[1].address + ends[1].size - origin)] if ends else []
-    return Records(content, pieces, [_fingerprints(elements, seed)] if ends else [])
+    if not elements:
+        return Records(content, [])
+    return Records(content, [_piece(*_bounds(elements, pa.py_buffer(content).address), elements, seed)])
+
+
+def _bounds(elements: Sequence[msgspec.Raw], origin: int) -> tuple[int, int]:
+    """Where the first element starts and the last one ends."""
+    first, last = pa.py_buffer(elements[0]), pa.py_buffer(elements[-1])
+    return first.address - origin, last.address + last.size - origin
 
 
 def records_of(texts: Sequence[bytes], seed: int) -> Records:
     """Records of texts that stand for themselves."""
     content = memoryview(b"".join(texts))
-    found = Records(content, [(0, len(content))], [_fingerprints(texts, seed)])
-    bounds = [*itertools.accumulate(map(len, texts), initial=0)]
-    found._put(0, bounds[:-1], bounds[1:])
+    found = Records(content, [_piece(0, len(content), texts, seed)])
+    bounds = memoryview(array("q", itertools.accumulate(map(len, texts), initial=0)))
+    found._put(range(1), bounds[:-1], bounds[1:])
+    found._located.add(0)
     return found
 
 
@@ -162,6 +212,29 @@ def as_bytes(numbers: pl.Series) -> list[bytes | None]:
 def _fingerprints(texts: Iterable[bytes | msgspec.Raw], seed: int) -> pl.Series:
     digest = xxhash.xxh3_128_digest
     return as_numbers(pl.Series([digest(text, seed) for text in texts], dtype=pl.Binary))
+
+
+def _piece(start: int, end: int, elements: Sequence[bytes | msgspec.Raw], seed: int) -> _Piece:
+    return _Piece(
+        start=start,
+        end=end,
+        fingerprints=_fingerprints(elements, seed),
+        lengths=pl.Series([*map(len, elements)], dtype=pl.UInt32),
+    )
+
+
+def _runs(pieces: Sequence[int]) -> Iterator[range]:
+    """Neighbours among pieces (sorted), so many at a time."""
+    start = 0
+    for number, piece in enumerate(pieces, 1):
+        if number == len(pieces) or pieces[number] != piece + 1 or number - start == TOGETHER:
+            yield range(pieces[start], piece + 1)
+            start = number
+
+
+def _view(numbers: pl.Series) -> memoryview:
+    """A view on a column of 64-bit numbers."""
+    return memoryview(numbers.to_arrow().buffers()[1]).cast("B").cast("q")
 
 
 def _decode(elements: memoryview) -> tuple[list[msgspec.Raw], bytes]:
