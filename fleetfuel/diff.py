@@ -162,12 +162,13 @@ def last_words(candidates: pl.DataFrame) -> pl.DataFrame:
 
 
 def compare_rows(
-    winners: pl.DataFrame, details: pl.DataFrame, texts: Sequence[bytes | None], vouched_at: datetime | None
+    winners: pl.DataFrame, details: pl.DataFrame, texts: pa.Array, vouched_at: datetime | None
 ) -> pl.DataFrame:
     """Decide each winner against the row it meets (`state.DETAILS`) → `DECISIONS`.
 
     `winners` are those of `last_words` with `file_at`, the time of their file, and their `fingerprint`.
-    `texts` holds the record's text for each winner that meets a row; None for a delete message without values.
+    `texts` (large binary) holds the record's text for each winner that meets a row; null for a delete message without
+    values.
     """
     met = winners.join(
         details.rename({name: f"row_{name}" for name in details.columns if name != "id"}),
@@ -175,11 +176,13 @@ def compare_rows(
         how="left",
         maintain_order="left",
     )
-    before = met["row_raw"].to_list()
-    changed = [
-        changed_fields(old.encode(), new) if old is not None and new is not None else []
-        for old, new in zip(before, texts, strict=True)
-    ]
+    is_met = met["row_raw"].is_not_null()
+    before, after = met["row_raw"].filter(is_met).to_list(), texts.filter(is_met.to_arrow()).to_pylist()
+    changed = pa.array(
+        [changed_fields(old.encode(), new) if new is not None else [] for old, new in zip(before, after, strict=True)],
+        type=pa.list_(pa.string()),
+    )
+    place = pl.select(pl.when(is_met).then(is_met.cum_sum() - 1)).to_series()
     vouched = pl.lit(vouched_at, dtype=INSTANT)
     exists = pl.col("row_raw").is_not_null()
     row_absent = pl.col("row_absent_since").is_not_null()
@@ -238,7 +241,7 @@ def compare_rows(
         )
     )
     return (
-        met.with_columns(changed=pl.Series(pa.array(changed, type=pa.list_(pa.string()))), row_time=row_time)
+        met.with_columns(changed=pl.Series(changed.take(place.to_arrow())), row_time=row_time)
         .with_columns(action=action)
         .select(
             "action",

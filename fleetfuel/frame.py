@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import decimal
 import functools
-import io
 import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 from polars._typing import PolarsDataType
 
 from fleetfuel import records
@@ -25,15 +25,23 @@ from fleetfuel.envelope import MARKER_KEYS, TOKEN, json_fields
 from fleetfuel.model import Cut, Place, Rows, Unwrapped
 from fleetfuel.readings import BLANKS, UTC_ZONE, integer, read_instants, read_numbers
 from fleetfuel.rules import Rules
+from fleetfuel.shapes import find_plain
 from fleetfuel.storable import UNREAD, as_strings, find_unstorable, reads_loosely
+
+T = TypeVar("T")
 
 CHUNK: Final = 20_000
 """Records read into columns at a time: what bounds memory."""
+
+ARROW_MOST: Final = 1 << 31
+"""Bytes from which on Arrow joins nothing."""
 
 OPERATION_KEYS: Final = ("op", "operation", "action")
 CARRIERS: Final = ("row", "data", "record", "after", "before")
 UPSERTS: Final = frozenset({"insert", "update", "upsert", "create", "c", "u", "r"})
 DELETES: Final = frozenset({"delete", "d"})
+
+_OPERATION_NAMES: Final = [f'"{key}"'.encode() for key in OPERATION_KEYS]
 
 
 def columns(names: Mapping[str, PolarsDataType]) -> pl.Schema:
@@ -113,30 +121,34 @@ class _Message:
 
 def read_rows(index: pl.DataFrame, cuts: Sequence[Cut], rules: Rules, zone: ZoneInfo, seed: int) -> Rows:
     """Read the records that `index` (`INDEX`) names into columns; set aside what cannot be stored or keyed."""
-    places = list(zip(index["file"].to_list(), index["position"].to_list(), strict=True))
-    given: list[bytes] = record_texts(cuts, {}, index["file"], index["position"]).to_pylist()
-    strings = as_strings(given)
+    strings = as_strings(record_texts(cuts, {}, index["file"], index["position"]))
     recovered = index["file"].is_in([number for number, cut in enumerate(cuts) if cut.is_recovered])
-    unstorable = find_unstorable(given, strings, recovered)
-    texts, strings = _replaced(given, strings, dict.fromkeys(unstorable, b"{}"))
-    messages = _messages(texts, strings)
-    texts, strings = _replaced(texts, strings, {row: message.text for row, message in messages.items()})
+    odd = (~find_plain(strings, _known(rules)) | recovered).arg_true()
+    given: dict[int, bytes] = dict(
+        zip(odd.to_list(), record_texts(cuts, {}, *index.select(_PLACE).gather(odd)).to_pylist(), strict=True)
+    )
+    unstorable = _by_row(given, find_unstorable([*given.values()], strings.gather(odd), recovered.gather(odd)))
+    texts = given | dict.fromkeys(unstorable, b"{}")
+    messages = _messages(texts)
+    texts |= {row: message.text for row, message in messages.items()}
 
-    fields = _read_fields(texts, strings, rules)
+    fields = _read_fields(strings, texts, rules)
     named = {
         row: message.id
         for row, message in messages.items()
         if message.id is not None and fields.item(row, "id") is None
     }
     if named:
-        outside = pl.Series([named.get(row) for row in range(len(texts))], dtype=pl.String)
+        outside = pl.Series([named.get(row) for row in range(index.height)], dtype=pl.String)
         fields = fields.with_columns(id=pl.coalesce(pl.col("id"), outside))
     rows = (
-        index.select("file", "position")
+        index.select(_PLACE)
         .hstack(_typed(fields, zone))
         .with_columns(
-            is_delete=_flags(len(texts), {row for row, message in messages.items() if message.is_delete}),
-            carries_values=~_flags(len(texts), {row for row, message in messages.items() if not message.carries_record})
+            is_delete=_flags(index.height, {row for row, message in messages.items() if message.is_delete}),
+            carries_values=~_flags(
+                index.height, {row for row, message in messages.items() if not message.carries_record}
+            )
             & pl.Series(fields.select(pl.any_horizontal(pl.col(name).is_not_null() for name in VALUES)).to_series()),
             file_at=pl.Series([cut.file_at for cut in cuts], dtype=INSTANT).gather(index["file"]),
         )
@@ -146,6 +158,7 @@ def read_rows(index: pl.DataFrame, cuts: Sequence[Cut], rules: Rules, zone: Zone
             has_own_time=_own_time_is_usable(rules) & ~pl.col("is_delete"),
         )
         .with_columns(source_at=pl.when("has_own_time").then("updated_at").otherwise("file_at"))
+        .select(TYPED.names())
     )
     own = {
         row: records.as_number(records.fingerprint(message.text + named.get(row, "").encode(), seed))
@@ -157,21 +170,21 @@ def read_rows(index: pl.DataFrame, cuts: Sequence[Cut], rules: Rules, zone: Zone
     for row in rows["id"].is_null().arg_true():
         if row in why:
             continue
+        texts.setdefault(row, strings[row].encode())
         if _is_marker(texts[row]):
             markers.add(row)
         else:
             why[row] = _no_id(fields.item(row, "id"))
-    for row in strings.str.count_matches('"id"', literal=True).gt(1).arg_true():
-        if row not in why and len(named_ids := dict.fromkeys(_legible_ids(texts[row]))) > 1:
-            why[row] = ("id_ambiguous", f"the record names more than one id: {', '.join(map(str, named_ids))}")
+    for row, text in texts.items():
+        if row not in why and text.count(b'"id"') > 1 and len(ids := dict.fromkeys(_legible_ids(text))) > 1:
+            why[row] = ("id_ambiguous", f"the record names more than one id: {', '.join(map(str, ids))}")
     why |= {row: message.fault for row, message in messages.items() if message.fault}
     markers -= why.keys()
     aside = markers | why.keys()
     legible = {row: _legible_ids(given[row] if row in unstorable else texts[row]) for row in why}
+    places: dict[int, Place] = {row: index.select(_PLACE).row(row) for row in {*aside, *messages}}
     return Rows(
-        typed=rows.select(TYPED.names()).filter(~pl.row_index().is_in(list(aside)))
-        if aside
-        else rows.select(TYPED.names()),
+        typed=rows.filter(~pl.row_index().is_in(list(aside))) if aside else rows,
         refused=pl.DataFrame(
             [
                 (*places[row], legible[row][-1] if legible[row] and rule in UNREAD else None, rule, reason)
@@ -187,6 +200,20 @@ def read_rows(index: pl.DataFrame, cuts: Sequence[Cut], rules: Rules, zone: Zone
         },
         unknown_fields=_unknown_fields(texts, markers, rules),
     )
+
+
+_PLACE: Final = ["file", "position"]
+
+
+def _known(rules: Rules) -> Set[str]:
+    """Names of fields that the rules read or leave alone."""
+    return {alias for names in rules.fields.values() for alias in names} | {ignored.field for ignored in rules.ignore}
+
+
+def _by_row(texts: Mapping[int, bytes], found: Mapping[int, T]) -> dict[int, T]:
+    """What was found of the n-th text, by its row."""
+    rows = [*texts]
+    return {rows[number]: what for number, what in found.items()}
 
 
 def record_text(cuts: Sequence[Cut], unwrapped: Mapping[Place, Unwrapped], file: int, position: int) -> bytes:
@@ -220,34 +247,42 @@ def record_texts(
     return pa.array(texts, type=pa.large_binary())
 
 
-def _replaced(
-    texts: Sequence[bytes], strings: pl.Series, others: Mapping[int, bytes]
-) -> tuple[Sequence[bytes], pl.Series]:
-    """Texts, as bytes and as strings, with others in some rows."""
-    if not others:
-        return texts, strings
-    replaced = [others.get(row, text) for row, text in enumerate(texts)]
-    return replaced, as_strings(replaced)
+def _read_fields(strings: pl.Series, texts: Mapping[int, bytes], rules: Rules) -> pl.DataFrame:
+    """One column of text a canonical field: the first of its aliases that holds something.
 
-
-def _read_fields(texts: Sequence[bytes], strings: pl.Series, rules: Rules) -> pl.DataFrame:
-    """One column of text a canonical field: the first of its aliases that holds something."""
-    if not texts:
-        return pl.DataFrame(schema=dict.fromkeys(rules.fields, pl.String))
+    `texts`, by row, hold what is to be read instead of the string of that row, and with care.
+    """
     aliases = [alias for names in rules.fields.values() for alias in names]
-    odd = strings.to_frame("text").select(_is_odd(aliases)).to_series().arg_true()
-    lines, _ = _replaced(texts, strings, {row: _spelled_out(texts[row], aliases) for row in odd})
-    frame = pl.read_ndjson(io.BytesIO(b"\n".join(lines)), schema=dict.fromkeys(aliases, pl.String))
+    if strings.is_empty():
+        return pl.DataFrame(schema=dict.fromkeys(rules.fields, pl.String))
+    if texts:
+        own = as_strings(pa.array([*texts.values()], type=pa.large_binary()))
+        odd = own.to_frame("text").select(_is_odd(aliases)).to_series()
+        spelled = own.scatter(odd.arg_true(), [_spelled_out(own[row].encode(), aliases) for row in odd.arg_true()])
+        strings = strings.scatter([*texts], spelled)
+    frame = pl.read_ndjson(_lines(strings), schema=dict.fromkeys(aliases, pl.String))
+    given = {column.name for column in frame if column.null_count() < len(column)}
     return frame.select(
-        pl.coalesce(pl.when(pl.col(alias).str.contains(f"[^{BLANKS}]")).then(alias) for alias in names).alias(field)
+        pl.coalesce(
+            pl.when(pl.col(alias).str.contains(f"[^{BLANKS}]")).then(alias)
+            for alias in [alias for alias in names if alias in given] or names[:1]
+        ).alias(field)
         for field, names in rules.fields.items()
     )
 
 
-def _spelled_out(text: bytes, names: Sequence[str]) -> bytes:
+def _lines(strings: pl.Series) -> bytes:
+    texts = strings.to_arrow().cast(pa.large_binary())
+    if texts.nbytes >= ARROW_MOST:
+        return b"\n".join(texts.to_pylist())
+    joined: bytes = pc.binary_join(pa.ListArray.from_arrays([0, len(texts)], texts.cast(pa.binary())), b"\n")[0].as_py()
+    return joined
+
+
+def _spelled_out(text: bytes, names: Sequence[str]) -> str:
     """The record with its fields as jsonb's `->>` gives them: each a text or null, numbers digit for digit."""
     fields = json_fields.decode(text)
-    return msgspec.json.encode({name: _as_text(bytes(fields[name])) for name in names if name in fields})
+    return msgspec.json.encode({name: _as_text(bytes(fields[name])) for name in names if name in fields}).decode()
 
 
 def _as_text(value: bytes) -> str | None:
@@ -358,11 +393,10 @@ def _is_marker(text: bytes) -> bool:
 # --- change messages, unknown fields ---------------------------------------------------------------
 
 
-def _messages(texts: Sequence[bytes], strings: pl.Series) -> Mapping[int, _Message]:
+def _messages(texts: Mapping[int, bytes]) -> Mapping[int, _Message]:
     """Row → the change message it is, for the rows that are one."""
-    keys = "|".join(OPERATION_KEYS)
-    suspects = strings.str.contains(f'"(?:{keys})"').arg_true()
-    return {row: message for row in suspects if (message := _message(texts[row])) is not None}
+    suspects = {row: text for row, text in texts.items() if any(key in text for key in _OPERATION_NAMES)}
+    return {row: message for row, text in suspects.items() if (message := _message(text)) is not None}
 
 
 def _message(text: bytes) -> _Message | None:
@@ -399,12 +433,12 @@ def _message(text: bytes) -> _Message | None:
     )
 
 
-def _unknown_fields(texts: Sequence[bytes], markers: Set[int], rules: Rules) -> Mapping[str, tuple[int, str]]:
+def _unknown_fields(texts: Mapping[int, bytes], markers: Set[int], rules: Rules) -> Mapping[str, tuple[int, str]]:
     """Field → in how many records it is, and the first value met."""
-    known = {alias for names in rules.fields.values() for alias in names} | {ignored.field for ignored in rules.ignore}
+    known = _known(rules)
     strict = _strict_decoder(frozenset(known))
     found: dict[str, tuple[int, str]] = {}
-    for row, text in enumerate(texts):
+    for row, text in texts.items():
         try:
             strict.decode(text)
         except msgspec.ValidationError:

@@ -29,6 +29,7 @@ from fleetfuel.model import (
     RuleCount,
     State,
     Unwrapped,
+    Verdict,
 )
 from fleetfuel.progress import Progress, silence
 from fleetfuel.rules import Rules
@@ -133,31 +134,51 @@ def _match(delivery: Delivery, cuts: tuple[Cut, ...], current: State, run: Run) 
 
 
 def _judge(index: pl.DataFrame, cuts: tuple[Cut, ...], run: Run) -> _Judged:
-    judged = _nothing_judged()
+    judged = NOTHING_JUDGED
+    suspects = [frame.TYPED.to_frame()]
     done = 0
     for height, rows in _read(index, cuts, run):
         run.progress("read", done, index.height)
         done += height
-        verdict = validate.validate_rows(rows.typed, run.rules)
-        judged = _together(
-            judged,
-            _Judged(
-                accepted=verdict.accepted.select(diff.CANDIDATES.names()),
-                accepted_of=Counter(dict(verdict.accepted["file"].value_counts().iter_rows())),
-                warned=int(verdict.accepted["warned"].sum()),
-                rejected=pl.concat([rows.refused, verdict.rejected]),
-                notices=verdict.notices,
-                unwrapped=dict(rows.unwrapped),
-                unknown_fields=Counter({name: count for name, (count, _) in rows.unknown_fields.items()}),
-                samples={name: sample for name, (_, sample) in rows.unknown_fields.items()},
-                spellings=_spellings(verdict.accepted),
-                given=Counter({name: verdict.accepted[name].count() for name in COLUMNS}),
-                markers=list(rows.markers),
-                legible_ids=list(rows.legible_ids),
-            ),
-        )
+        sound, others = validate.part_sound(rows.typed, run.rules)
+        judged = _together(judged, _as_read(rows), _as_accepted(sound))
+        suspects.append(others)
+        if done == index.height or sum(each.height for each in suspects) >= frame.CHUNK:
+            judged = _together(judged, _as_judged(validate.validate_rows(pl.concat(suspects), run.rules)))
+            suspects = [frame.TYPED.to_frame()]
     run.progress("read", done, index.height)
     return judged
+
+
+def _as_read(rows: Rows) -> _Judged:
+    return replace(
+        NOTHING_JUDGED,
+        rejected=rows.refused,
+        unwrapped=dict(rows.unwrapped),
+        unknown_fields=Counter({name: count for name, (count, _) in rows.unknown_fields.items()}),
+        samples={name: sample for name, (_, sample) in rows.unknown_fields.items()},
+        markers=list(rows.markers),
+        legible_ids=list(rows.legible_ids),
+    )
+
+
+def _as_accepted(rows: pl.DataFrame) -> _Judged:
+    return replace(
+        NOTHING_JUDGED,
+        accepted=rows.select(diff.CANDIDATES.names()),
+        accepted_of=Counter(dict(rows["file"].value_counts().iter_rows())),
+        spellings=_spellings(rows),
+        given=Counter({name: rows[name].count() for name in COLUMNS}),
+    )
+
+
+def _as_judged(verdict: Verdict) -> _Judged:
+    return replace(
+        _as_accepted(verdict.accepted),
+        warned=int(verdict.accepted["warned"].sum()),
+        rejected=verdict.rejected,
+        notices=verdict.notices,
+    )
 
 
 def _read(index: pl.DataFrame, cuts: tuple[Cut, ...], run: Run) -> Iterator[tuple[int, Rows]]:
@@ -202,7 +223,7 @@ def _compare(
             file_at=file_times.gather(chunk["file"]),
             fingerprint=frame.record_fingerprints(cuts, judged.unwrapped, chunk["file"], chunk["position"]),
         )
-        yield diff.compare_rows(versions, details, texts.to_pylist(), current.vouched_at)
+        yield diff.compare_rows(versions, details, texts, current.vouched_at)
 
 
 def _absent(
@@ -433,35 +454,34 @@ def _greatest(current: State) -> int | None:
     return greatest if isinstance(greatest, int) else None
 
 
-def _nothing_judged() -> _Judged:
-    return _Judged(
-        accepted=diff.CANDIDATES.to_frame(),
-        accepted_of=Counter(),
-        warned=0,
-        rejected=frame.REFUSED.to_frame(),
-        notices=validate.NOTICES.to_frame(),
-        unwrapped={},
-        unknown_fields=Counter(),
-        samples={},
-        spellings=Counter(),
-        given=Counter(),
-        markers=[],
-        legible_ids=[],
-    )
+NOTHING_JUDGED: Final = _Judged(
+    accepted=diff.CANDIDATES.to_frame(),
+    accepted_of=Counter(),
+    warned=0,
+    rejected=frame.REFUSED.to_frame(),
+    notices=validate.NOTICES.to_frame(),
+    unwrapped={},
+    unknown_fields=Counter(),
+    samples={},
+    spellings=Counter(),
+    given=Counter(),
+    markers=[],
+    legible_ids=[],
+)
 
 
-def _together(one: _Judged, other: _Judged) -> _Judged:
+def _together(*parts: _Judged) -> _Judged:
     return _Judged(
-        accepted=pl.concat([one.accepted, other.accepted]),
-        accepted_of=one.accepted_of + other.accepted_of,
-        warned=one.warned + other.warned,
-        rejected=pl.concat([one.rejected, other.rejected]),
-        notices=pl.concat([one.notices, other.notices]),
-        unwrapped={**one.unwrapped, **other.unwrapped},
-        unknown_fields=one.unknown_fields + other.unknown_fields,
-        samples={**other.samples, **one.samples},
-        spellings=one.spellings + other.spellings,
-        given=one.given + other.given,
-        markers=one.markers + other.markers,
-        legible_ids=one.legible_ids + other.legible_ids,
+        accepted=pl.concat([part.accepted for part in parts]),
+        accepted_of=sum((part.accepted_of for part in parts), Counter()),
+        warned=sum(part.warned for part in parts),
+        rejected=pl.concat([part.rejected for part in parts]),
+        notices=pl.concat([part.notices for part in parts]),
+        unwrapped={place: each for part in parts for place, each in part.unwrapped.items()},
+        unknown_fields=sum((part.unknown_fields for part in parts), Counter()),
+        samples={name: sample for part in reversed(parts) for name, sample in part.samples.items()},
+        spellings=sum((part.spellings for part in parts), Counter()),
+        given=sum((part.given for part in parts), Counter()),
+        markers=[place for part in parts for place in part.markers],
+        legible_ids=[found for part in parts for found in part.legible_ids],
     )

@@ -20,7 +20,7 @@ BLANKS: Final = " \t\n\r"
 UTC_ZONE: Final = ZoneInfo("UTC")
 EAT_OFFSET: Final = timedelta(hours=3)
 
-_USUAL_DAY = r"20[0-9]{2}-[01][0-9]-[0-3][0-9]"
+_USUAL_DAY = r"(?:20[0-9]{2}|1970)-[01][0-9]-[0-3][0-9]"
 _DAY = r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
 _CLOCK = r"([01][0-9]|2[0-3])"
 _TIME: Final = (
@@ -105,8 +105,13 @@ def number(text: pl.Expr) -> pl.Expr:
 def read_numbers(texts: pl.Series) -> pl.Series:
     """`number` of a column, the plain digits that most texts are without its care."""
     text = pl.col(texts.name)
-    plain = pl.when(text.str.contains(r"^[0-9]{1,15}(\.[0-9]{1,6})?$")).then(text).cast(pl.Float64, strict=False)
-    return _read(texts, [plain, number(text)], pl.Float64())
+    plain = pl.when(text.str.contains(r"^[0-9]{1,15}(\.[0-9]{1,6})?$")).then(text)
+    bare = text.str.strip_chars(BLANKS)
+    parted = pl.when(bare.str.contains(r"^[0-9]{1,3}(,[0-9]{3}){0,4}(\.[0-9]{1,6})?$")).then(
+        bare.str.replace_all(",", "")
+    )
+    quick = [each.cast(pl.Float64, strict=False) for each in (plain, parted)]
+    return _read(texts, [*quick, number(text)], pl.Float64())
 
 
 def read_instants(texts: pl.Series, zone: ZoneInfo, *, keeps_unknown: bool = False) -> pl.Series:
@@ -118,7 +123,8 @@ def read_instants(texts: pl.Series, zone: ZoneInfo, *, keeps_unknown: bool = Fal
     ]
     if zone == UTC_ZONE:
         quick.insert(0, _usual(text, rf" {_CLOCK}:[0-5][0-9]:[0-5][0-9]", " %H:%M:%S"))
-    return _read(texts, [*quick, instant(text, zone, keeps_unknown=keeps_unknown)], pl.Datetime("us", "UTC"))
+    read = _read(texts, [*quick, instant(text, zone, keeps_unknown=keeps_unknown)], pl.Datetime("us", "UTC"))
+    return read if keeps_unknown else read.set(read == _EPOCH, None)
 
 
 def _usual(text: pl.Expr, clock: str, written: str) -> pl.Expr:

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 import polars as pl
+import pyarrow as pa
 
 json_value: msgspec.json.Decoder[object] = msgspec.json.Decoder(float_hook=str)  # 1e400 is a number to jsonb
 
@@ -54,12 +55,13 @@ def find_unstorable(texts: Sequence[bytes], strings: pl.Series, recovered: pl.Se
     return {row: why for row in suspects if (why := _why(texts[row], is_recovered=recovered[row]))}
 
 
-def as_strings(texts: Sequence[bytes]) -> pl.Series:
-    """Texts as strings; null where one is not UTF-8."""
+def as_strings(texts: pa.Array) -> pl.Series:
+    """Texts (large binary) as strings; null where one is not UTF-8."""
+    found = pl.Series(texts, dtype=pl.Binary)
     try:
-        return pl.Series(texts, dtype=pl.Binary).cast(pl.String)
+        return found.cast(pl.String)
     except pl.exceptions.ComputeError:
-        return pl.Series([text.decode() if _is_utf8(text) else None for text in texts], dtype=pl.String)
+        return pl.Series([text.decode() if _is_utf8(text) else None for text in found], dtype=pl.String)
 
 
 def _why(text: bytes, *, is_recovered: bool) -> tuple[str, str] | None:

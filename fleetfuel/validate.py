@@ -34,8 +34,19 @@ NOTICES: Final = frame.columns(
 )
 
 
+def part_sound(rows: pl.DataFrame, rules: Rules) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows (`frame.TYPED`) that pass every check, found in one pass, and the others, for `validate_rows`."""
+    # A delete message says nothing of the fill.
+    passes = pl.all_horizontal(pl.lit(value=True), *(_passes(check) for check in rules.checks)) | pl.col("is_delete")
+    is_sound = rows.select(passes).to_series()
+    return (rows, rows.clear()) if is_sound.all() else (rows.filter(is_sound), rows.filter(~is_sound))
+
+
 def validate_rows(rows: pl.DataFrame, rules: Rules) -> Verdict:
-    """Judge rows (`frame.TYPED`): accepted with `warned`, rejected whole, and a notice a row and check it fails."""
+    """Judge rows (`frame.TYPED`): accepted with `warned`, rejected whole, and a notice a row and check it fails.
+
+    It passes over each check: of many rows, `part_sound` finds the few that need it.
+    """
     notices = _notices(rows, _failures(rows, rules), rules)
     refusing = notices.filter(pl.col("severity").is_in(["reject", "stop"]))
     rejected = refusing.unique(["file", "position"], keep="first", maintain_order=True)
@@ -84,11 +95,8 @@ def _example_rows(examples: Sequence[Mapping[str, object]], rules: Rules) -> pl.
 def _failures(rows: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     """One row a failed check: `index` of the row, `check`."""
     empty = pl.DataFrame(schema={"index": pl.UInt32, "check": pl.String})
-    rows = rows.with_row_index("row").filter(~pl.col("is_delete"))  # a delete message says nothing of the fill
-    # One pass finds the rows that fail something, mostly few or none; what they fail, Pandera tells, which takes a pass
-    # over each check, and half a second of imports.
-    rows = rows.filter(~pl.all_horizontal(pl.lit(value=True), *(_passes(check) for check in rules.checks)))
-    if rows.is_empty():
+    rows = part_sound(rows.with_row_index("row"), rules)[1]
+    if rows.is_empty():  # mostly: Pandera takes half a second of imports
         return empty
     from pandera.errors import SchemaErrors
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from fleetfuel import diff, state
@@ -187,7 +188,9 @@ def decide(
     winners = diff.last_words(candidates(record)).with_columns(
         file_at="source_at", fingerprint=pl.lit(14, dtype=pl.Int128)
     )
-    [decision] = diff.compare_rows(winners, details, [text], None if vouched is None else at(vouched)).to_dicts()
+    [decision] = diff.compare_rows(
+        winners, details, pa.array([text], pa.large_binary()), None if vouched is None else at(vouched)
+    ).to_dicts()
     return decision
 
 
