@@ -38,6 +38,10 @@ READERS: Final = 2
 """Chunks read at a time: Polars lets other threads run meanwhile."""
 
 
+LONG: Final = 1 << 23
+"""Bytes of files from which on it pays to cut them in a thread of their own."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """What a run is, before it has read anything."""
@@ -101,8 +105,7 @@ def plan_run(delivery: Delivery, database: Database, run: Run) -> Plan:
 
     Raises `BadInput` for a file that cannot be cut into records.
     """
-    cuts, bad = _cut(delivery, run)
-    current = state.read_state(database)
+    (cuts, bad), current = _cut_and_read_state(delivery, database, run)
     known, judged = _match(delivery, cuts, current, run)
     winners = _last_words(judged, current)
     judged = replace(judged, accepted=judged.accepted.select("id"))  # the winners hold the rest, until they are decided
@@ -119,6 +122,18 @@ def apply_plan(plan: Plan, run: Mapping[str, Any], database: Database, progress:
 
 
 # --- the stages' loops: chunk by chunk, so that memory does not grow with the file ---------------------------------
+
+
+def _cut_and_read_state(
+    delivery: Delivery, database: Database, run: Run
+) -> tuple[tuple[tuple[Cut, ...], tuple[FileCount, ...]], State]:
+    """Both at a time where that pays: while the server sends its rows, long files are cut."""
+    if sum(file.size for file in delivery.files) < LONG:
+        return _cut(delivery, run), state.read_state(database)
+    with ThreadPoolExecutor(1, "fleetfuel-cut") as pool:
+        cutting = pool.submit(_cut, delivery, run)
+        current = state.read_state(database)
+        return cutting.result(), current
 
 
 def _match(delivery: Delivery, cuts: tuple[Cut, ...], current: State, run: Run) -> tuple[pl.DataFrame, _Judged]:

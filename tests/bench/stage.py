@@ -36,7 +36,8 @@ CHANGED_SHARE: Final = 0.01
 
 BUCKET: Final = "fuel"
 
-SETTINGS_OF_PROGRAM: Final = ("DATABASE_URL", "RUSTFS_", "FLEETFUEL_")
+SETTINGS_OF_PROGRAM: Final = ("DATABASE_URL", "RUSTFS_", "FLEETFUEL_", "PYTHONDONTWRITEBYTECODE")
+"""Not passed on: the contenders' own, and what would compile each of them anew, every time."""
 
 
 class Stage:

@@ -1,4 +1,5 @@
-"""The least a first load can cost: cut the file, COPY the same texts, insert them through the same trigger.
+"""The least a first load can cost: cut the file, COPY the same texts, insert them through the same trigger, and mark
+their vehicles in one go.
 
 Arguments: the file, the database.
 """
@@ -37,6 +38,10 @@ with adbc.connect(uri) as connection, connection.cursor() as cursor:
     cursor.execute("create temporary table stage (raw jsonb) on commit drop")
     stream = pa.RecordBatchReader.from_batches(schema, batches())
     cursor.adbc_ingest("stage", stream, mode="append", temporary=True)
-    cursor.execute("insert into fuel.records (id, raw) select (raw ->> 'id')::bigint, raw from stage")
+    cursor.execute("select set_config('fuel.marks_plates', 'on', true)")
+    cursor.execute(
+        "with written as (insert into fuel.records (id, raw) select (raw ->> 'id')::bigint, raw from stage returning plate)"
+        " insert into fuel.stale_plates (plate) select distinct plate from written where plate is not null"
+    )
     connection.commit()
 print(json.dumps({"records": len(records)}))
