@@ -6,7 +6,8 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -30,6 +31,10 @@ ATTEMPTS: Final = 3
 
 FILLS_REFRESHED: Final = 5_000
 """Fills whose stored facts a run computes anew at most. The views compute the others when they are read."""
+
+
+LONG: Final = 100_000
+"""Rows of a report from which on it pays to write it in a thread of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +145,7 @@ def _plan_and_apply(
     plan = pipeline.plan_run(delivery, connection, run)
     folder = _report_folder(request, settings, plan)
     shown = summary.plan_object(plan, applied=False, report=str(folder) if folder else None, seconds=_since(started))
-    if folder:
+    if folder and (plan.guards or not request.apply):
         report.write_report(plan, shown, folder)
     if plan.guards:
         refusal = Refused(guards=", ".join(guard.code for guard in plan.guards))
@@ -148,13 +153,26 @@ def _plan_and_apply(
             load.record_refusal(plan, shown, _refusals(plan), connection)
         return Outcome(run=shown, error=refusal)
     if request.apply:
-        receipt = pipeline.apply_plan(plan, shown, connection, run.progress)
+        with _evidence(plan, shown, folder) as evidence:
+            receipt = pipeline.apply_plan(plan, shown, connection, run.progress, evidence)
         shown |= {"applied": True, "refreshed": receipt.refreshed, "seconds": _since(started)}
         if folder:
             _finish_report(shown, folder)
         if receipt.written or has_stale_facts:
             _refresh_facts(connection)
     return Outcome(run=shown, error=_complaint(request, plan))
+
+
+@contextmanager
+def _evidence(plan: Plan, shown: dict[str, Any], folder: Path | None) -> Iterator[Callable[[], None]]:
+    """Write the report: a long one while rows are staged, so what is yielded waits until it is there."""
+    if folder and plan.diff.height >= LONG:
+        with ThreadPoolExecutor(1, "fleetfuel-report") as pool:
+            yield pool.submit(report.write_report, plan, shown, folder).result
+        return
+    if folder:
+        report.write_report(plan, shown, folder)
+    yield lambda: None
 
 
 def _finish_report(run: dict[str, Any], folder: Path) -> None:

@@ -13,7 +13,7 @@ import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -68,9 +68,16 @@ REJECT_STAGE: Final = pa.schema(
 WRITING_ACTIONS: Final = ("update", "restore", "soft_delete_flagged", "soft_delete_absent")
 
 
-def load_plan(plan: Plan, run: Mapping[str, Any], database: Database, progress: Progress = silence) -> Receipt:
+def load_plan(
+    plan: Plan,
+    run: Mapping[str, Any],
+    database: Database,
+    progress: Progress = silence,
+    evidence: Callable[[], object] = lambda: None,
+) -> Receipt:
     """Write a plan in the open transaction and commit it; `run` is its `--json` object, kept in the ledger.
 
+    `evidence` precedes the act: it is called once the rows are staged, and raises where the report is not to be had.
     Raises `LoadMismatch` where the merge did something else than planned, `SerializationConflict` where somebody else
     wrote the same rows; nothing is written then. Where the answer to the commit is lost, the database is asked; only
     where that cannot be had either it raises `CommitUnknown`.
@@ -79,6 +86,8 @@ def load_plan(plan: Plan, run: Mapping[str, Any], database: Database, progress: 
     planned += Counter(insert=plan.diff.inserts.height)
     if planned:
         _stage(plan, database, progress)
+    evidence()
+    if planned:
         _merge(plan, planned, database, progress)
     _quarantine(plan, database)
     _keep_ledger(plan, run, database)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -116,9 +116,18 @@ def plan_run(delivery: Delivery, database: Database, run: Run) -> Plan:
     return _plan(run, delivery, cuts, bad, known, judged, decided, current, database)
 
 
-def apply_plan(plan: Plan, run: Mapping[str, Any], database: Database, progress: Progress = silence) -> Receipt:
-    """Write the plan in the open transaction, prove that it did just that, and commit. `run`: its `--json` object."""
-    return load.load_plan(plan, run, database, progress)
+def apply_plan(
+    plan: Plan,
+    run: Mapping[str, Any],
+    database: Database,
+    progress: Progress = silence,
+    evidence: Callable[[], object] = lambda: None,
+) -> Receipt:
+    """Write the plan in the open transaction, prove that it did just that, and commit.
+
+    `run`: its `--json` object. `evidence` is called before anything is merged: it raises where there is no report.
+    """
+    return load.load_plan(plan, run, database, progress, evidence)
 
 
 # --- the stages' loops: chunk by chunk, so that memory does not grow with the file ---------------------------------

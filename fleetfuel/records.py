@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import operator
 import re
+import threading
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -71,6 +72,7 @@ class Records:
         if len(self):  # Arrow makes room by the ends of the whole
             self._bounds[0], self._bounds[-1] = pieces[0].start, pieces[-1].end
         self._located: set[int] = set()
+        self._locating = threading.Lock()
         # A record, what parts it from the next, a record, …: an array on the file's own bytes.
         height = max(2 * len(self) - 1, 0)
         self._texts = pa.Array.from_buffers(pa.large_binary(), height, [None, bounds, pa.py_buffer(content)])
@@ -95,11 +97,12 @@ class Records:
 
     def _locate(self, pieces: Iterable[int]) -> None:
         """Find out where the records of these pieces lie."""
-        for run in _runs(sorted({*pieces} - self._located)):
-            if not self._is_even(run):
-                for piece in run:
-                    self._find(piece)
-            self._located.update(run)
+        with self._locating:
+            for run in _runs(sorted({*pieces} - self._located)):
+                if not self._is_even(run):
+                    for piece in run:
+                        self._find(piece)
+                self._located.update(run)
 
     def _find(self, piece: int) -> None:
         start, end = self._pieces[piece]

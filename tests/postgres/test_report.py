@@ -11,8 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 from table import EVERYTHING, NOON, Table, at, envelope, fill
 
-from fleetfuel import errors, report
+from fleetfuel import errors, importer, report
 from fleetfuel.importer import Outcome, Request, run_import
+
+
+@pytest.fixture(params=["first", "meanwhile"], autouse=True)
+def writes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the report is written before rows are staged, or while they are, as a long one is."""
+    if request.param == "meanwhile":
+        monkeypatch.setattr(importer, "LONG", 0)
 
 
 def load(table: Table, content: bytes, folder: Path | None = None, *, apply: bool = True) -> Outcome:
@@ -80,6 +87,7 @@ def test_where_the_report_cannot_be_written_nothing_is_loaded(table: Table) -> N
     with pytest.raises(errors.ReportUnwritable):
         load(table, envelope([fill(1)], NOON), table.folder / "a file" / "report")
     assert table.rows() == {}
+    assert table.query("select count(*) as runs from fuel.ingest_runs") == [{"runs": 0}]
 
 
 def test_a_folder_that_holds_no_report_is_said_to_hold_none(tmp_path: Path) -> None:

@@ -40,8 +40,9 @@ with adbc.connect(uri) as connection, connection.cursor() as cursor:
     cursor.adbc_ingest("stage", stream, mode="append", temporary=True)
     cursor.execute("select set_config('fuel.marks_plates', 'on', true)")
     cursor.execute(
-        "with written as (insert into fuel.records (id, raw) select (raw ->> 'id')::bigint, raw from stage returning plate)"
-        " insert into fuel.stale_plates (plate) select distinct plate from written where plate is not null"
+        "with written as ("
+        "insert into fuel.records (id, raw) select (raw ->> 'id')::bigint, raw from stage returning plate"
+        ") insert into fuel.stale_plates (plate) select distinct plate from written where plate is not null"
     )
     connection.commit()
 print(json.dumps({"records": len(records)}))
