@@ -27,11 +27,13 @@ def find_plain(texts: pl.Series, names: Set[str]) -> pl.Series:
     """Whether each text (JSON objects, or null) is a record of one of the shapes met first, made of `names` only."""
     is_plain = pl.repeat(value=False, n=len(texts), eager=True)
     left = texts.is_not_null().arg_true()
-    for number in range(TRIES):
+    misses = 0
+    for _ in range(TRIES):
         if left.is_empty():
             break
-        shape = _shape(texts[left[number * len(left) // TRIES]], names)
+        shape = _shape(texts[left[misses * len(left) // TRIES]], names)
         if shape is None:
+            misses += 1
             continue
         found = (texts if len(left) == len(texts) else texts.gather(left)).str.contains(shape)
         is_plain = found if len(left) == len(texts) else is_plain.scatter(left.filter(found), values=True)
