@@ -42,11 +42,21 @@ def read_state(database: Database) -> State:
     rows = database.stream("read_rows", lambda batch: _frame(pa.Table.from_batches([batch]), ROWS))
     snapshot = marks.get("snapshot", {})
     return State(
-        rows=pl.concat([ROWS.to_frame(), *rows], rechunk=True),
+        rows=_whole(rows),
         vouched_at=snapshot.get("watermark"),
         watermark=marks.get("changes", {}).get("watermark"),
         open_rejects=_frame(database.table("read_open_rejects"), OPEN_REJECTS),
     )
+
+
+def _whole(parts: list[pl.DataFrame]) -> pl.DataFrame:
+    """The parts (it takes them) as one, each column in one piece: by columns, so that one at most is held twice."""
+    parts.append(ROWS.to_frame())
+    columns = []
+    for name in ROWS.names():
+        columns.append(pl.concat([part[name] for part in parts], rechunk=True))
+        parts[:] = [part.drop(name) for part in parts]
+    return pl.DataFrame(columns)
 
 
 def read_details(database: Database, ids: Iterable[int]) -> pl.DataFrame:
