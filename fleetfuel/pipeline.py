@@ -37,6 +37,8 @@ from fleetfuel.rules import Rules
 READERS: Final = 2
 """Chunks read at a time: Polars lets other threads run meanwhile."""
 
+JUDGED: Final = 50
+"""Chunks whose odd rows are judged together, or fewer where these fill a chunk: what Pandera costs, it costs once."""
 
 LONG: Final = 1 << 23
 """Bytes of files from which on it pays to cut them in a thread of their own."""
@@ -158,18 +160,21 @@ def _match(delivery: Delivery, cuts: tuple[Cut, ...], current: State, run: Run) 
 
 
 def _judge(index: pl.DataFrame, cuts: tuple[Cut, ...], run: Run) -> _Judged:
-    judged = NOTHING_JUDGED
-    suspects = [frame.TYPED.to_frame()]
-    done = 0
+    """What the records say, in their order. The odd rows of a few chunks are judged together."""
+    judged = group = NOTHING_JUDGED
+    suspects: list[pl.DataFrame] = []
+    done = odd = 0
     for height, rows in _read(index, cuts, run):
         run.progress("read", done, index.height)
         done += height
         sound, others = validate.part_sound(rows.typed, run.rules)
-        judged = _together(judged, _as_read(rows), _as_accepted(sound))
+        group = _together(group, _as_read(rows), _as_accepted(sound))
         suspects.append(others)
-        if done == index.height or sum(each.height for each in suspects) >= frame.CHUNK:
-            judged = _together(judged, _as_judged(validate.validate_rows(pl.concat(suspects), run.rules)))
-            suspects = [frame.TYPED.to_frame()]
+        odd += others.height
+        if done == index.height or odd >= frame.CHUNK or len(suspects) == JUDGED:
+            group = _together(group, _as_judged(validate.validate_rows(pl.concat(suspects), run.rules)))
+            judged = _together(judged, replace(group, accepted=group.accepted.sort("file", "position")))
+            group, suspects, odd = NOTHING_JUDGED, [], 0
     run.progress("read", done, index.height)
     return judged
 
