@@ -30,7 +30,7 @@ from fleetfuel.storable import UNREAD, as_strings, find_unstorable, reads_loosel
 
 T = TypeVar("T")
 
-CHUNK: Final = 20_000
+CHUNK: Final = 40_000
 """Records read into columns at a time: what bounds memory."""
 
 ARROW_MOST: Final = 1 << 31

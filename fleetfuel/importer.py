@@ -165,7 +165,7 @@ def _plan_and_apply(
 
 @contextmanager
 def _evidence(plan: Plan, shown: dict[str, Any], folder: Path | None) -> Iterator[Callable[[], None]]:
-    """Write the report: a long one while rows are staged, so what is yielded waits until it is there."""
+    """Write the report: a long one while the server is at work. What is yielded waits until it is there."""
     if folder and plan.diff.height >= LONG:
         with ThreadPoolExecutor(1, "fleetfuel-report") as pool:
             yield pool.submit(report.write_report, plan, shown, folder).result

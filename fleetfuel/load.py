@@ -77,7 +77,7 @@ def load_plan(
 ) -> Receipt:
     """Write a plan in the open transaction and commit it; `run` is its `--json` object, kept in the ledger.
 
-    `evidence` precedes the act: it is called once the rows are staged, and raises where the report is not to be had.
+    `evidence` precedes the commit: it raises where the report is not to be had, and nothing is written then.
     Raises `LoadMismatch` where the merge did something else than planned, `SerializationConflict` where somebody else
     wrote the same rows; nothing is written then. Where the answer to the commit is lost, the database is asked; only
     where that cannot be had either it raises `CommitUnknown`.
@@ -86,11 +86,10 @@ def load_plan(
     planned += Counter(insert=plan.diff.inserts.height)
     if planned:
         _stage(plan, database, progress)
-    evidence()
-    if planned:
         _merge(plan, planned, database, progress)
     _quarantine(plan, database)
     _keep_ledger(plan, run, database)
+    evidence()
     _commit(plan, database)
     refreshed = planned.get("refresh", 0) + planned.get("mark_absent", 0)
     return Receipt(written=sum(planned.values()) - refreshed, refreshed=refreshed)

@@ -127,7 +127,7 @@ def apply_plan(
 ) -> Receipt:
     """Write the plan in the open transaction, prove that it did just that, and commit.
 
-    `run`: its `--json` object. `evidence` is called before anything is merged: it raises where there is no report.
+    `run`: its `--json` object. `evidence` is called before the commit: it raises where there is no report.
     """
     return load.load_plan(plan, run, database, progress, evidence)
 

@@ -17,7 +17,7 @@ from fleetfuel.importer import Outcome, Request, run_import
 
 @pytest.fixture(params=["first", "meanwhile"], autouse=True)
 def writes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether the report is written before rows are staged, or while they are, as a long one is."""
+    """Whether the report is written before the rows, or meanwhile, as a long one is."""
     if request.param == "meanwhile":
         monkeypatch.setattr(importer, "LONG", 0)
 
