@@ -9,7 +9,7 @@ import dataclasses
 import math
 import re
 import tomllib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
@@ -45,17 +45,19 @@ class RuleFile:
     def key(self, name: str, block: int = 0) -> int:
         """The line where key `name` is set: at the top, or in the block whose header stands on line `block`."""
         key = rf"""(["']?){re.escape(name)}\1\s*="""
-        return self._find(rf"\s*{key}", block) or self._find(rf".*[{{,]\s*{key}", block) or max(block, 1)
+        first, inner = (re.compile(before + key).match for before in (r"\s*", r".*[{,]\s*"))
+        return self._find(first, block) or self._find(inner, block) or max(block, 1)
 
     def text(self, value: str, key: int) -> int:
         """The line where the quoted text stands, from the key on line `key` to the end of the block."""
-        return self._find(rf""".*(["']){re.escape(value)}\1""", key - 1) or key
+        quoted = f'"{value}"', f"'{value}'"
+        return self._find(lambda line: any(text in line for text in quoted), key - 1) or key
 
-    def _find(self, pattern: str, block: int) -> int | None:
+    def _find(self, holds: Callable[[str], object], block: int) -> int | None:
         for number, line in enumerate(self.lines[block:], block + 1):
-            if _HEADER.fullmatch(line):
+            if line.lstrip().startswith("[") and _HEADER.fullmatch(line):
                 return None
-            if re.match(pattern, line):
+            if holds(line):
                 return number
         return None
 
