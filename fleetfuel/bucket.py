@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
+import importlib
 import mmap
 import os
 import re
@@ -461,9 +463,7 @@ def open_bucket(settings: Settings, *, connections: int = 16) -> Iterator[Bucket
     ):
         if not value:
             raise errors.MissingSetting(name=name, alternative=",\nor read a local file with --file")
-    import boto3
     import botocore.exceptions
-    import botocore.session
     from botocore.config import Config
 
     config = Config(
@@ -478,7 +478,7 @@ def open_bucket(settings: Settings, *, connections: int = 16) -> Iterator[Bucket
     )
     with _trusted(settings) as verify:
         try:
-            client = boto3.session.Session(botocore_session=botocore.session.Session(session_vars=NO_PROFILE)).client(
+            client = _session().client(
                 "s3",
                 endpoint_url=settings.endpoint,
                 region_name=settings.region,
@@ -499,6 +499,22 @@ def open_bucket(settings: Settings, *, connections: int = 16) -> Iterator[Bucket
             yield store
         finally:
             client.close()
+
+
+@functools.cache
+def _session() -> Any:
+    """What clients are made of: the description of S3 is read once."""
+    import boto3.session
+    import botocore.session
+
+    return boto3.session.Session(botocore_session=botocore.session.Session(session_vars=NO_PROFILE))
+
+
+def get_ready() -> None:
+    """Begin to import what a bucket needs, while something else is waited for."""
+    threading.Thread(
+        target=importlib.import_module, args=("boto3.session",), name="fleetfuel-ready", daemon=True
+    ).start()
 
 
 def _follow_no_redirect(context: dict[str, Any], **_: Any) -> None:

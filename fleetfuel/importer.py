@@ -90,6 +90,8 @@ class RejectsInStrictRun(errors.FleetfuelError):
 def run_import(request: Request, settings: Settings, database_url: str, progress: Progress = silence) -> Outcome:
     """Run one import. Raises every error that keeps it from being planned, or rolls it back."""
     started = time.monotonic()
+    if request.mode != "file":
+        source.get_ready()
     rules = load_rules(settings.rules)
     now = datetime.now(UTC)
     run = pipeline.Run(
