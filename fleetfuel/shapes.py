@@ -45,7 +45,7 @@ def _shape(text: str, names: Set[str]) -> str | None:
     """The pattern of all records with the fields that this one has; None where it is not plain itself."""
     try:
         fields = json_fields.decode(text)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
     return _pattern(tuple(fields)) if fields and fields.keys() <= names else None
 
