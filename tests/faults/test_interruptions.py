@@ -12,7 +12,7 @@ from fleetfuel.database import connect, named_sql
 
 from .conftest import Ground, Tally, administer, query, until
 from .feed import write_bulk
-from .footprint import take_footprint
+from .footprint import read_reports, take_footprint
 from .program import PATIENCE, Program
 from .proxy import proxy
 from .slow import SLOW_COMMIT, SLOW_MERGE, is_sleeping
@@ -56,6 +56,36 @@ def test_interrupted_within_a_check(ground: Ground, tally: Tally, tmp_path: Path
     check_interrupted(program)
     tally.add("faults tried")
     assert take_footprint(uri) == ground.before
+
+
+SIDE_BY_SIDE = {"fleetfuel.pipeline:LONG": 0, "fleetfuel.importer:LONG": 0}
+"""Files are cut and reports are written in threads of their own, as long ones are."""
+
+
+def test_what_is_done_side_by_side_is_done_alike(ground: Ground, tmp_path: Path) -> None:
+    uri = ground.reset()
+    program = ground.forks.start(tmp_path / "1", ground.argv, database=uri, settings=SIDE_BY_SIDE)
+    assert program.wait() == 0, program.err
+    assert take_footprint(uri) == ground.once
+    [written] = read_reports(tmp_path / "reports").values()
+    assert (written.applied, written.parquet) == (True, ground.evidence.parquet)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("step", ["cut", "report file"])
+def test_interrupted_while_it_works_side_by_side(
+    ground: Ground, tally: Tally, tmp_path: Path, step: str, how: signal.Signals
+) -> None:
+    """What is under way beside the database is waited for: it has the file's bytes under its hands."""
+    uri = ground.reset()
+    program = ground.forks.start(tmp_path / "1", ground.argv, database=uri, stops=[step], settings=SIDE_BY_SIDE)
+    program.reach(step)
+    program.kill(how)
+    program.go_on()
+    check_interrupted(program)
+    tally.add("faults tried")
+    assert take_footprint(uri) == ground.before
+    until(lambda: is_free(uri))
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
