@@ -11,7 +11,7 @@ import functools
 import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -27,8 +27,6 @@ from fleetfuel.readings import BLANKS, UTC_ZONE, integer, read_instants, read_nu
 from fleetfuel.rules import Rules
 from fleetfuel.shapes import find_plain
 from fleetfuel.storable import UNREAD, as_strings, find_unstorable, reads_loosely
-
-T = TypeVar("T")
 
 CHUNK: Final = 40_000
 """Records read into columns at a time: what bounds memory."""
@@ -121,13 +119,13 @@ class _Message:
 
 def read_rows(index: pl.DataFrame, cuts: Sequence[Cut], rules: Rules, zone: ZoneInfo, seed: int) -> Rows:
     """Read the records that `index` (`INDEX`) names into columns; set aside what cannot be stored or keyed."""
-    strings = as_strings(record_texts(cuts, {}, index["file"], index["position"]))
+    lying = record_texts(cuts, {}, index["file"], index["position"])
+    strings = as_strings(lying)
     recovered = index["file"].is_in([number for number, cut in enumerate(cuts) if cut.is_recovered])
     odd = (~find_plain(strings, _known(rules)) | recovered).arg_true()
-    given: dict[int, bytes] = dict(
-        zip(odd.to_list(), record_texts(cuts, {}, *index.select(_PLACE).gather(odd)).to_pylist(), strict=True)
-    )
-    unstorable = _by_row(given, find_unstorable([*given.values()], strings.gather(odd), recovered.gather(odd)))
+    given: dict[int, bytes] = dict(zip(odd.to_list(), lying.take(odd.to_arrow()).to_pylist(), strict=True))
+    refusals = find_unstorable([*given.values()], strings.gather(odd), recovered.gather(odd))
+    unstorable = {odd[number]: why for number, why in refusals.items()}
     texts = given | dict.fromkeys(unstorable, b"{}")
     messages = _messages(texts)
     texts |= {row: message.text for row, message in messages.items()}
@@ -182,7 +180,8 @@ def read_rows(index: pl.DataFrame, cuts: Sequence[Cut], rules: Rules, zone: Zone
     markers -= why.keys()
     aside = markers | why.keys()
     legible = {row: _legible_ids(given[row] if row in unstorable else texts[row]) for row in why}
-    places: dict[int, Place] = {row: index.select(_PLACE).row(row) for row in {*aside, *messages}}
+    told_of = [*aside | messages.keys()]
+    places: dict[int, Place] = dict(zip(told_of, index.select(_PLACE)[told_of].iter_rows(), strict=True))
     return Rows(
         typed=rows.filter(~pl.row_index().is_in(list(aside))) if aside else rows,
         refused=pl.DataFrame(
@@ -208,12 +207,6 @@ _PLACE: Final = ["file", "position"]
 def _known(rules: Rules) -> Set[str]:
     """Names of fields that the rules read or leave alone."""
     return {alias for names in rules.fields.values() for alias in names} | {ignored.field for ignored in rules.ignore}
-
-
-def _by_row(texts: Mapping[int, bytes], found: Mapping[int, T]) -> dict[int, T]:
-    """What was found of the n-th text, by its row."""
-    rows = [*texts]
-    return {rows[number]: what for number, what in found.items()}
 
 
 def record_text(cuts: Sequence[Cut], unwrapped: Mapping[Place, Unwrapped], file: int, position: int) -> bytes:
@@ -257,9 +250,8 @@ def _read_fields(strings: pl.Series, texts: Mapping[int, bytes], rules: Rules) -
         return pl.DataFrame(schema=dict.fromkeys(rules.fields, pl.String))
     if texts:
         own = as_strings(pa.array([*texts.values()], type=pa.large_binary()))
-        odd = own.to_frame("text").select(_is_odd(aliases)).to_series()
-        spelled = own.scatter(odd.arg_true(), [_spelled_out(own[row].encode(), aliases) for row in odd.arg_true()])
-        strings = strings.scatter([*texts], spelled)
+        odd = own.to_frame("text").select(_is_odd(aliases)).to_series().arg_true()
+        strings = strings.scatter([*texts], own.scatter(odd, [_spelled_out(own[row].encode(), aliases) for row in odd]))
     frame = pl.read_ndjson(_lines(strings), schema=dict.fromkeys(aliases, pl.String))
     given = {column.name for column in frame if column.null_count() < len(column)}
     return frame.select(

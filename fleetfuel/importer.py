@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from fleetfuel import database, errors, load, logs, pipeline, report, source, state, summary, validate
+from fleetfuel import bucket, database, errors, load, logs, pipeline, report, source, state, summary, validate
 from fleetfuel.gaps import describe_gaps
 from fleetfuel.limits import Overrides
 from fleetfuel.model import Delivery, Plan, Reading
@@ -91,7 +91,7 @@ def run_import(request: Request, settings: Settings, database_url: str, progress
     """Run one import. Raises every error that keeps it from being planned, or rolls it back."""
     started = time.monotonic()
     if request.mode != "file":
-        source.get_ready()
+        bucket.get_ready()
     rules = load_rules(settings.rules)
     now = datetime.now(UTC)
     run = pipeline.Run(

@@ -13,7 +13,7 @@ import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -68,19 +68,11 @@ REJECT_STAGE: Final = pa.schema(
 WRITING_ACTIONS: Final = ("update", "restore", "soft_delete_flagged", "soft_delete_absent")
 
 
-def load_plan(
-    plan: Plan,
-    run: Mapping[str, Any],
-    database: Database,
-    progress: Progress = silence,
-    evidence: Callable[[], object] = lambda: None,
-) -> Receipt:
-    """Write a plan in the open transaction and commit it; `run` is its `--json` object, kept in the ledger.
+def load_plan(plan: Plan, run: Mapping[str, Any], database: Database, progress: Progress = silence) -> Receipt:
+    """Write a plan in the open transaction, for `commit_plan`; `run` is its `--json` object, kept in the ledger.
 
-    `evidence` precedes the commit: it raises where the report is not to be had, and nothing is written then.
     Raises `LoadMismatch` where the merge did something else than planned, `SerializationConflict` where somebody else
-    wrote the same rows; nothing is written then. Where the answer to the commit is lost, the database is asked; only
-    where that cannot be had either it raises `CommitUnknown`.
+    wrote the same rows; nothing is written then.
     """
     planned: Counter[str] = Counter(dict(plan.diff.others["action"].value_counts().iter_rows()))
     planned += Counter(insert=plan.diff.inserts.height)
@@ -89,8 +81,6 @@ def load_plan(
         _merge(plan, planned, database, progress)
     _quarantine(plan, database)
     _keep_ledger(plan, run, database)
-    evidence()
-    _commit(plan, database)
     refreshed = planned.get("refresh", 0) + planned.get("mark_absent", 0)
     return Receipt(written=sum(planned.values()) - refreshed, refreshed=refreshed)
 
@@ -253,7 +243,9 @@ def _reject_batch(plan: Plan) -> pa.RecordBatch:
 # --- the commit ---------------------------------------------------------------------------------------------------
 
 
-def _commit(plan: Plan, database: Database) -> None:
+def commit_plan(plan: Plan, database: Database) -> None:
+    """Commit what `load_plan` wrote. Where the answer is lost, the database is asked; only where that cannot be had
+    either it raises `CommitUnknown`."""
     transaction = database.rows("read_transaction")[0]
     try:
         database.commit(is_last=True)

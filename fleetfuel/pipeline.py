@@ -129,7 +129,10 @@ def apply_plan(
 
     `run`: its `--json` object. `evidence` is called before the commit: it raises where there is no report.
     """
-    return load.load_plan(plan, run, database, progress, evidence)
+    receipt = load.load_plan(plan, run, database, progress)
+    evidence()
+    load.commit_plan(plan, database)
+    return receipt
 
 
 # --- the stages' loops: chunk by chunk, so that memory does not grow with the file ---------------------------------

@@ -108,7 +108,7 @@ def read_numbers(texts: pl.Series) -> pl.Series:
     plain = pl.when(text.str.contains(r"^[0-9]{1,15}(\.[0-9]{1,6})?$")).then(text)
     bare = text.str.strip_chars(BLANKS)
     parted = pl.when(bare.str.contains(r"^[0-9]{1,3}(,[0-9]{3}){0,4}(\.[0-9]{1,6})?$")).then(
-        bare.str.replace_all(",", "")
+        bare.str.replace_all(",", "", literal=True)
     )
     quick = [each.cast(pl.Float64, strict=False) for each in (plain, parted)]
     return _read(texts, [*quick, number(text)], pl.Float64())

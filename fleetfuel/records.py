@@ -34,6 +34,9 @@ REACH: Final = 1 << 12
 TOGETHER: Final = 32
 """Pieces that are laid out together."""
 
+MANY: Final = 500
+"""Records from which on it pays to lay them out: fewer are decoded again before a column is made."""
+
 JSON_BLANKS: Final = b" \t\n\r"
 
 _list = msgspec.json.Decoder(list[msgspec.Raw])
@@ -119,16 +122,18 @@ class Records:
         record lies where it was laid, and so does each that follows one that does.
         """
         first, after = self._firsts[pieces.start], self._firsts[pieces.stop]
+        if after - first < MANY:
+            return False
         start, end = self._pieces[pieces.start][0], self._pieces[pieces.stop - 1][1]
         lengths = self._lengths[first:after].cast(pl.Int64)
-        gap, rest = divmod(end - start - lengths.sum(), max(after - first - 1, 1))
-        if rest or gap < 0 or after == first:
+        gap, rest = divmod(end - start - lengths.sum(), after - first - 1)
+        if rest:
             return False
         ends = (lengths + gap).cum_sum() + (start - gap)
         self._put(pieces, _view(ends - lengths), _view(ends))
         parting = bytes(self._content[start + lengths[0] : start + lengths[0] + gap])
         laid = pl.Series(self._texts.slice(2 * first, 2 * (after - first) - 1))
-        return after - first == 1 or (
+        return bool(
             parting.strip(JSON_BLANKS) == b","
             and (laid.gather_every(2, 1) == pl.Series([parting])).all()
             and laid.gather_every(2).bin.starts_with(b"{").all()

@@ -49,9 +49,6 @@ class _Undecodable(Exception):
 # --- the bucket ---------------------------------------------------------------------------------------------------
 
 
-get_ready = bucket.get_ready
-
-
 def look_at_snapshot(settings: Settings) -> Listed:
     """The snapshot's key, ETag, size and age, without fetching it. Raises `SourceNotFound`."""
     with bucket.open_bucket(settings) as store:

@@ -47,6 +47,7 @@ def cut(content: bytes, piece: int) -> tuple[object, ...]:
     file = SourceFile(key="k", etag="e", size=len(content), modified_at=NOON, key_at=None, content=memoryview(content))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(records, "PIECE", piece)
+        patch.setattr(records, "MANY", 2)
         try:
             found = envelope.cut_file(file, readings.EAST_AFRICA, seed=7)
         except errors.BadInput as error:
