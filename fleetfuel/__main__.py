@@ -1,5 +1,5 @@
 """`python -m fleetfuel`."""
 
-from fleetfuel.cli import main
+from fleetfuel.cli.main import main
 
 main()

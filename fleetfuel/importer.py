@@ -14,13 +14,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from fleetfuel import bucket, database, errors, load, logs, pipeline, report, source, state, summary, validate
-from fleetfuel.gaps import describe_gaps
-from fleetfuel.limits import Overrides
+from fleetfuel import errors, logs, pipeline
+from fleetfuel.feed import bucket, deliver
+from fleetfuel.feed.gaps import describe_gaps
 from fleetfuel.model import Delivery, Plan, Reading
+from fleetfuel.plan.limits import Overrides
 from fleetfuel.progress import Progress, silence
-from fleetfuel.rules import Rules, load_rules
+from fleetfuel.records import judge
+from fleetfuel.report import evidence, summary
+from fleetfuel.rules.book import Rules, load_rules
 from fleetfuel.settings import Settings
+from fleetfuel.table import database, load, state
 from fleetfuel.untouched import find_untouched
 
 log = logging.getLogger("fleetfuel")
@@ -148,15 +152,15 @@ def _plan_and_apply(
     folder = _report_folder(request, settings, plan)
     shown = summary.plan_object(plan, applied=False, report=str(folder) if folder else None, seconds=_since(started))
     if folder and (plan.guards or not request.apply):
-        report.write_report(plan, shown, folder)
+        evidence.write_report(plan, shown, folder)
     if plan.guards:
         refusal = Refused(guards=", ".join(guard.code for guard in plan.guards))
         if request.apply:
             load.record_refusal(plan, shown, _refusals(plan), connection)
         return Outcome(run=shown, error=refusal)
     if request.apply:
-        with _evidence(plan, shown, folder) as evidence:
-            receipt = pipeline.apply_plan(plan, shown, connection, run.progress, evidence)
+        with _evidence(plan, shown, folder) as written:
+            receipt = pipeline.apply_plan(plan, shown, connection, run.progress, written)
         shown |= {"applied": True, "refreshed": receipt.refreshed, "seconds": _since(started)}
         if folder:
             _finish_report(shown, folder)
@@ -170,17 +174,17 @@ def _evidence(plan: Plan, shown: dict[str, Any], folder: Path | None) -> Iterato
     """Write the report: a long one while the server is at work. What is yielded waits until it is there."""
     if folder and plan.diff.height >= LONG:
         with ThreadPoolExecutor(1, "fleetfuel-report") as pool:
-            yield pool.submit(report.write_report, plan, shown, folder).result
+            yield pool.submit(evidence.write_report, plan, shown, folder).result
         return
     if folder:
-        report.write_report(plan, shown, folder)
+        evidence.write_report(plan, shown, folder)
     yield lambda: None
 
 
 def _finish_report(run: dict[str, Any], folder: Path) -> None:
     """The run is committed: what goes wrong here cannot make it fail, and the next run makes up for it."""
     try:
-        report.finish_report(run, folder)
+        evidence.finish_report(run, folder)
     except OSError as error:
         log.warning("The run is applied, but its report in %s cannot say so: %s.", folder, error.strerror)
 
@@ -191,7 +195,7 @@ def _prove(rules: Rules, connection: database.Database) -> None:
     proven = state.read_rules_state(connection)
     connection.rollback()
     if any(proven.get(file) != digest for file, digest in rules.file_digests.items()):
-        validate.prove_rules(rules)
+        judge.prove_rules(rules)
 
 
 def _refresh_facts(connection: database.Database) -> None:
@@ -220,9 +224,9 @@ def _catch_up(connection: database.Database) -> bool:
     if run.get("report"):
         folder = Path(run["report"])
         with contextlib.suppress(errors.SourceNotFound, errors.BadInput, OSError):
-            saved = report.read_report(folder)
+            saved = evidence.read_report(folder)
             if saved["run_id"] == run["run_id"] and not saved.get("applied"):
-                report.finish_report(run, folder)
+                evidence.finish_report(run, folder)
                 log.warning(
                     "Run %s was cut short behind its commit: it is applied, and its report says so now.", run["run_id"]
                 )
@@ -271,10 +275,10 @@ def _fetched(
 
     if request.mode == "file":
         reading = request.reading or "changes"
-        return source.open_files(request.paths, reading=reading, timezone=settings.timezone, progress=arrived)
+        return deliver.open_files(request.paths, reading=reading, timezone=settings.timezone, progress=arrived)
     if request.mode == "changes":
         return _fetched_changes(request, settings, connection, arrived)
-    return _read_as(source.fetch_snapshot(settings, arrived), request.reading or "snapshot")
+    return _read_as(deliver.fetch_snapshot(settings, arrived), request.reading or "snapshot")
 
 
 @contextmanager
@@ -285,7 +289,7 @@ def _read_as(fetched: AbstractContextManager[Delivery], reading: Reading) -> Ite
 
 @contextmanager
 def _fetched_changes(
-    request: Request, settings: Settings, connection: database.Database, arrived: source.Progress
+    request: Request, settings: Settings, connection: database.Database, arrived: deliver.Progress
 ) -> Iterator[Delivery]:
     """The change files that no run has read: all since the watermark, late and overwritten ones in the look-back."""
     connection.begin("read committed", read_only=True)
@@ -293,7 +297,7 @@ def _fetched_changes(
     read = state.read_files(connection) if request.reseed is None else frozenset()
     connection.rollback()
     since = request.reseed or (watermark - timedelta(hours=settings.lookback_hours) if watermark else None)
-    listing = source.list_changes(settings, since)
+    listing = deliver.list_changes(settings, since)
     wanted = [
         file
         for file in listing.files
@@ -301,7 +305,7 @@ def _fetched_changes(
     ]
     times = [file.at for file in wanted] + ([watermark] if watermark else [])
     notices = (*listing.notices, *describe_gaps(_from(watermark, times)))
-    with source.fetch_changes(settings, wanted, arrived) as delivery:
+    with deliver.fetch_changes(settings, wanted, arrived) as delivery:
         yield replace(delivery, notices=(*notices, *delivery.notices))
 
 

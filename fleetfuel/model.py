@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     import polars as pl
 
-    from fleetfuel.records import Records
+    from fleetfuel.records.texts import Records
 
 Reading = Literal["snapshot", "changes"]
 """How a file is read: a snapshot is complete, so what it lacks is absent; changes say nothing of what they lack."""

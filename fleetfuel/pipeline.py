@@ -13,9 +13,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from fleetfuel import diff, envelope, errors, frame, load, notices, state, validate
-from fleetfuel.database import Database
-from fleetfuel.limits import Overrides, Totals, check_limits
+from fleetfuel import errors
 from fleetfuel.model import (
     Counts,
     Cut,
@@ -31,8 +29,13 @@ from fleetfuel.model import (
     Unwrapped,
     Verdict,
 )
+from fleetfuel.plan import decide, notices
+from fleetfuel.plan.limits import Overrides, Totals, check_limits
 from fleetfuel.progress import Progress, silence
-from fleetfuel.rules import Rules
+from fleetfuel.records import envelope, frame, judge
+from fleetfuel.rules.book import Rules
+from fleetfuel.table import load, state
+from fleetfuel.table.database import Database
 
 READERS: Final = 2
 """Chunks read at a time: Polars lets other threads run meanwhile."""
@@ -91,13 +94,13 @@ class _Decided:
         self.actions: Counter[str] = Counter()
         self.of_files: Counter[tuple[int, str]] = Counter()
         """(number of the file that says so, action) → rows."""
-        inserts, others = [diff.INSERTS.to_frame()], [diff.WRITES.to_frame()]
+        inserts, others = [decide.INSERTS.to_frame()], [decide.WRITES.to_frame()]
         for decided in chunks:
             for action, file, rows in decided.group_by("action", "said_by").len().iter_rows():
                 self.actions[action] += rows
                 if file is not None:
                     self.of_files[file, action] += rows
-            for part, kept in zip(diff.part_inserts(decided), (inserts, others), strict=True):
+            for part, kept in zip(decide.part_inserts(decided), (inserts, others), strict=True):
                 kept.append(part)
         self.diff = Diff(inserts=pl.concat(inserts), others=pl.concat(others))
 
@@ -154,9 +157,9 @@ def _match(delivery: Delivery, cuts: tuple[Cut, ...], current: State, run: Run) 
     """The records that the table holds as they stand (`INDEX` with `row`), and what the others say."""
     index = pl.concat([frame.INDEX.to_frame(), *(frame.index_records(cut, number) for number, cut in enumerate(cuts))])
     times = [cut.file_at for cut in cuts] if delivery.reading == "changes" else None
-    known, unknown = diff.match_rows(index, current, times)
+    known, unknown = decide.match_rows(index, current, times)
     judged = _judge(unknown, cuts, run)
-    known, repeated = diff.split_repeated(known, judged.accepted["id"], current)
+    known, repeated = decide.split_repeated(known, judged.accepted["id"], current)
     if repeated.height:
         judged = _together(judged, _judge(repeated.select(frame.INDEX.names()), cuts, run))
     return known, judged
@@ -170,12 +173,12 @@ def _judge(index: pl.DataFrame, cuts: tuple[Cut, ...], run: Run) -> _Judged:
     for height, rows in _read(index, cuts, run):
         run.progress("read", done, index.height)
         done += height
-        sound, others = validate.part_sound(rows.typed, run.rules)
+        sound, others = judge.part_sound(rows.typed, run.rules)
         group = _together(group, _as_read(rows), _as_accepted(sound))
         suspects.append(others)
         odd += others.height
         if done == index.height or odd >= frame.CHUNK or len(suspects) == JUDGED:
-            group = _together(group, _as_judged(validate.validate_rows(pl.concat(suspects), run.rules)))
+            group = _together(group, _as_judged(judge.validate_rows(pl.concat(suspects), run.rules)))
             judged = _together(judged, replace(group, accepted=group.accepted.sort("file", "position")))
             group, suspects, odd = NOTHING_JUDGED, [], 0
     run.progress("read", done, index.height)
@@ -197,7 +200,7 @@ def _as_read(rows: Rows) -> _Judged:
 def _as_accepted(rows: pl.DataFrame) -> _Judged:
     return replace(
         NOTHING_JUDGED,
-        accepted=rows.select(diff.CANDIDATES.names()),
+        accepted=rows.select(decide.CANDIDATES.names()),
         accepted_of=Counter(dict(rows["file"].value_counts().iter_rows())),
         spellings=_spellings(rows),
         given=Counter({name: rows[name].count() for name in COLUMNS}),
@@ -236,8 +239,8 @@ def _read(index: pl.DataFrame, cuts: tuple[Cut, ...], run: Run) -> Iterator[tupl
 
 def _last_words(judged: _Judged, current: State) -> deque[pl.DataFrame]:
     """The versions that win, with `is_met`: whether there is a row to compare them with. In chunks, to be let go of."""
-    winners = diff.last_words(judged.accepted)
-    met = current.rows["id"].filter(diff.rows_of(winners["id"], current))
+    winners = decide.last_words(judged.accepted)
+    met = current.rows["id"].filter(decide.rows_of(winners["id"], current))
     return deque(winners.with_columns(is_met=pl.col("id").is_in(met.implode())).iter_slices(frame.CHUNK))
 
 
@@ -255,7 +258,7 @@ def _compare(
             file_at=file_times.gather(chunk["file"]),
             fingerprint=frame.record_fingerprints(cuts, judged.unwrapped, chunk["file"], chunk["position"]),
         )
-        yield diff.compare_rows(versions, details, texts, current.vouched_at)
+        yield decide.compare_rows(versions, details, texts, current.vouched_at)
 
 
 def _absent(
@@ -264,9 +267,9 @@ def _absent(
     legible = pl.Series(judged.legible_ids, dtype=pl.Int64)
     others = pl.concat([judged.accepted["id"], judged.rejected["id"].drop_nulls(), legible])
     unkeyed = _unkeyed(judged, cuts)
-    for chunk in diff.find_absent(current, known, others).to_frame().iter_slices(frame.CHUNK):
-        details = diff.without_unkeyed(state.read_details(database, chunk["id"]), unkeyed)
-        yield diff.mark_absent(details, cuts[-1].file_at, current.vouched_at)
+    for chunk in decide.find_absent(current, known, others).to_frame().iter_slices(frame.CHUNK):
+        details = decide.without_unkeyed(state.read_details(database, chunk["id"]), unkeyed)
+        yield decide.mark_absent(details, cuts[-1].file_at, current.vouched_at)
 
 
 def _unkeyed(judged: _Judged, cuts: tuple[Cut, ...]) -> Sequence[bytes]:
@@ -327,7 +330,7 @@ def _plan(
         stops=tuple((code, found.rows) for code, found in rules.items() if found.severity == "stop"),
         lost_columns=_lost_columns(judged, run, database),
     )
-    samples, flips = diff.sample_changes(
+    samples, flips = decide.sample_changes(
         writes.others, lambda file, position: frame.record_text(cuts, judged.unwrapped, file, position), run.rules
     )
     noticed = notices.feed_notices(
@@ -352,7 +355,7 @@ def _plan(
         rejected=judged.rejected,
         notices=pl.concat([judged.notices, noticed]),
         counts=counts,
-        columns=diff.changed_columns(writes.others, run.rules),
+        columns=decide.changed_columns(writes.others, run.rules),
         samples=samples,
         rules=rules,
         resolved_rejects=_resolved(current, known, judged),
@@ -444,7 +447,7 @@ def _resolved(current: State, known: pl.DataFrame, judged: _Judged) -> tuple[int
     if current.open_rejects.is_empty():
         return ()
     rejected = current.open_rejects["id"].drop_nulls().unique()
-    held = current.rows["id"].filter(diff.rows_of(rejected, current) & diff.rows_met(known, current))
+    held = current.rows["id"].filter(decide.rows_of(rejected, current) & decide.rows_met(known, current))
     read = judged.accepted["id"].filter(judged.accepted["id"].is_in(rejected.implode()))
     return tuple(current.open_rejects.filter(pl.col("id").is_in(pl.concat([held, read]).implode()))["reject_id"])
 
@@ -487,11 +490,11 @@ def _greatest(current: State) -> int | None:
 
 
 NOTHING_JUDGED: Final = _Judged(
-    accepted=diff.CANDIDATES.to_frame(),
+    accepted=decide.CANDIDATES.to_frame(),
     accepted_of=Counter(),
     warned=0,
     rejected=frame.REFUSED.to_frame(),
-    notices=validate.NOTICES.to_frame(),
+    notices=judge.NOTICES.to_frame(),
     unwrapped={},
     unknown_fields=Counter(),
     samples={},

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from fleetfuel import __version__, source, state
-from fleetfuel.database import Database
+from fleetfuel import __version__
+from fleetfuel.feed import deliver
 from fleetfuel.model import Counts
 from fleetfuel.pipeline import Run
 from fleetfuel.settings import Settings
+from fleetfuel.table import state
+from fleetfuel.table.database import Database
 
 CARRIED: Final = ("records", "rejected", "stale", "superseded", "skipped")
 """Counts that say of the file what they said when it was read."""
@@ -27,7 +29,7 @@ def find_untouched(settings: Settings, connection: Database, run: Run, *, skips_
     mark = state.read_snapshot_mark(connection)
     if mark is None or mark["rules_digest"] != run.rules.digest:
         return None
-    listed = source.look_at_snapshot(settings)
+    listed = deliver.look_at_snapshot(settings)
     if (listed.key, listed.etag) != (mark["key"], mark["etag"]):
         return None
     if not skips_proof and mark["proof"] != state.read_proof(connection):

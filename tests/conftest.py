@@ -12,11 +12,11 @@ import adbc_driver_postgresql.dbapi as adbc
 import pytest
 from table import NewRole, Table
 
-from fleetfuel.database import connect
-from fleetfuel.embedded import PostgresServer, postgres_server
-from fleetfuel.migrate import apply_migrations, plan_migrations
 from fleetfuel.packaged import packaged
-from fleetfuel.rules import load_rules
+from fleetfuel.rules.book import load_rules
+from fleetfuel.sandbox.postgres import PostgresServer, postgres_server
+from fleetfuel.table.database import connect
+from fleetfuel.table.migrate import apply_migrations, plan_migrations
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,8 @@ from typing import Any, Final
 import adbc_driver_postgresql.dbapi as adbc
 
 from fleetfuel.importer import Outcome, Request, run_import
-from fleetfuel.limits import Allowance, Overrides
 from fleetfuel.model import Reading
+from fleetfuel.plan.limits import Allowance, Overrides
 from fleetfuel.settings import Settings
 
 Row = dict[str, Any]

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from fleetfuel.demo_feed import Producer
-from fleetfuel.rules import load_rules
+from fleetfuel.rules.book import load_rules
+from fleetfuel.sandbox.producer import Producer
 
 from .measure import ContenderFailed, Measured
 from .stage import CHANGED_SHARE, Stage, import_file, timeout_of

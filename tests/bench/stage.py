@@ -14,13 +14,13 @@ from typing import Any, Final
 
 import adbc_driver_postgresql.dbapi as adbc
 
-from fleetfuel.database import connect
-from fleetfuel.demo_feed import write_snapshot
-from fleetfuel.embedded import PostgresServer, postgres_server
-from fleetfuel.embedded_bucket import ObjectStore, object_store
-from fleetfuel.migrate import apply_migrations, plan_migrations
 from fleetfuel.packaged import packaged
-from fleetfuel.rules import load_rules
+from fleetfuel.rules.book import load_rules
+from fleetfuel.sandbox.postgres import PostgresServer, postgres_server
+from fleetfuel.sandbox.producer import write_snapshot
+from fleetfuel.sandbox.store import ObjectStore, object_store
+from fleetfuel.table.database import connect
+from fleetfuel.table.migrate import apply_migrations, plan_migrations
 
 from .measure import Measured, measure
 

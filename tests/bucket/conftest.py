@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from fleetfuel import bucket
-from fleetfuel.embedded_bucket import object_store
+from fleetfuel.feed import bucket
+from fleetfuel.sandbox.store import object_store
 from fleetfuel.settings import Settings
 
 from .misbehaving_proxy import Proxy, misbehaving_proxy

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fleetfuel import bucket, errors, source
+from fleetfuel import errors
+from fleetfuel.feed import bucket, deliver
 from fleetfuel.model import Delivery
 from fleetfuel.settings import Settings
 
@@ -59,7 +60,7 @@ def without(missing: list[str]) -> dict[str, bytes]:
 def test_a_listing_is_complete_in_spite_of(fault: Fault, seaweed: Witness, proxy: Proxy) -> None:
     settings = replace(seaweed.many, endpoint=proxy.endpoint)
     with proxy.misbehave(fault):
-        listing = source.list_changes(settings)
+        listing = deliver.list_changes(settings)
     assert [each.key for each in listing.files] == [f"many/changes/{key}" for key in feed(MANY)]
     assert len({(each.key, each.etag) for each in listing.files}) == MANY
     assert sum(proxy.asked.values()) <= 9
@@ -78,7 +79,7 @@ def test_a_listing_that_does_not_get_on_is_an_error(
 ) -> None:
     settings = replace(seaweed.many, endpoint=proxy.endpoint)
     with proxy.misbehave(fault), pytest.raises(errors.BucketUnavailable, match="says that more follows") as caught:
-        source.list_changes(settings)
+        deliver.list_changes(settings)
     assert caught.value.exit_code == 69
     assert sum(proxy.asked.values()) <= requests
 
@@ -100,29 +101,29 @@ def test_a_listing_that_does_not_get_on_is_an_error(
 )
 def test_changes_and_snapshot_arrive_whole_in_spite_of(fault: Fault, through: Settings, proxy: Proxy) -> None:
     with proxy.misbehave(fault):
-        listing = source.list_changes(through)
-        with source.fetch_changes(through, listing.files) as delivery:
+        listing = deliver.list_changes(through)
+        with deliver.fetch_changes(through, listing.files) as delivery:
             assert bodies(delivery) == feed(FEW)
             assert delivery.unreadable == ()
             assert delivery.notices == ()
             listed = {each.key: each.etag for each in listing.files}
             assert {each.key: each.etag for each in delivery.files} == listed
-        with source.fetch_snapshot(through) as delivery:
+        with deliver.fetch_snapshot(through) as delivery:
             assert bytes(delivery.files[0].content) == SNAPSHOT
 
 
 def test_without_etags_the_snapshot_is_known_by_its_content(through: Settings, proxy: Proxy) -> None:
     with (
         proxy.misbehave(faults.no_etag),
-        source.fetch_snapshot(through) as first,
-        source.fetch_snapshot(through) as second,
+        deliver.fetch_snapshot(through) as first,
+        deliver.fetch_snapshot(through) as second,
     ):
         assert first.files[0].etag == second.files[0].etag
         assert first.files[0].etag.startswith("xxh3-")
 
 
 def test_an_etag_that_is_no_hash_of_the_bytes_is_noticed(through: Settings, proxy: Proxy) -> None:
-    with proxy.misbehave(faults.foreign_etag), source.fetch_snapshot(through) as delivery:
+    with proxy.misbehave(faults.foreign_etag), deliver.fetch_snapshot(through) as delivery:
         assert bytes(delivery.files[0].content) == SNAPSHOT
         assert delivery.notices == (
             "few/latest.json: its ETag, 0123456789abcdef0123456789abcdef, is not the MD5 of its bytes",
@@ -147,8 +148,8 @@ def test_a_file_that_cannot_be_had_costs_the_others_nothing(
     fault: Fault, reason: str, through: Settings, proxy: Proxy
 ) -> None:
     with proxy.misbehave(fault):
-        listing = source.list_changes(through)
-        with source.fetch_changes(through, listing.files) as delivery:
+        listing = deliver.list_changes(through)
+        with deliver.fetch_changes(through, listing.files) as delivery:
             assert bodies(delivery) == without(REACHED)
             lost = {each.key: each for each in delivery.unreadable}
     assert [key.removeprefix("few/changes/") for key in lost] == REACHED
@@ -163,7 +164,7 @@ def test_a_body_that_always_breaks_off_is_an_error_naming_how_far_it_came(throug
     with (
         proxy.misbehave(faults.truncated_body),
         pytest.raises(errors.BadInput, match=r"^few/latest\.json: its body breaks off after \d+ of 74 bytes") as caught,
-        source.fetch_snapshot(through),
+        deliver.fetch_snapshot(through),
     ):
         pass
     assert caught.value.exit_code == 65
@@ -177,7 +178,7 @@ def test_a_body_that_only_trickles_is_given_up(
     with (
         proxy.misbehave(faults.trickle),
         pytest.raises(errors.BadInput, match=r"bytes \(it stopped arriving\)"),
-        source.fetch_snapshot(through),
+        deliver.fetch_snapshot(through),
     ):
         pass
 
@@ -193,7 +194,7 @@ def test_an_object_that_changes_in_mid_download_is_begun_anew(
             seaweed.put("shifty/latest.json", b"b" * 1000)
         return answer
 
-    with proxy.misbehave(change_once), source.fetch_snapshot(replace(through, prefix="shifty/")) as delivery:
+    with proxy.misbehave(change_once), deliver.fetch_snapshot(replace(through, prefix="shifty/")) as delivery:
         assert bytes(delivery.files[0].content) == b"b" * 1000
 
 
@@ -209,23 +210,23 @@ def test_an_object_that_keeps_changing_is_an_error(through: Settings, seaweed: W
     with (
         proxy.misbehave(change),
         pytest.raises(errors.BadInput, match="it changed while it was read, 3 times over"),
-        source.fetch_snapshot(replace(through, prefix="shifty/")),
+        deliver.fetch_snapshot(replace(through, prefix="shifty/")),
     ):
         pass
 
 
 def test_a_store_that_refuses_every_object_is_an_error(through: Settings, proxy: Proxy) -> None:
     with proxy.misbehave(faults.denied_403):
-        listing = source.list_changes(through)
+        listing = deliver.list_changes(through)
         with (
             pytest.raises(errors.PermissionDenied, match=r"s3://fuel/few/.* was refused: the keys do not allow it"),
-            source.fetch_changes(through, listing.files),
+            deliver.fetch_changes(through, listing.files),
         ):
             pass
     with (
         proxy.misbehave(faults.lasting_503),
         pytest.raises(errors.BucketUnavailable, match="503"),
-        source.fetch_changes(through, listing.files[:3]),
+        deliver.fetch_changes(through, listing.files[:3]),
     ):
         pass
 
@@ -233,8 +234,8 @@ def test_a_store_that_refuses_every_object_is_an_error(through: Settings, proxy:
 def test_progress_ends_at_the_whole_although_bodies_break_off(through: Settings, proxy: Proxy) -> None:
     told: list[tuple[int, int]] = []
     with proxy.misbehave(faults.corrupted_once):
-        listing = source.list_changes(through)
-        with source.fetch_changes(through, listing.files, lambda done, total: told.append((done, total))):
+        listing = deliver.list_changes(through)
+        with deliver.fetch_changes(through, listing.files, lambda done, total: told.append((done, total))):
             pass
     total = sum(map(len, feed(FEW).values()))
     assert told[-1] == (total, total)
@@ -248,7 +249,7 @@ def test_clock_skew_is_told_with_its_size(through: Settings, proxy: Proxy) -> No
         proxy.misbehave(faults.clock_skew_403),
         pytest.raises(errors.PermissionDenied, match=r"too far apart \(this one is 40 minutes ahead\)") as caught,
     ):
-        source.list_changes(through)
+        deliver.list_changes(through)
     assert caught.value.exit_code == 77
     assert "NTP" in str(caught.value)
 
@@ -259,16 +260,16 @@ def test_a_wrong_region_is_told_as_such(fault: Fault, through: Settings, proxy: 
         proxy.misbehave(fault),
         pytest.raises(errors.ConfigurationError, match=r"^RUSTFS_REGION, 'us-east-1', is not the region") as caught,
     ):
-        source.list_changes(through)
+        deliver.list_changes(through)
     assert caught.value.exit_code == 78
 
 
 def test_a_console_that_is_no_s3_server_is_told_as_such(through: Settings, proxy: Proxy) -> None:
     with proxy.misbehave(faults.console_instead_of_s3):
         for read in (
-            source.list_changes,
-            source.look_at_snapshot,
-            lambda each: source.fetch_snapshot(each).__enter__(),
+            deliver.list_changes,
+            deliver.look_at_snapshot,
+            lambda each: deliver.fetch_snapshot(each).__enter__(),
         ):
             with pytest.raises(errors.BucketUnavailable, match="RUSTFS_ENDPOINT the S3 port"):
                 read(through)
@@ -276,7 +277,7 @@ def test_a_console_that_is_no_s3_server_is_told_as_such(through: Settings, proxy
 
 def test_a_gateway_that_cannot_reach_the_store_is_told_as_such(through: Settings, proxy: Proxy) -> None:
     with proxy.misbehave(faults.gateway_502), pytest.raises(errors.BucketUnavailable, match="502 with a web page"):
-        source.list_changes(through)
+        deliver.list_changes(through)
 
 
 def test_a_redirect_is_told_with_where_it_points(through: Settings, proxy: Proxy) -> None:
@@ -284,24 +285,24 @@ def test_a_redirect_is_told_with_where_it_points(through: Settings, proxy: Proxy
         proxy.misbehave(faults.redirect_302),
         pytest.raises(errors.ConfigurationError, match=r"^RUSTFS_ENDPOINT, .*302.*\nIt points to https://s3\.example:"),
     ):
-        source.list_changes(through)
+        deliver.list_changes(through)
     assert sum(proxy.asked.values()) == 1
 
 
 def test_nobody_listening_is_told_at_once(through: Settings) -> None:
     settings = replace(through, endpoint="http://127.0.0.1:9")
     with pytest.raises(errors.BucketUnavailable, match=r"nothing listens there.*\nTried http://127\.0\.0\.1:9"):
-        source.list_changes(settings)
+        deliver.list_changes(settings)
 
 
 def test_a_name_that_is_unknown_is_told(through: Settings) -> None:
     with pytest.raises(errors.BucketUnavailable, match="the name is unknown"):
-        source.list_changes(replace(through, endpoint="http://bucket.invalid"))
+        deliver.list_changes(replace(through, endpoint="http://bucket.invalid"))
 
 
 def test_a_bucket_name_that_s3_does_not_allow_is_a_setting_to_mend(through: Settings) -> None:
     with pytest.raises(errors.ConfigurationError, match="RUSTFS_BUCKET, 'fuel/records'"):
-        source.list_changes(replace(through, bucket="fuel/records"))
+        deliver.list_changes(replace(through, bucket="fuel/records"))
 
 
 @pytest.mark.parametrize(
@@ -314,7 +315,7 @@ def test_a_bucket_name_that_s3_does_not_allow_is_a_setting_to_mend(through: Sett
 )
 def test_a_setting_that_lacks_is_named(lacks: str, name: str, through: Settings) -> None:
     with pytest.raises(errors.MissingSetting, match=f"^{name} is not set"):
-        source.list_changes(replace(through, **{lacks: None}))  # type: ignore[arg-type]
+        deliver.list_changes(replace(through, **{lacks: None}))  # type: ignore[arg-type]
 
 
 def test_credentials_and_profiles_come_from_the_settings_alone(
@@ -324,7 +325,7 @@ def test_credentials_and_profiles_come_from_the_settings_alone(
         monkeypatch.setenv(name, "somebody-else")
     for name in ("AWS_ENDPOINT_URL", "AWS_CA_BUNDLE"):
         monkeypatch.setenv(name, "http://127.0.0.1:9/nowhere")
-    assert len(source.list_changes(through).files) == FEW
+    assert len(deliver.list_changes(through).files) == FEW
 
 
 # --- TLS ----------------------------------------------------------------------------------------------------------
@@ -368,15 +369,15 @@ def test_tls_is_verified_and_another_authority_can_be_trusted(
     with misbehaving_proxy(seaweed.settings.endpoint, certificate) as proxy:
         settings = replace(seaweed.under("few/"), endpoint=proxy.endpoint)
         with pytest.raises(errors.BucketUnavailable, match="its TLS certificate is not trusted") as caught:
-            source.list_changes(settings)
+            deliver.list_changes(settings)
         assert "RUSTFS_CA_BUNDLE" in str(caught.value)
-        assert len(source.list_changes(replace(settings, ca_bundle=bundle)).files) == FEW
+        assert len(deliver.list_changes(replace(settings, ca_bundle=bundle)).files) == FEW
 
 
 def test_tls_to_a_port_that_does_not_speak_it_is_told(through: Settings) -> None:
     assert through.endpoint
     with pytest.raises(errors.BucketUnavailable, match=r"its TLS .*WRONG_VERSION_NUMBER|its TLS .*handshake"):
-        source.list_changes(replace(through, endpoint=through.endpoint.replace("http:", "https:")))
+        deliver.list_changes(replace(through, endpoint=through.endpoint.replace("http:", "https:")))
 
 
 @pytest.mark.parametrize("content", [None, "", "no certificate"])
@@ -387,4 +388,4 @@ def test_a_bundle_that_cannot_be_used_is_told_by_its_path(
     if content is not None:
         bundle.write_text(content)
     with pytest.raises(errors.ConfigurationError, match=r"RUSTFS_CA_BUNDLE, .*bundle\.pem, cannot be used"):
-        source.list_changes(replace(through, ca_bundle=bundle))
+        deliver.list_changes(replace(through, ca_bundle=bundle))

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from fleetfuel import bucket, errors, source
+from fleetfuel import errors
+from fleetfuel.feed import bucket, deliver
 from fleetfuel.settings import Settings, temporary_folder
 
 from . import misbehaving_proxy as faults
@@ -25,7 +26,7 @@ SIZE = 96 * 2**20
 READ_AND_WEIGH = """
 import hashlib, os, re, sys, threading
 from pathlib import Path
-from fleetfuel import source
+from fleetfuel.feed import deliver
 from fleetfuel.settings import read_settings
 
 def anonymous():
@@ -68,7 +69,7 @@ def test_a_large_snapshot_arrives_whole_and_the_heap_stays_flat(large: tuple[Set
         "RUSTFS_SECRET_KEY": settings.secret_key or "",
         "RUSTFS_PREFIX": settings.prefix,
         "TMPDIR": str(tmp_path),
-        "PYTHONPATH": str(Path(source.__file__).parents[1]),
+        "PYTHONPATH": str(Path(deliver.__file__).parents[1]),
     }
     run = subprocess.run(
         [sys.executable, "-c", READ_AND_WEIGH],
@@ -100,7 +101,7 @@ def test_its_parts_are_fetched_by_range_and_resumed_where_they_break_off(
     ranges: list[str] = []
     with (
         proxy.misbehave(break_ranges),
-        source.fetch_snapshot(replace(settings, endpoint=proxy.endpoint), lambda *done: told.append(done)) as delivery,
+        deliver.fetch_snapshot(replace(settings, endpoint=proxy.endpoint), lambda *done: told.append(done)) as delivery,
     ):
         assert hashlib.sha256(delivery.files[0].content).hexdigest() == digest
     begun = {int(number) for number in re.findall(r"bytes=(\d+)-", " ".join(ranges))}
@@ -123,7 +124,7 @@ def test_a_change_under_its_ranges_begins_anew_with_one_version(
         return answer
 
     settings = replace(large[0], endpoint=proxy.endpoint, prefix="shifting/")
-    with proxy.misbehave(change_once), source.fetch_snapshot(settings) as delivery:
+    with proxy.misbehave(change_once), deliver.fetch_snapshot(settings) as delivery:
         assert delivery.files[0].content == b"b" * 8 * 2**20
         assert delivery.files[0].etag == changed[0]
 
@@ -137,7 +138,7 @@ def test_no_room_for_it_is_told_with_the_folder(large: tuple[Settings, str], mon
     monkeypatch.setattr(os, "pwrite", full)
     with (
         pytest.raises(errors.SpoolFull, match=f"{temporary_folder()}: No space left on device") as caught,
-        source.fetch_snapshot(large[0]),
+        deliver.fetch_snapshot(large[0]),
     ):
         pass
     assert caught.value.exit_code == 73

@@ -14,9 +14,10 @@ import adbc_driver_postgresql.dbapi as adbc
 import pytest
 from table import EVERYTHING, Row, Table
 
-from fleetfuel import bucket, errors, source
-from fleetfuel.embedded import PostgresServer
+from fleetfuel import errors
+from fleetfuel.feed import bucket, deliver
 from fleetfuel.importer import Outcome, Request, run_import
+from fleetfuel.sandbox.postgres import PostgresServer
 from fleetfuel.settings import Settings
 
 from . import misbehaving_proxy as faults
@@ -90,13 +91,13 @@ def nine_tenths(seaweed: Witness, clone: Clone) -> Table:
 
 def test_2500_change_files_are_listed_in_time_order_and_fetched_whole(witness: Witness) -> None:
     settings = witness.many
-    listing = source.list_changes(settings)
+    listing = deliver.list_changes(settings)
     assert [each.key for each in listing.files] == [f"many/changes/{key}" for key in feed(MANY)]
     assert [each.at for each in listing.files] == [FIRST_HOUR + timedelta(hours=hour) for hour in range(MANY)]
     assert listing.notices == ()
     step = 20 if witness.name == "moto" else 1  # it answers 150 requests a second
     wanted = listing.files[::step]
-    with source.fetch_changes(settings, wanted) as delivery:
+    with deliver.fetch_changes(settings, wanted) as delivery:
         assert [bytes(each.content) for each in delivery.files] == list(feed(MANY).values())[::step]
         assert [(each.key, each.etag) for each in delivery.files] == [(each.key, each.etag) for each in wanted]
         assert delivery.unreadable == ()

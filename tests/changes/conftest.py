@@ -15,8 +15,8 @@ import pytest
 from botocore.config import Config
 from table import Table, fill, iso
 
-from fleetfuel.embedded_bucket import ObjectStore, object_store
 from fleetfuel.importer import Outcome, Request, run_import
+from fleetfuel.sandbox.store import ObjectStore, object_store
 from fleetfuel.settings import Settings
 
 START: Final = datetime(2026, 1, 1, tzinfo=UTC)

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from fleetfuel.embedded_process import told
+from fleetfuel.sandbox.process import told
 
 NOBODY = 65_534
 

@@ -13,16 +13,16 @@ import botocore.exceptions
 import psutil
 import pytest
 
-from fleetfuel import embedded_bucket
-from fleetfuel.embedded_bucket import GRPC, SERVICES, ObjectStore, object_store
-from fleetfuel.embedded_process import free_ports
 from fleetfuel.errors import EmbeddedUnavailable
+from fleetfuel.sandbox import store as store_room
+from fleetfuel.sandbox.process import free_ports
+from fleetfuel.sandbox.store import GRPC, SERVICES, ObjectStore, object_store
 
 from .conftest import Program, listening_addresses
 
 PROGRAM = """
 import json, time
-from fleetfuel.embedded_bucket import object_store
+from fleetfuel.sandbox.store import object_store
 with object_store() as store:
     print(json.dumps(dict(pid=store.pid, data=str(store.data), endpoint=store.endpoint)), flush=True)
     time.sleep(600)
@@ -96,11 +96,11 @@ def test_a_port_taken_meanwhile_is_given_up_but_not_for_ever(scratch: Path, monk
         good, bad = (free_ports(len(SERVICES), twin=GRPC) for _ in range(2))
         bad[SERVICES.index("s3")] = port
         choices = iter([bad, good])
-        monkeypatch.setattr(embedded_bucket, "free_ports", lambda count, twin: next(choices))
+        monkeypatch.setattr(store_room, "free_ports", lambda count, twin: next(choices))
         with object_store() as store:
             assert store.endpoint == f"http://127.0.0.1:{good[SERVICES.index('s3')]}"
             assert client(store).list_buckets()["Buckets"] == []
-        monkeypatch.setattr(embedded_bucket, "free_ports", lambda count, twin: bad)
+        monkeypatch.setattr(store_room, "free_ports", lambda count, twin: bad)
         with pytest.raises(EmbeddedUnavailable, match=f"port {port} for S3 .* is not available"):
             object_store().__enter__()
     assert list(scratch.iterdir()) == []

@@ -11,16 +11,16 @@ import adbc_driver_postgresql.dbapi as adbc
 import psutil
 import pytest
 
-from fleetfuel import embedded
-from fleetfuel.embedded import postgres_server
-from fleetfuel.embedded_process import free_ports
 from fleetfuel.errors import EmbeddedUnavailable
+from fleetfuel.sandbox import postgres
+from fleetfuel.sandbox.postgres import postgres_server
+from fleetfuel.sandbox.process import free_ports
 
 from .conftest import Program, gone, listening_addresses, wait_for
 
 PROGRAM = """
 import json, os, time
-from fleetfuel.embedded import postgres_server
+from fleetfuel.sandbox.postgres import postgres_server
 with postgres_server() as server:
     {then}
     print(json.dumps(dict(pid=server.pid, data=str(server.data), uri=server.uri())), flush=True)
@@ -112,7 +112,7 @@ def test_a_kept_folder_survives_a_killed_server_and_keeps_its_version(folder: Pa
 
 
 def test_a_kept_folder_serves_one_program_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "LINGER", 0.3)
+    monkeypatch.setattr(postgres, "LINGER", 0.3)
     with postgres_server(folder) as server:
         with pytest.raises(EmbeddedUnavailable, match=r"postmaster\.pid"):
             postgres_server(folder).__enter__()
@@ -137,7 +137,7 @@ def test_a_port_taken_meanwhile_is_given_up(monkeypatch: pytest.MonkeyPatch) -> 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port: int = taken.getsockname()[1]
         choices = iter([port, *free_ports(1)])
-        monkeypatch.setattr(embedded, "free_ports", lambda count: [next(choices)])
+        monkeypatch.setattr(postgres, "free_ports", lambda count: [next(choices)])
         with postgres_server() as server:
             assert server.port != port
             assert ask(server.uri(), "select 1") == [(1,)]

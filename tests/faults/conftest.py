@@ -18,11 +18,11 @@ import adbc_driver_postgresql.dbapi as adbc
 import pytest
 from _pytest.terminal import TerminalReporter
 
-from fleetfuel.database import connect
-from fleetfuel.embedded import PostgresServer
-from fleetfuel.migrate import apply_migrations, plan_migrations
 from fleetfuel.packaged import packaged
-from fleetfuel.rules import load_rules
+from fleetfuel.rules.book import load_rules
+from fleetfuel.sandbox.postgres import PostgresServer
+from fleetfuel.table.database import connect
+from fleetfuel.table.migrate import apply_migrations, plan_migrations
 
 from .feed import write_feed
 from .footprint import Evidence, Footprint, read_reports, take_footprint

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fleetfuel.demo_feed import Producer
+from fleetfuel.sandbox.producer import Producer
 
 Record = dict[str, Any]
 

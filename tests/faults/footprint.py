@@ -11,7 +11,8 @@ from typing import Any, Final
 import adbc_driver_postgresql.dbapi as adbc
 import polars as pl
 
-from fleetfuel import errors, report
+from fleetfuel import errors
+from fleetfuel.report import evidence
 
 Row = dict[str, Any]
 
@@ -123,7 +124,7 @@ def read_reports(folder: Path) -> dict[str, Evidence]:
     found = {}
     for path in sorted(folder.iterdir()) if folder.exists() else ():
         try:
-            plan = report.read_report(path)
+            plan = evidence.read_report(path)
         except errors.SourceNotFound:
             assert path.name.endswith(".partial"), f"{path} is a report that cannot be shown"
             continue

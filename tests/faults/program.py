@@ -148,7 +148,7 @@ class Zygote:
 
         `stops` are steps to stop at, once each, until `go_on` is called; `slow` are steps that take some seconds longer
         each time. `sql` are statements to run instead of ours, `settings` values of module attributes
-        ("fleetfuel.load:BATCH").
+        ("fleetfuel.table.load:BATCH").
         """
         prepare(folder)
         channel = None
@@ -170,7 +170,7 @@ class Zygote:
             "slow": dict(slow or {}),
             "sql": dict(sql or {}),
             "set": dict(settings or {}),
-            "skip": [] if proves_rules else ["fleetfuel.validate:prove_rules"],
+            "skip": [] if proves_rules else ["fleetfuel.records.judge:prove_rules"],
         }
         assert self._process.stdin
         self._process.stdin.write(json.dumps(request).encode() + b"\n")

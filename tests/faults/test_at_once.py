@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import adbc_driver_postgresql.dbapi as adbc
 
-from fleetfuel.embedded_bucket import object_store
+from fleetfuel.sandbox.store import object_store
 from fleetfuel.settings import Settings
 
 from .conftest import Ground, Tally, administer, query, until

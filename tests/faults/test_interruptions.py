@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetfuel.database import connect, named_sql
+from fleetfuel.table.database import connect, named_sql
 
 from .conftest import Ground, Tally, administer, query, until
 from .feed import write_bulk
@@ -112,7 +112,7 @@ def test_interrupted_while_it_stages(ground: Ground, tally: Tally, tmp_path: Pat
     bulk = write_bulk(tmp_path, records=2_000)
     argv = ["import", "--file", str(bulk), "--apply", "--no-report", "--max-updates", "100%"]
     program = ground.forks.start(
-        tmp_path / "1", argv, database=uri, slow={"batch": 0.1}, settings={"fleetfuel.load:BATCH": 10}
+        tmp_path / "1", argv, database=uri, slow={"batch": 0.1}, settings={"fleetfuel.table.load:BATCH": 10}
     )
     program.reach("batch", times=3)
     program.kill(how)
@@ -170,7 +170,7 @@ def test_interrupted_while_nobody_answers(ground: Ground, tally: Tally, tmp_path
         between.needle, between.cut = named_sql("merge_inserts").encode()[:60], "freeze"
         program = ground.forks.start(
             tmp_path / "1", ground.argv, database=between.uri(f"{uri}?connect_timeout=2"),
-            settings={"fleetfuel.database:LETTING_GO": 0.5},
+            settings={"fleetfuel.table.database:LETTING_GO": 0.5},
         )  # fmt: skip
         until(lambda: between.cuts == 1)
         program.kill(how)

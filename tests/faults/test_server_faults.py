@@ -17,8 +17,8 @@ from urllib.parse import quote
 
 import pytest
 
-from fleetfuel.database import connect, named_sql
-from fleetfuel.embedded import PostgresServer, postgres_server
+from fleetfuel.sandbox.postgres import PostgresServer, postgres_server
+from fleetfuel.table.database import connect, named_sql
 
 from .conftest import Ground, Tally, administer, make_ground, until
 from .footprint import take_footprint
@@ -94,7 +94,7 @@ def test_the_server_is_killed_at_the_commit(mortal: Ground, tally: Tally, tmp_pa
     """Back in time, it is asked what became of the run; else the run says that it cannot know."""
     with mortal.database() as uri:
         administer(mortal.server, SLOW_COMMIT, uri)
-        settings = {"fleetfuel.load:SETTLING": 60 if comes_back else 1}
+        settings = {"fleetfuel.table.load:SETTLING": 60 if comes_back else 1}
         program = mortal.forks.start(tmp_path / "1", mortal.argv, database=uri, settings=settings)
         program.reach("commit")
         until(lambda: is_sleeping(uri))
@@ -189,7 +189,7 @@ def test_the_connection_is_cut_at_the_commit(ground: Ground, tally: Tally, tmp_p
     with proxy(ground.server.host, ground.server.port) as between:
         program = ground.forks.start(
             tmp_path / "1", ground.argv, database=between.uri(uri), stops=["commit"],
-            settings={"fleetfuel.load:LINGERING": 0.5},
+            settings={"fleetfuel.table.load:LINGERING": 0.5},
         )  # fmt: skip
         program.reach("commit")
         between.needle, between.cut = COMMIT, cut
@@ -212,7 +212,7 @@ def test_nobody_can_say_whether_it_committed(ground: Ground, tally: Tally, tmp_p
     with proxy(ground.server.host, ground.server.port) as between:
         program = ground.forks.start(
             tmp_path / "1", ground.argv, database=between.uri(uri), stops=["commit"],
-            settings={"fleetfuel.load:SETTLING": 1},
+            settings={"fleetfuel.table.load:SETTLING": 1},
         )  # fmt: skip
         program.reach("commit")
         between.needle, between.cut, between.refuses = COMMIT, cut, True

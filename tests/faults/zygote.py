@@ -21,22 +21,22 @@ from pathlib import Path
 from typing import Any
 
 STAGES = {
-    "fetch": "fleetfuel.source:open_files",
-    "cut": "fleetfuel.envelope:cut_file",
-    "state": "fleetfuel.state:read_state",
-    "match": "fleetfuel.diff:match_rows",
-    "read": "fleetfuel.frame:read_rows",
-    "validate": "fleetfuel.validate:validate_rows",
-    "check": "fleetfuel.validate:_verdict",
-    "compare": "fleetfuel.diff:compare_rows",
-    "absent": "fleetfuel.diff:find_absent",
+    "fetch": "fleetfuel.feed.deliver:open_files",
+    "cut": "fleetfuel.records.envelope:cut_file",
+    "state": "fleetfuel.table.state:read_state",
+    "match": "fleetfuel.plan.decide:match_rows",
+    "read": "fleetfuel.records.frame:read_rows",
+    "validate": "fleetfuel.records.judge:validate_rows",
+    "check": "fleetfuel.records.judge:_verdict",
+    "compare": "fleetfuel.plan.decide:compare_rows",
+    "absent": "fleetfuel.plan.decide:find_absent",
     "limits": "fleetfuel.pipeline:check_limits",
-    "report": "fleetfuel.report:write_report",
-    "report file": "fleetfuel.report:_write",
-    "report plan": "fleetfuel.report:_write_plan",
+    "report": "fleetfuel.report.evidence:write_report",
+    "report file": "fleetfuel.report.evidence:_write",
+    "report plan": "fleetfuel.report.evidence:_write_plan",
     "apply": "fleetfuel.pipeline:apply_plan",
-    "finish report": "fleetfuel.report:finish_report",
-    "summary": "fleetfuel.summary:render_summary",
+    "finish report": "fleetfuel.report.evidence:finish_report",
+    "summary": "fleetfuel.report.summary:render_summary",
 }
 """Step → the function that begins with it."""
 
@@ -49,7 +49,7 @@ Request = dict[str, Any]
 
 
 def serve() -> None:
-    for module in ("cli", "importer", "bucket", "migrate", "summary", "ledger"):
+    for module in ("cli.main", "importer", "feed.bucket", "table.migrate", "report.summary", "report.ledger"):
         importlib.import_module(f"fleetfuel.{module}")
     importlib.import_module("pandera.polars")
     assert not (working := threads() - SPARED), f"a fork would lack these threads: {working}"
@@ -124,7 +124,7 @@ def become(request: Request) -> None:
     try:
         instrument(request)
         sys.argv = ["fleetfuel", *request["argv"]]
-        program = importlib.import_module("fleetfuel.cli")
+        program = importlib.import_module("fleetfuel.cli.main")
         program.cli.main = listening(program.cli.main)
         program.main()
     except SystemExit as done:
@@ -149,7 +149,7 @@ def listening(run: Callable[..., Any]) -> Callable[..., Any]:
 
 def instrument(request: Request) -> None:
     """Make the stages announce themselves, and set what the trial wants set."""
-    database: Any = importlib.import_module("fleetfuel.database")
+    database: Any = importlib.import_module("fleetfuel.table.database")
     texts: dict[str, str] = request["sql"]
     shipped = database.named_sql
     database.named_sql = lambda name: texts[name] if name in texts else shipped(name)
@@ -199,7 +199,7 @@ def instrument(request: Request) -> None:
         reached("committed")
 
     database.Database.commit = commit
-    load: Any = importlib.import_module("fleetfuel.load")
+    load: Any = importlib.import_module("fleetfuel.table.load")
     staging = load._stage_batches
 
     def batches(*arguments: Any) -> Iterator[Any]:

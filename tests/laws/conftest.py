@@ -10,11 +10,11 @@ import adbc_driver_postgresql.dbapi as adbc
 import pytest
 from hypothesis import HealthCheck, settings
 
-from fleetfuel.database import connect
-from fleetfuel.embedded import PostgresServer
-from fleetfuel.migrate import apply_migrations, plan_migrations
 from fleetfuel.packaged import packaged
-from fleetfuel.rules import load_rules
+from fleetfuel.rules.book import load_rules
+from fleetfuel.sandbox.postgres import PostgresServer
+from fleetfuel.table.database import connect
+from fleetfuel.table.migrate import apply_migrations, plan_migrations
 
 from .quick import Quick
 

@@ -15,10 +15,12 @@ import adbc_driver_postgresql.dbapi as adbc
 import xxhash
 from table import EVERYTHING, STATE
 
-from fleetfuel import pipeline, readings, summary
-from fleetfuel.database import Database
+from fleetfuel import pipeline
 from fleetfuel.model import Delivery, Plan, Reading, SourceFile
-from fleetfuel.rules import Rules
+from fleetfuel.records import values
+from fleetfuel.report import summary
+from fleetfuel.rules.book import Rules
+from fleetfuel.table.database import Database
 
 
 def examples(number: int) -> int:
@@ -68,7 +70,7 @@ class Quick:
             run_id=f"run {next(self._numbers)}",
             mode="file",
             started_at=datetime.now(UTC),
-            zone=readings.EAST_AFRICA,
+            zone=values.EAST_AFRICA,
             rules=self.rules,
             overrides=EVERYTHING,
         )

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetfuel import envelope, errors, readings, records
+from fleetfuel import errors
 from fleetfuel.model import SourceFile
+from fleetfuel.records import envelope, values
+from fleetfuel.records import texts as record_texts
 
 NOON = datetime(2026, 6, 11, 12, tzinfo=UTC)
 
@@ -46,10 +48,10 @@ def files(draw: st.DrawFn) -> tuple[bytes, list[bytes]]:
 def cut(content: bytes, piece: int) -> tuple[object, ...]:
     file = SourceFile(key="k", etag="e", size=len(content), modified_at=NOON, key_at=None, content=memoryview(content))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(records, "PIECE", piece)
-        patch.setattr(records, "MANY", 2)
+        patch.setattr(record_texts, "PIECE", piece)
+        patch.setattr(record_texts, "MANY", 2)
         try:
-            found = envelope.cut_file(file, readings.EAST_AFRICA, seed=7)
+            found = envelope.cut_file(file, values.EAST_AFRICA, seed=7)
         except errors.BadInput as error:
             return type(error), str(error)
     texts = [*found.records]
@@ -90,7 +92,7 @@ def test_a_long_file_is_cut_piece_by_piece() -> None:
     ):
         content = memoryview(before + b",\n  ".join(texts) + after)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(records, "PIECE", 1000)
+            patch.setattr(record_texts, "PIECE", 1000)
             metadata, found = envelope._cut_out(content, 7) or (b"", None)
         assert found
         assert len(found._pieces) > 40

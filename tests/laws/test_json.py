@@ -9,8 +9,10 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from table import NOON
 
-from fleetfuel import diff, envelope, errors, frame, readings
+from fleetfuel import errors
 from fleetfuel.model import Rows
+from fleetfuel.plan import decide
+from fleetfuel.records import envelope, frame, values
 
 from .quick import File, Quick, examples, source_file
 
@@ -61,7 +63,7 @@ def test_values_are_equal_here_exactly_where_jsonb_says_so(quick: Quick, pairs: 
         " from jsonb_array_elements($1::text::jsonb) with ordinality as given (pair, place) order by place",
         json.dumps(pairs),
     )
-    here = [diff.same_json(one.encode(), other.encode()) for one, other in pairs]
+    here = [decide.same_json(one.encode(), other.encode()) for one, other in pairs]
     assert [(pair, same) for pair, same in zip(pairs, here, strict=True)] == [
         (pair, row["same"]) for pair, row in zip(pairs, said, strict=True)
     ]
@@ -79,7 +81,7 @@ def test_the_changed_fields_are_those_that_differ_in_the_database(quick: Quick, 
         " from jsonb_array_elements($1::text::jsonb) with ordinality as given (pair, place) order by place",
         json.dumps(pairs),
     )
-    here = [sorted(diff.changed_fields(one.encode(), other.encode())) for one, other in pairs]
+    here = [sorted(decide.changed_fields(one.encode(), other.encode())) for one, other in pairs]
     assert here == [sorted(row["changed"]) for row in said]
 
 
@@ -150,8 +152,8 @@ def test_a_record_is_refused_exactly_where_jsonb_refuses_it(quick: Quick, record
 
 def _read(quick: Quick, records: list[bytes]) -> Rows:
     content = b"[" + b",".join(records) + b"]"
-    cut = envelope.cut_file(source_file(File(at=NOON, content=content)), readings.EAST_AFRICA)
-    return frame.read_rows(frame.index_records(cut, 0), [cut], quick.rules, readings.EAST_AFRICA, 0)
+    cut = envelope.cut_file(source_file(File(at=NOON, content=content)), values.EAST_AFRICA)
+    return frame.read_rows(frame.index_records(cut, 0), [cut], quick.rules, values.EAST_AFRICA, 0)
 
 
 @settings(max_examples=examples(40))

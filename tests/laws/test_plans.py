@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from table import NOON, balance
 
-from fleetfuel import errors, frame
-from fleetfuel.diff import WRITES, batches
+from fleetfuel import errors
 from fleetfuel.model import Plan
+from fleetfuel.plan.decide import WRITES, batches
+from fleetfuel.records import frame
 
 from .quick import File, Quick, exact, examples
 

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from table import NOON
 
-from fleetfuel import envelope, frame, readings
+from fleetfuel.records import envelope, frame, values
 
 from .quick import File, Quick, examples, source_file
 
@@ -76,9 +76,9 @@ def test_a_time_is_the_same_instant_to_both(quick: Quick, texts: list[str]) -> N
     texts = [text.replace("\0", "") for text in texts]
     said = _asked(quick, "fuel.read_time(text, 'UTC') as utc, fuel.read_time(text, 'Africa/Nairobi') as eat", texts)
     column = pl.Series("text", texts)
-    for name, zone in (("utc", readings.UTC_ZONE), ("eat", readings.EAST_AFRICA)):
-        careful = pl.select(text=column).select(readings.instant(pl.col("text"), zone)).to_series().to_list()
-        quickly = readings.read_instants(column, zone).to_list()
+    for name, zone in (("utc", values.UTC_ZONE), ("eat", values.EAST_AFRICA)):
+        careful = pl.select(text=column).select(values.instant(pl.col("text"), zone)).to_series().to_list()
+        quickly = values.read_instants(column, zone).to_list()
         wanted = [_utc(row[name]) for row in said]
         assert _told(texts, careful) == _told(texts, wanted)
         assert _told(texts, quickly) == _told(texts, wanted)
@@ -87,15 +87,15 @@ def test_a_time_is_the_same_instant_to_both(quick: Quick, texts: list[str]) -> N
 @settings(max_examples=examples(60))
 @given(texts=st.lists(PRICES | st.text(max_size=6), min_size=1, max_size=60))
 def test_a_number_is_the_same_number_to_both(quick: Quick, texts: list[str]) -> None:
-    texts = [text.replace("\0", "").strip(readings.BLANKS) for text in texts]
+    texts = [text.replace("\0", "").strip(values.BLANKS) for text in texts]
     said = [row["number"] for row in _asked(quick, "fuel.read_number(text)::text as number", texts)]
     column = pl.Series("text", texts)
     careful = [
-        _as_double(number) for number in pl.select(text=column).select(readings.number(pl.col("text"))).to_series()
+        _as_double(number) for number in pl.select(text=column).select(values.number(pl.col("text"))).to_series()
     ]
     wanted = [_as_double(number) for number in said]
     assert _told(texts, careful) == _told(texts, wanted)
-    assert _told(texts, [_as_double(number) for number in readings.read_numbers(column)]) == _told(texts, wanted)
+    assert _told(texts, [_as_double(number) for number in values.read_numbers(column)]) == _told(texts, wanted)
 
 
 def _as_double(number: str | float | None) -> float | None:
@@ -176,8 +176,8 @@ RECORDS = st.builds(
 def test_what_decides_on_a_record_is_read_alike(quick: Quick, records: list[str]) -> None:
     records = [record.replace("\\u0000", "") for record in records]
     content = ("[" + ",".join(records) + "]").encode()
-    cut = envelope.cut_file(source_file(File(at=NOON, content=content)), readings.EAST_AFRICA)
-    rows = frame.read_rows(frame.index_records(cut, 0), [cut], quick.rules, readings.EAST_AFRICA, 0)
+    cut = envelope.cut_file(source_file(File(at=NOON, content=content)), values.EAST_AFRICA)
+    rows = frame.read_rows(frame.index_records(cut, 0), [cut], quick.rules, values.EAST_AFRICA, 0)
     said = quick.ask(
         "select round((record ->> 'id')::numeric)::bigint as id, d.deleted_at, d.source_updated_at"
         " from jsonb_array_elements_text($1::text::jsonb) with ordinality as given (text, place)"

@@ -8,9 +8,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from table import NOON
 
-from fleetfuel import envelope, frame, readings, shapes
 from fleetfuel.model import Rows
-from fleetfuel.rules import load_rules
+from fleetfuel.records import envelope, frame, shapes, values
+from fleetfuel.rules.book import load_rules
 
 from .quick import File, examples, source_file
 from .test_json import NUMBERS, SPACE, TEXTS
@@ -48,8 +48,8 @@ RECORDS = st.builds(
 
 def read(texts: list[str]) -> Rows:
     file = source_file(File(key="k", at=NOON, content=("[" + ",".join(texts) + "]").encode()))
-    cut = envelope.cut_file(file, readings.EAST_AFRICA)
-    return frame.read_rows(frame.index_records(cut, 0), [cut], RULES, readings.EAST_AFRICA, 7)
+    cut = envelope.cut_file(file, values.EAST_AFRICA)
+    return frame.read_rows(frame.index_records(cut, 0), [cut], RULES, values.EAST_AFRICA, 7)
 
 
 @settings(max_examples=examples(100))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fleetfuel.embedded import PostgresServer
-from fleetfuel.embedded_bucket import ObjectStore, object_store
+from fleetfuel.sandbox.postgres import PostgresServer
+from fleetfuel.sandbox.store import ObjectStore, object_store
 
 from .stage import Stage, create_database
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import adbc_driver_postgresql.dbapi as adbc
 
-from fleetfuel.demo_feed import Producer
-from fleetfuel.embedded import PostgresServer
-from fleetfuel.embedded_bucket import ObjectStore
+from fleetfuel.sandbox.postgres import PostgresServer
+from fleetfuel.sandbox.producer import Producer
+from fleetfuel.sandbox.store import ObjectStore
 
 COMMAND = [sys.executable, "-m", "fleetfuel"]
 

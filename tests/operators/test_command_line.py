@@ -15,7 +15,7 @@ import click
 import pytest
 
 from fleetfuel import errors, progress
-from fleetfuel.cli import cli
+from fleetfuel.cli.main import cli
 
 from .stage import COMMAND, Stage, environment
 
@@ -53,7 +53,7 @@ def test_every_option_says_what_it_does(command: str) -> None:
 )
 def test_help_and_refusals_import_nothing_heavy(arguments: list[str]) -> None:
     program = (
-        "import sys\nfrom fleetfuel.cli import main\ntry:\n    main()\nexcept SystemExit:\n"
+        "import sys\nfrom fleetfuel.cli.main import main\ntry:\n    main()\nexcept SystemExit:\n"
         f"    print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run(

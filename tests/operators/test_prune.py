@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fleetfuel.embedded import PostgresServer
-from fleetfuel.embedded_bucket import ObjectStore
+from fleetfuel.sandbox.postgres import PostgresServer
+from fleetfuel.sandbox.store import ObjectStore
 
 from .stage import Stage, create_database
 
@@ -137,7 +137,7 @@ def test_an_age_has_to_be_a_day_or_more(stage: Stage, given: str) -> None:
 
 
 def test_it_does_not_prune_beside_another_run(old: Stage) -> None:
-    from fleetfuel.database import connect
+    from fleetfuel.table.database import connect
 
     with connect(old.url) as other:
         other.take_lock()

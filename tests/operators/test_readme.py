@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from table import NewRole
 
-from fleetfuel.cli import cli
+from fleetfuel.cli.main import cli
 from fleetfuel.settings import VARIABLES
 
 from . import transcripts

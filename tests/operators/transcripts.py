@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from fleetfuel.demo_feed import Producer
-from fleetfuel.embedded import PostgresServer, postgres_server
-from fleetfuel.embedded_bucket import object_store
+from fleetfuel.sandbox.postgres import PostgresServer, postgres_server
+from fleetfuel.sandbox.producer import Producer
+from fleetfuel.sandbox.store import object_store
 
 from .stage import COMMAND, Stage, environment
 

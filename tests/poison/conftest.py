@@ -9,7 +9,7 @@ import adbc_driver_postgresql.dbapi as adbc
 import pytest
 from table import Table
 
-from fleetfuel.embedded import PostgresServer
+from fleetfuel.sandbox.postgres import PostgresServer
 
 
 def new_table(postgres: PostgresServer, template: str, folders: pytest.TempPathFactory) -> Table:

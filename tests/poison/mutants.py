@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from fleetfuel.demo_feed import Producer
+from fleetfuel.sandbox.producer import Producer
 
 FEED: Final = Path(__file__).parent / "feed"
 

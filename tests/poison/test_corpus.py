@@ -17,7 +17,7 @@ from table import COLUMNS, NOON, Row, Table, at, balance, fill, iso, told
 
 from fleetfuel import errors
 from fleetfuel.importer import Outcome
-from fleetfuel.limits import Overrides
+from fleetfuel.plan.limits import Overrides
 
 from .corpus import FILES, HEALTHY, RECORDS, BadFile, BadRecord
 

@@ -21,10 +21,13 @@ import polars as pl
 import pytest
 from table import EVERYTHING, NOON, Row, Table, balance
 
-from fleetfuel import database, envelope, errors, frame, pipeline, summary, validate
-from fleetfuel.limits import Overrides
+from fleetfuel import errors, pipeline
 from fleetfuel.model import Cut, Delivery, Reading, SourceFile
-from fleetfuel.rules import Rules, load_rules
+from fleetfuel.plan.limits import Overrides
+from fleetfuel.records import envelope, frame, judge
+from fleetfuel.report import summary
+from fleetfuel.rules.book import Rules, load_rules
+from fleetfuel.table import database
 
 from .mutants import mutants, small_changes, small_snapshots
 
@@ -117,7 +120,7 @@ def account_for(cuts: Sequence[Cut], rules: Rules, folder: Path) -> tuple[list[b
 def _account_for(cuts: Sequence[Cut], rules: Rules) -> tuple[list[bytes], int]:
     index = pl.concat([frame.index_records(cut, number) for number, cut in enumerate(cuts)])
     rows = frame.read_rows(index, cuts, rules, EAT, 0)
-    verdict = validate.validate_rows(rows.typed, rules)
+    verdict = judge.validate_rows(rows.typed, rules)
     accepted = list(verdict.accepted.select("file", "position").iter_rows())
     refused = [
         *rows.refused.select("file", "position").iter_rows(),

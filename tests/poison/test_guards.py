@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 from table import Row, Table, at, envelope, fill, told
 
-from fleetfuel.cli import cli
+from fleetfuel.cli.main import cli
 from fleetfuel.packaged import packaged
 
 HUNDRED: Final = [fill(key) for key in range(1, 101)]

@@ -10,7 +10,7 @@ import pytest
 from table import Row, Table, told
 
 from fleetfuel.importer import Request, run_import
-from fleetfuel.limits import Overrides
+from fleetfuel.plan.limits import Overrides
 
 CASES: Final = Path(__file__).parents[1] / "cases"
 STORIES: Final = sorted(path.parent.name for path in CASES.glob("*/expected.json"))

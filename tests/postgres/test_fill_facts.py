@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from table import Table, fill
 
-from fleetfuel.database import connect
-from fleetfuel.migrate import apply_migrations, plan_migrations, render_receipt
 from fleetfuel.packaged import packaged
-from fleetfuel.rules import load_rules
+from fleetfuel.rules.book import load_rules
+from fleetfuel.table.database import connect
+from fleetfuel.table.migrate import apply_migrations, plan_migrations, render_receipt
 
 from .conftest import Session
 

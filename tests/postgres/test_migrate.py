@@ -15,19 +15,19 @@ import pytest
 from table import NewRole
 
 from fleetfuel import errors
-from fleetfuel.database import connect
-from fleetfuel.embedded import PostgresServer
-from fleetfuel.migrate import (
+from fleetfuel.packaged import packaged
+from fleetfuel.rules.book import load_rules
+from fleetfuel.rules.rows import rule_rows
+from fleetfuel.sandbox.postgres import PostgresServer
+from fleetfuel.table.database import connect
+from fleetfuel.table.migrate import (
     MigrationReceipt,
     apply_migrations,
     plan_migrations,
     render_receipt,
     render_status,
 )
-from fleetfuel.migration_files import transaction_statements
-from fleetfuel.packaged import packaged
-from fleetfuel.rule_rows import rule_rows
-from fleetfuel.rules import load_rules
+from fleetfuel.table.migration_files import transaction_statements
 
 TABLES = ("source_field", "fuel_type_alias", "department_alias", "pump_prices", "vehicle_class", "check_limit")
 

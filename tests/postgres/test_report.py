@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from table import EVERYTHING, NOON, Table, at, envelope, fill
 
-from fleetfuel import errors, importer, report
+from fleetfuel import errors, importer
 from fleetfuel.importer import Outcome, Request, run_import
+from fleetfuel.report import evidence
 
 
 @pytest.fixture(params=["first", "meanwhile"], autouse=True)
@@ -51,7 +52,7 @@ def test_the_report_tells_every_row_that_changed_with_what_was_and_what_is(table
     assert rejects.select("position", "rule").rows() == [(3, "id_missing")]
     assert json.loads(rejects["content"][0]) == stray
     assert json.loads((folder / "plan.json").read_text()) == outcome.run
-    assert report.read_report(folder) == outcome.run
+    assert evidence.read_report(folder) == outcome.run
 
 
 def test_each_file_says_which_run_and_source_it_is_of_and_duckdb_reads_it(table: Table) -> None:
@@ -92,8 +93,8 @@ def test_where_the_report_cannot_be_written_nothing_is_loaded(table: Table) -> N
 
 def test_a_folder_that_holds_no_report_is_said_to_hold_none(tmp_path: Path) -> None:
     with pytest.raises(errors.SourceNotFound):
-        report.read_report(tmp_path)
+        evidence.read_report(tmp_path)
     for broken in ("{", "[]", "{}", '{"run_id": 1}'):
         (tmp_path / "plan.json").write_text(broken)
         with pytest.raises(errors.BadInput):
-            report.read_report(tmp_path)
+            evidence.read_report(tmp_path)

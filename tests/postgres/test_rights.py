@@ -9,11 +9,11 @@ import adbc_driver_postgresql.dbapi as adbc
 import pytest
 from table import NewRole, Table, fill
 
-from fleetfuel.database import connect
-from fleetfuel.embedded import PostgresServer
-from fleetfuel.migrate import apply_migrations, plan_migrations
 from fleetfuel.packaged import packaged
-from fleetfuel.rules import load_rules
+from fleetfuel.rules.book import load_rules
+from fleetfuel.sandbox.postgres import PostgresServer
+from fleetfuel.table.database import connect
+from fleetfuel.table.migrate import apply_migrations, plan_migrations
 
 from .conftest import Session
 

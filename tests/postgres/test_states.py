@@ -13,8 +13,8 @@ import pytest
 from table import EVERYTHING, NOON, Row, Table, at, balance, envelope, fill, told
 
 from fleetfuel.importer import Outcome, Request, run_import
-from fleetfuel.limits import Allowance, Overrides
 from fleetfuel.model import Reading
+from fleetfuel.plan.limits import Allowance, Overrides
 
 GONE: Final = "2026-06-11 10:00:00"
 OTHER: Final = fill(100, car="KCB 111A")

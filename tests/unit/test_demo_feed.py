@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import pytest
 
-from fleetfuel.demo_feed import STRAYS, Producer, Row, write_snapshot
+from fleetfuel.sandbox.producer import STRAYS, Producer, Row, write_snapshot
 
 DAY = 24
 COLUMNS = [
@@ -81,7 +81,7 @@ def test_the_same_seed_and_calls_give_the_same_bytes() -> None:
 
 def test_the_bytes_do_not_depend_on_the_process() -> None:
     code = (
-        "import sys; from fleetfuel.demo_feed import Producer\n"
+        "import sys; from fleetfuel.sandbox.producer import Producer\n"
         "sys.stdout.buffer.write(Producer(records=50).snapshot()[1])"
     )
     runs = [
@@ -422,6 +422,6 @@ def test_memory_does_not_grow_with_a_written_snapshot(tmp_path: Path) -> None:
 
 
 def test_the_module_imports_nothing_heavy() -> None:
-    code = "import sys, fleetfuel.demo_feed; print(*sys.modules)"
+    code = "import sys, fleetfuel.sandbox.producer; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert not {"polars", "pyarrow", "boto3", "pandera", "adbc_driver_postgresql"} & set(run.stdout.split())

@@ -6,10 +6,11 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from fleetfuel import diff, state
-from fleetfuel.frame import INDEX
 from fleetfuel.model import State
-from fleetfuel.rules import load_rules
+from fleetfuel.plan import decide
+from fleetfuel.records.frame import INDEX
+from fleetfuel.rules.book import load_rules
+from fleetfuel.table import state
 
 RULES = load_rules()
 NOON = datetime(2026, 6, 11, 12, tzinfo=UTC)
@@ -37,7 +38,7 @@ def at(hours: float) -> datetime:
     ],
 )
 def test_the_same_value_written_otherwise(before: str, after: str) -> None:
-    assert diff.same_json(before.encode(), after.encode())
+    assert decide.same_json(before.encode(), after.encode())
 
 
 @pytest.mark.parametrize(
@@ -56,17 +57,17 @@ def test_the_same_value_written_otherwise(before: str, after: str) -> None:
     ],
 )
 def test_another_value(before: str, after: str) -> None:
-    assert not diff.same_json(before.encode(), after.encode())
+    assert not decide.same_json(before.encode(), after.encode())
 
 
 def test_the_changed_fields_are_named_once_those_that_came_and_went_too() -> None:
     before = b'{"id": 1, "amount": 4500, "gone": 1, "same": [1.0]}'
     after = b'{"same": [1], "amount": 4050, "new": null, "id": 1.0}'
-    assert diff.changed_fields(before, after) == ["amount", "new", "gone"]
+    assert decide.changed_fields(before, after) == ["amount", "new", "gone"]
 
 
 def test_a_raw_that_somebody_made_no_object_differs_as_a_whole() -> None:
-    assert diff.changed_fields(b"[]", b'{"id": 1}') == ["raw"]
+    assert decide.changed_fields(b"[]", b'{"id": 1}') == ["raw"]
 
 
 # --- which records need a look ------------------------------------------------------------------------------------
@@ -90,7 +91,7 @@ def index(*fingerprints: int) -> pl.DataFrame:
 
 def test_a_text_that_the_table_holds_needs_no_look_unless_its_row_is_absent() -> None:
     held = table((1, 1, 0, True, True), (2, 2, 0, False, True), (3, 3, 0, False, False))
-    known, unknown = diff.match_rows(index(1, 2, 3, 4), held)
+    known, unknown = decide.match_rows(index(1, 2, 3, 4), held)
     assert known.select("position", "row").rows() == [(0, 0), (1, 1)]
     assert unknown["position"].to_list() == [2, 3]
 
@@ -98,45 +99,45 @@ def test_a_text_that_the_table_holds_needs_no_look_unless_its_row_is_absent() ->
 def test_a_text_in_a_newer_file_of_changes_is_looked_at_so_that_its_time_is_noted() -> None:
     held = table((1, 1, 2, True, True))
     for file_at, is_known in ((1, True), (2, True), (3, False)):
-        known, unknown = diff.match_rows(index(1), held, [at(file_at)])
+        known, unknown = decide.match_rows(index(1), held, [at(file_at)])
         assert (known.height, unknown.height) == (is_known, not is_known)
-    known, _ = diff.match_rows(index(1), table((1, 1, 2, True, True), vouched=5), [at(3)])
+    known, _ = decide.match_rows(index(1), table((1, 1, 2, True, True), vouched=5), [at(3)])
     assert known.height == 1
 
 
 @pytest.mark.parametrize("together", [1, 3, 100])
 def test_what_is_looked_up_in_parts_is_found_as_at_once(together: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diff, "TOGETHER", together)
+    monkeypatch.setattr(decide, "TOGETHER", together)
     numbers = [7, -(2**100), 2**99 + 1, 0, 12, -1]
     held = table(*((key, number, 0, True, True) for key, number in enumerate(numbers)))
-    known, unknown = diff.match_rows(index(-1, 5, *numbers, 7), held, [at(1)])
+    known, unknown = decide.match_rows(index(-1, 5, *numbers, 7), held, [at(1)])
     assert known["row"].to_list() == []
-    known, unknown = diff.match_rows(index(-1, 5, *numbers, 7), held, [at(0)])
+    known, unknown = decide.match_rows(index(-1, 5, *numbers, 7), held, [at(0)])
     assert known["row"].to_list() == [5, 0, 1, 2, 3, 4, 5, 0]
     assert unknown["position"].to_list() == [1]
-    assert diff.match_rows(index(-1, 5, *numbers, 7), held)[0]["row"].equals(known["row"])
+    assert decide.match_rows(index(-1, 5, *numbers, 7), held)[0]["row"].equals(known["row"])
 
 
 @pytest.mark.parametrize("together", [1, 100])
 def test_of_rows_with_one_fingerprint_none_is_known(together: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diff, "TOGETHER", together)
+    monkeypatch.setattr(decide, "TOGETHER", together)
     held = table((1, 7, 0, True, True), (2, 7, 0, True, True), (3, 8, 0, True, True))
-    known, unknown = diff.match_rows(index(7, 8), held)
+    known, unknown = decide.match_rows(index(7, 8), held)
     assert (known["row"].to_list(), unknown["position"].to_list()) == ([2], [0])
 
 
 def test_known_records_whose_id_occurs_again_are_split_off() -> None:
     held = table(*((key, key, 0, True, True) for key in (4, 3, 2, 1)))
-    known, _ = diff.match_rows(index(1, 2, 3, 3), held)
-    alone, repeated = diff.split_repeated(known, pl.Series("id", [2, 9], dtype=pl.Int64), held)
+    known, _ = decide.match_rows(index(1, 2, 3, 3), held)
+    alone, repeated = decide.split_repeated(known, pl.Series("id", [2, 9], dtype=pl.Int64), held)
     assert (alone["position"].to_list(), repeated["position"].to_list()) == ([0], [1, 2, 3])
 
 
 def test_where_no_id_occurs_again_none_is_split_off() -> None:
     held = table((4, 1, 0, True, True), (3, 2, 0, True, True))
-    known, _ = diff.match_rows(index(2, 1), held)
+    known, _ = decide.match_rows(index(2, 1), held)
     for others in ([], [9]):
-        alone, repeated = diff.split_repeated(known, pl.Series("id", others, dtype=pl.Int64), held)
+        alone, repeated = decide.split_repeated(known, pl.Series("id", others, dtype=pl.Int64), held)
         assert (alone["position"].to_list(), repeated.height) == ([0, 1], 0)
 
 
@@ -150,11 +151,11 @@ def candidate(key: int, hour: float, position: int = 0, **more: object) -> dict[
 
 
 def candidates(*rows: dict[str, object]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=diff.CANDIDATES)
+    return pl.DataFrame(rows, schema=decide.CANDIDATES)
 
 
 def test_the_latest_source_time_wins_then_the_file_then_the_position() -> None:
-    winners = diff.last_words(
+    winners = decide.last_words(
         candidates(
             candidate(1, 2, 0), candidate(1, 1, 1),
             candidate(2, 1, 2), candidate(2, 1, 3),
@@ -166,7 +167,7 @@ def test_the_latest_source_time_wins_then_the_file_then_the_position() -> None:
 
 def test_a_bare_delete_that_wins_points_to_the_newest_values_before_it() -> None:
     delete = candidate(1, 3, 2, is_delete=True, carries_values=False)
-    [winner] = diff.last_words(candidates(candidate(1, 1, 0), candidate(1, 2, 1), delete)).to_dicts()
+    [winner] = decide.last_words(candidates(candidate(1, 1, 0), candidate(1, 2, 1), delete)).to_dicts()
     assert (winner["position"], winner["value_position"], winner["value_at"]) == (2, 1, at(2))
 
 
@@ -178,17 +179,17 @@ def detail(key: int, hour: float, raw: str = '{"id":1,"amount":1}', **marks: obj
     return {**plain, "source_at": at(hour), "plate": "KCA542Q", "filled_at": NOON, **marks}
 
 
-def decide(
+def decided(
     record: dict[str, object],
     text: bytes | None,
     row: dict[str, object] | None,
     vouched: float | None = None,
 ) -> dict[str, object]:
     details = pl.DataFrame([row] if row else [], schema=state.DETAILS)
-    winners = diff.last_words(candidates(record)).with_columns(
+    winners = decide.last_words(candidates(record)).with_columns(
         file_at="source_at", fingerprint=pl.lit(14, dtype=pl.Int128)
     )
-    [decision] = diff.compare_rows(
+    [decision] = decide.compare_rows(
         winners, details, pa.array([text], pa.large_binary()), None if vouched is None else at(vouched)
     ).to_dicts()
     return decision
@@ -198,54 +199,54 @@ SAME, EDITED = b'{"amount":1.0,"id":1}', b'{"id":1,"amount":2}'
 
 
 def test_a_record_without_a_row_is_inserted_a_deleted_one_as_deleted() -> None:
-    assert decide(candidate(1, 1), EDITED, None)["action"] == "insert"
-    told = decide(candidate(1, 1, is_deleted=True, deleted_at=at(0)), EDITED, None)
+    assert decided(candidate(1, 1), EDITED, None)["action"] == "insert"
+    told = decided(candidate(1, 1, is_deleted=True, deleted_at=at(0)), EDITED, None)
     assert (told["action"], told["deleted_at"]) == ("insert", at(0))
 
 
 def test_an_insert_from_before_the_last_snapshot_is_absent_and_keeps_no_fingerprint() -> None:
-    told = decide(candidate(1, 1), EDITED, None, vouched=2)
+    told = decided(candidate(1, 1), EDITED, None, vouched=2)
     assert (told["action"], told["absent_since"], told["fingerprint"]) == ("insert", at(2), None)
 
 
 def test_an_edit_is_an_update_with_its_fields_and_an_older_one_is_stale() -> None:
-    told = decide(candidate(1, 2), EDITED, detail(1, 1))
+    told = decided(candidate(1, 2), EDITED, detail(1, 1))
     assert (told["action"], told["changed"], told["source_at"]) == ("update", ["amount"], at(2))
-    assert decide(candidate(1, 1), EDITED, detail(1, 2))["action"] == "stale"
-    assert decide(candidate(1, 2), EDITED, detail(1, 1), vouched=3)["action"] == "stale"
+    assert decided(candidate(1, 1), EDITED, detail(1, 2))["action"] == "stale"
+    assert decided(candidate(1, 2), EDITED, detail(1, 1), vouched=3)["action"] == "stale"
 
 
 def test_the_same_value_in_other_words_is_only_a_refresh() -> None:
-    told = decide(candidate(1, 2), SAME, detail(1, 1))
+    told = decided(candidate(1, 2), SAME, detail(1, 1))
     assert (told["action"], told["position"]) == ("refresh", None)
-    assert decide(candidate(1, 1), SAME, detail(1, 2))["action"] == "unchanged"
+    assert decided(candidate(1, 1), SAME, detail(1, 2))["action"] == "unchanged"
 
 
 def test_a_version_seen_again_in_a_newer_file_is_a_refresh_and_in_the_same_one_unchanged() -> None:
     same = detail(1, 1, fingerprint=14)
-    assert decide(candidate(1, 2), SAME, same)["source_at"] == at(2)
-    assert decide(candidate(1, 2), SAME, same)["action"] == "refresh"
-    assert decide(candidate(1, 1), SAME, same)["action"] == "unchanged"
+    assert decided(candidate(1, 2), SAME, same)["source_at"] == at(2)
+    assert decided(candidate(1, 2), SAME, same)["action"] == "refresh"
+    assert decided(candidate(1, 1), SAME, same)["action"] == "unchanged"
 
 
 def test_a_flag_deletes_softly_and_its_absence_restores() -> None:
-    gone = decide(candidate(1, 2, is_deleted=True, deleted_at=at(1)), EDITED, detail(1, 1))
+    gone = decided(candidate(1, 2, is_deleted=True, deleted_at=at(1)), EDITED, detail(1, 1))
     assert (gone["action"], gone["deleted_at"]) == ("soft_delete_flagged", at(1))
-    back = decide(candidate(1, 2), EDITED, detail(1, 1, deleted_at=at(0)))
+    back = decided(candidate(1, 2), EDITED, detail(1, 1, deleted_at=at(0)))
     assert (back["action"], back["deleted_at"]) == ("restore", None)
 
 
 def test_a_bare_delete_keeps_the_values_and_does_not_make_an_absent_row_present() -> None:
     bare = candidate(1, 3, is_delete=True, carries_values=False, position=7)
-    told = decide(bare, None, detail(1, 1))
+    told = decided(bare, None, detail(1, 1))
     assert (told["action"], told["position"], told["deleted_at"]) == ("soft_delete_flagged", None, at(3))
-    assert decide(bare, None, detail(1, 1, absent_since=at(2)))["absent_since"] == at(2)
+    assert decided(bare, None, detail(1, 1, absent_since=at(2)))["absent_since"] == at(2)
 
 
 def test_an_absent_row_comes_back_with_a_file_no_older_than_the_last_snapshot() -> None:
     absent = detail(1, 1, absent_since=at(2))
-    assert decide(candidate(1, 3), SAME, absent, vouched=2)["action"] == "restore"
-    assert decide(candidate(1, 3), SAME, absent, vouched=4)["action"] != "restore"
+    assert decided(candidate(1, 3), SAME, absent, vouched=2)["action"] == "restore"
+    assert decided(candidate(1, 3), SAME, absent, vouched=4)["action"] != "restore"
 
 
 # --- absence ------------------------------------------------------------------------------------------------------
@@ -255,26 +256,26 @@ def test_what_a_snapshot_lacks_is_absent_unless_it_is_newer() -> None:
     details = pl.DataFrame(
         [detail(1, 1), detail(2, 9), detail(3, 1, deleted_at=at(0)), detail(4, 2)], schema=state.DETAILS
     )
-    told = diff.mark_absent(details, at(2), None)
+    told = decide.mark_absent(details, at(2), None)
     assert told.select("id", "action").rows() == [
         (1, "soft_delete_absent"),
         (3, "mark_absent"),
         (4, "soft_delete_absent"),
     ]
     assert told["absent_since"].unique().to_list() == [at(2)]
-    assert diff.mark_absent(details, at(2), at(3)).is_empty()
+    assert decide.mark_absent(details, at(2), at(3)).is_empty()
 
 
 def test_only_rows_present_so_far_can_become_absent() -> None:
     held = table((1, None, 0, True, True), (2, None, 0, False, True), (3, None, 0, False, False))
-    known, _ = diff.match_rows(index(), held)
-    assert diff.find_absent(held, known, pl.Series("id", [1], dtype=pl.Int64)).to_list() == [2]
+    known, _ = decide.match_rows(index(), held)
+    assert decide.find_absent(held, known, pl.Series("id", [1], dtype=pl.Int64)).to_list() == [2]
 
 
 def test_rows_whose_text_a_snapshot_holds_are_not_absent() -> None:
     held = table((1, 7, 0, True, True), (2, 8, 0, True, True), (3, 9, 0, True, True))
-    known, _ = diff.match_rows(index(9, 7, 5), held)
-    assert diff.find_absent(held, known, pl.Series("id", [5], dtype=pl.Int64)).to_list() == [2]
+    known, _ = decide.match_rows(index(9, 7, 5), held)
+    assert decide.find_absent(held, known, pl.Series("id", [5], dtype=pl.Int64)).to_list() == [2]
 
 
 # --- what is shown ------------------------------------------------------------------------------------------------
@@ -285,14 +286,14 @@ def test_changed_columns_go_by_their_own_names_and_are_counted_once_a_row() -> N
         {"action": ["update", "update", "insert"], "changed": [["amount", "liters"], ["amount", "litres", "x"], None]},
         schema={"action": pl.String, "changed": pl.List(pl.String)},
     )
-    assert diff.changed_columns(writes, RULES) == {"amount_kes": 2, "litres": 2, "x": 1}
+    assert decide.changed_columns(writes, RULES) == {"amount_kes": 2, "litres": 2, "x": 1}
 
 
 def test_samples_show_value_plate_and_day_but_nothing_personal() -> None:
     after = b'{"id":1,"amount":2,"driver":"b"}'
-    told = decide(candidate(1, 2), after, detail(1, 1, '{"id":1,"amount":1,"driver":"a"}'))
-    writes = pl.DataFrame([told], schema=diff.DECISIONS)
-    samples, _ = diff.sample_changes(writes, lambda *_: after, RULES)
+    told = decided(candidate(1, 2), after, detail(1, 1, '{"id":1,"amount":1,"driver":"a"}'))
+    writes = pl.DataFrame([told], schema=decide.DECISIONS)
+    samples, _ = decide.sample_changes(writes, lambda *_: after, RULES)
     assert list(samples) == ["amount_kes"]
     [sample] = samples["amount_kes"]
     assert (sample.before, sample.after, sample.plate, sample.day) == ("1", "2", "KCA542Q", "2026-06-11")

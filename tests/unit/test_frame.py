@@ -7,9 +7,10 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import pytest
 
-from fleetfuel import envelope, errors, frame, readings
+from fleetfuel import errors
 from fleetfuel.model import Cut, Rows, SourceFile
-from fleetfuel.rules import load_rules
+from fleetfuel.records import envelope, frame, values
+from fleetfuel.rules.book import load_rules
 
 NOON = datetime(2026, 6, 11, 12, tzinfo=UTC)
 RULES = load_rules()
@@ -22,7 +23,7 @@ def file(content: bytes, key_at: datetime | None = None) -> SourceFile:
 
 
 def cut(content: bytes, key_at: datetime | None = None, seed: int = 0) -> Cut:
-    return envelope.cut_file(file(content, key_at), readings.EAST_AFRICA, seed=seed)
+    return envelope.cut_file(file(content, key_at), values.EAST_AFRICA, seed=seed)
 
 
 def texts(content: bytes) -> list[bytes]:
@@ -35,7 +36,7 @@ def cut_list(*records: str) -> Cut:
 
 def rows(*records: str) -> Rows:
     one = cut_list(*records)
-    return frame.read_rows(frame.index_records(one, 0), [one], RULES, readings.EAST_AFRICA, 0)
+    return frame.read_rows(frame.index_records(one, 0), [one], RULES, values.EAST_AFRICA, 0)
 
 
 def typed(record: str) -> dict[str, object]:
@@ -153,14 +154,14 @@ def test_the_announced_number_of_records(metadata: str, declared: int | None) ->
     ],
 )
 def test_a_time_in_each_of_its_spellings(text: str, instant: str) -> None:
-    assert readings.read_instant(text, ZoneInfo("UTC")) == datetime.fromisoformat(instant).replace(tzinfo=UTC)
+    assert values.read_instant(text, ZoneInfo("UTC")) == datetime.fromisoformat(instant).replace(tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
     "text", ["", "yesterday", "0000-00-00 00:00:00", "infinity", "2026-02-30", "2026-06-11 24:00", "1970-01-01-03-00"]
 )
 def test_what_names_no_instant_is_null(text: str) -> None:
-    assert readings.read_instant(text, ZoneInfo("UTC")) is None
+    assert values.read_instant(text, ZoneInfo("UTC")) is None
 
 
 @pytest.mark.parametrize(
@@ -168,12 +169,12 @@ def test_what_names_no_instant_is_null(text: str) -> None:
     [("45", 45), ("1,234.50", 1234.5), ("KSH 7 200/=", 7200), (" 45.5 ", 45.5), (".5", 0.5), ("1e3", 1000), ("-3", -3)],
 )
 def test_a_number_as_people_write_it(text: str, number: float) -> None:
-    assert readings.read_numbers(pl.Series("x", [text])).to_list() == [number]
+    assert values.read_numbers(pl.Series("x", [text])).to_list() == [number]
 
 
 @pytest.mark.parametrize("text", ["45,5", "12.89.", "1 2", "1e18", "NaN", "full tank", "", "٤٥"])
 def test_what_is_no_number_is_null(text: str) -> None:
-    assert readings.read_numbers(pl.Series("x", [text])).to_list() == [None]
+    assert values.read_numbers(pl.Series("x", [text])).to_list() == [None]
 
 
 # --- records ------------------------------------------------------------------------------------------------------

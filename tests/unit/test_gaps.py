@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from fleetfuel.gaps import describe_gaps, find_gaps
+from fleetfuel.feed.gaps import describe_gaps, find_gaps
 
 NOON = datetime(2026, 6, 11, 12, tzinfo=UTC)
 

@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fleetfuel.limits import Allowance, Overrides, Totals, check_limits
 from fleetfuel.model import Counts, Cut, Guard, Reading, SourceFile
-from fleetfuel.records import records_of
-from fleetfuel.rules import load_rules
+from fleetfuel.plan.limits import Allowance, Overrides, Totals, check_limits
+from fleetfuel.records.texts import records_of
+from fleetfuel.rules.book import load_rules
 
 RULES = load_rules()
 NOON = datetime(2026, 6, 11, 12, tzinfo=UTC)

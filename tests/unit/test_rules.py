@@ -11,8 +11,8 @@ import pytest
 
 from fleetfuel import errors
 from fleetfuel.packaged import packaged
-from fleetfuel.rule_rows import rule_rows
-from fleetfuel.rules import ANOMALY_LIMITS, FIELDS, Rules, load_rules
+from fleetfuel.rules.book import ANOMALY_LIMITS, FIELDS, Rules, load_rules
+from fleetfuel.rules.rows import rule_rows
 
 
 @pytest.fixture

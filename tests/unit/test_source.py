@@ -10,8 +10,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from fleetfuel import bucket, errors, source
-from fleetfuel.source import open_files, parse_instant
+from fleetfuel import errors
+from fleetfuel.feed import bucket, deliver
+from fleetfuel.feed.deliver import open_files, parse_instant
 
 NAIROBI = ZoneInfo("Africa/Nairobi")
 
@@ -194,7 +195,7 @@ def test_small_files_are_out_of_reach_of_whoever_changes_them(tmp_path: Path) ->
 
 
 def test_large_files_are_mapped_where_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "MAPPED_FROM", 10)
+    monkeypatch.setattr(deliver, "MAPPED_FROM", 10)
     monkeypatch.setattr(bucket.Spool, "write", None)
     path = write(tmp_path / "a.json", b"[" + b"1," * 50_000 + b"1]")
     with open_files([path], reading="snapshot", timezone=NAIROBI) as delivery:
@@ -207,7 +208,7 @@ def test_large_files_are_mapped_where_they_lie(tmp_path: Path, monkeypatch: pyte
 
 
 def test_gzip_is_inflated_whatever_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "MAPPED_FROM", 10)
+    monkeypatch.setattr(deliver, "MAPPED_FROM", 10)
     body = b"[" + b"1," * 3_000_000 + b"1]"
     padded = gzip.compress(body[:1000]) + packed(b"") + gzip.compress(body[1000:]) + bytes(512)
     paths = [write(tmp_path / "2026-06-11T20-24-33.json", gzip.compress(body)), write(tmp_path / "b.json.gz", padded)]
@@ -249,7 +250,7 @@ def test_bad_gzip_stops_a_snapshot_and_is_told_of_changes(content: bytes, reason
 def test_a_body_that_shrinks_well_is_no_bomb(tmp_path: Path) -> None:
     row = b'{"id": %d, "car": "KCA 542Q", "driver": "A DRIVER", "liters": "40.50", "department": "LOGISTICS"},'
     body = b"[" + b"".join(row % number for number in range(800_000)) + b"0]"
-    assert len(body) > source.INFLATED_FREE
+    assert len(body) > deliver.INFLATED_FREE
     path = write(tmp_path / "latest.json", gzip.compress(body, 9))
     with open_files([path], reading="snapshot", timezone=NAIROBI) as delivery:
         assert delivery.files[0].content == body

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fleetfuel.model import Counts
-from fleetfuel.summary import has_changes, render_summary
+from fleetfuel.report.summary import has_changes, render_summary
 
 COUNTS = dict.fromkeys((field.name for field in dataclasses.fields(Counts)), 0)
 RUN: dict[str, Any] = {

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 
-from fleetfuel import envelope, frame, readings, validate
 from fleetfuel.model import SourceFile, Verdict
-from fleetfuel.rules import Rules, load_rules
+from fleetfuel.records import envelope, frame, judge, values
+from fleetfuel.rules.book import Rules, load_rules
 
 RULES = load_rules()
 GOOD = {
@@ -29,12 +29,12 @@ def read(*records: Mapping[str, object]) -> pl.DataFrame:
     content = json.dumps([{"id": number, **GOOD, **record} for number, record in enumerate(records)]).encode()
     now = datetime(2026, 6, 11, 12, tzinfo=UTC)
     file = SourceFile(key="k", etag="", size=0, modified_at=now, key_at=None, content=memoryview(content))
-    cut = envelope.cut_file(file, readings.EAST_AFRICA)
-    return frame.read_rows(frame.index_records(cut, 0), [cut], RULES, readings.EAST_AFRICA, 0).typed
+    cut = envelope.cut_file(file, values.EAST_AFRICA)
+    return frame.read_rows(frame.index_records(cut, 0), [cut], RULES, values.EAST_AFRICA, 0).typed
 
 
-def judge(*records: Mapping[str, object], rules: Rules = RULES) -> Verdict:
-    return validate.validate_rows(read(*records), rules)
+def judged(*records: Mapping[str, object], rules: Rules = RULES) -> Verdict:
+    return judge.validate_rows(read(*records), rules)
 
 
 def with_severity(code: str, severity: str) -> Rules:
@@ -47,7 +47,7 @@ def with_severity(code: str, severity: str) -> Rules:
 
 
 def test_a_good_record_is_accepted_without_a_word() -> None:
-    verdict = judge({})
+    verdict = judged({})
     assert verdict.accepted["warned"].to_list() == [False]
     assert (verdict.rejected.height, verdict.notices.height) == (0, 0)
 
@@ -67,19 +67,19 @@ def test_a_good_record_is_accepted_without_a_word() -> None:
     ],
 )
 def test_a_warning_flags_the_record_and_loads_it(record: dict[str, object], rules: list[str]) -> None:
-    verdict = judge(record, {})
+    verdict = judged(record, {})
     assert verdict.accepted.select("id", "warned").rows() == [(0, True), (1, False)]
     assert verdict.notices["rule"].to_list() == rules
 
 
 def test_a_warning_changes_nothing_of_the_row() -> None:
     rows = read({"liters": 455})
-    assert validate.validate_rows(rows, RULES).accepted.drop("warned").equals(rows)
+    assert judge.validate_rows(rows, RULES).accepted.drop("warned").equals(rows)
 
 
 def test_a_rejecting_rule_sets_the_record_aside_whole_and_once() -> None:
     rules = with_severity("amount_too_large", "reject")
-    verdict = judge({"amount": 720_000}, {}, rules=rules)
+    verdict = judged({"amount": 720_000}, {}, rules=rules)
     assert verdict.accepted["id"].to_list() == [1]
     assert verdict.rejected.select("id", "position", "rule").rows() == [(0, 0, "amount_too_large")]
     assert verdict.notices.select("rule", "severity").rows() == [
@@ -90,19 +90,19 @@ def test_a_rejecting_rule_sets_the_record_aside_whole_and_once() -> None:
 
 def test_accepted_and_rejected_are_all_and_disjoint() -> None:
     rows = read(*({"amount": amount} for amount in (1, 720_000, "x", None, 7200)))
-    verdict = validate.validate_rows(rows, with_severity("amount_too_large", "reject"))
+    verdict = judge.validate_rows(rows, with_severity("amount_too_large", "reject"))
     positions = [*verdict.accepted["position"], *verdict.rejected["position"]]
     assert sorted(positions) == rows["position"].to_list()
 
 
 def test_the_order_of_rows_does_not_matter() -> None:
     rows = read({"car": ""}, {}, {"liters": -1}, {"odometer": 0})
-    one, other = (validate.validate_rows(each, RULES).notices.sort("position", "rule") for each in (rows, rows[::-1]))
+    one, other = (judge.validate_rows(each, RULES).notices.sort("position", "rule") for each in (rows, rows[::-1]))
     assert one.equals(other)
 
 
 def test_a_notice_shows_what_was_written_but_nothing_personal() -> None:
-    [notice] = judge({"liters": "full tank"}).notices.to_dicts()
+    [notice] = judged({"liters": "full tank"}).notices.to_dicts()
     assert (notice["field"], notice["value"]) == ("litres", "full tank")
     assert {check.field for check in RULES.checks} & RULES.personal == set()
 
@@ -111,9 +111,9 @@ def test_a_delete_message_is_not_judged_as_a_fill() -> None:
     rows = (
         read({}).with_columns(is_delete=True, litres=None, litres_text=None, car=None).cast(dict(frame.TYPED.items()))
     )
-    assert validate.validate_rows(rows, RULES).notices.is_empty()
+    assert judge.validate_rows(rows, RULES).notices.is_empty()
 
 
 def test_no_rows_no_findings() -> None:
-    verdict = validate.validate_rows(read({}).clear(), RULES)
+    verdict = judge.validate_rows(read({}).clear(), RULES)
     assert (verdict.accepted.height, verdict.notices.height) == (0, 0)

@@ -11,14 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from fleetfuel import database, importer, migrate, summary
-from fleetfuel.demo_feed import Producer
-from fleetfuel.embedded import postgres_server
-from fleetfuel.embedded_bucket import ObjectStore, object_store
+from fleetfuel import importer
 from fleetfuel.importer import Request
 from fleetfuel.packaged import packaged
-from fleetfuel.rules import load_rules
+from fleetfuel.report import summary
+from fleetfuel.rules.book import load_rules
+from fleetfuel.sandbox.postgres import postgres_server
+from fleetfuel.sandbox.producer import Producer
+from fleetfuel.sandbox.store import ObjectStore, object_store
 from fleetfuel.settings import Settings
+from fleetfuel.table import database, migrate
 
 BUCKET: Final = "fuel"
 

@@ -33,7 +33,7 @@ PATIENCE = 60.0
 Owner: TypeAlias = tuple[int, int] | None
 """The user and group that guard, server and files belong to; None is our own."""
 
-_GUARD = "import sys; sys.path.insert(0, sys.argv[1]); from fleetfuel.embedded_process import guard; guard()"
+_GUARD = "import sys; sys.path.insert(0, sys.argv[1]); from fleetfuel.sandbox.process import guard; guard()"
 
 
 @contextlib.contextmanager
@@ -52,7 +52,7 @@ class Guard:
     def __init__(self, name: str, data: Path | None) -> None:
         """`data` is the folder to keep, made if it does not exist; `home` is that, or the scratch folder."""
         self.owner = _claim(data)
-        package_root = str(Path(__file__).parent.parent)
+        package_root = str(Path(__file__).parents[2])
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _GUARD, package_root, name, json.dumps(self.owner)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

@@ -20,13 +20,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from polars._typing import PolarsDataType
 
-from fleetfuel import records
-from fleetfuel.envelope import MARKER_KEYS, TOKEN, json_fields
 from fleetfuel.model import Cut, Place, Rows, Unwrapped
-from fleetfuel.readings import BLANKS, UTC_ZONE, integer, read_instants, read_numbers
-from fleetfuel.rules import Rules
-from fleetfuel.shapes import find_plain
-from fleetfuel.storable import UNREAD, as_strings, find_unstorable, reads_loosely
+from fleetfuel.records.care import UNREAD, as_strings, find_unstorable, reads_loosely
+from fleetfuel.records.envelope import MARKER_KEYS, TOKEN, json_fields
+from fleetfuel.records.shapes import find_plain
+from fleetfuel.records.texts import as_number, fingerprint
+from fleetfuel.records.values import BLANKS, UTC_ZONE, integer, read_instants, read_numbers
+from fleetfuel.rules.book import Rules
 
 CHUNK: Final = 40_000
 """Records read into columns at a time: what bounds memory."""
@@ -159,7 +159,7 @@ def read_rows(index: pl.DataFrame, cuts: Sequence[Cut], rules: Rules, zone: Zone
         .select(TYPED.names())
     )
     own = {
-        row: records.as_number(records.fingerprint(message.text + named.get(row, "").encode(), seed))
+        row: as_number(fingerprint(message.text + named.get(row, "").encode(), seed))
         for row, message in messages.items()
     }
 

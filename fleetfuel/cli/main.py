@@ -59,7 +59,7 @@ class AllowanceType(click.ParamType[Any]):
     name = "N|P%"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from fleetfuel.limits import Allowance
+        from fleetfuel.plan.limits import Allowance
 
         text = str(value).replace(",", "").strip()
         is_share = text.endswith("%")
@@ -174,7 +174,7 @@ def import_command(**options: Any) -> None:
             if request.apply and error.exit_code != 75 and not _interrupted.is_set():
                 importer.record_failure(request, settings, url, error)
             raise
-    from fleetfuel import summary
+    from fleetfuel.report import summary
 
     if options["as_json"]:
         _write_out(json.dumps(outcome.run, ensure_ascii=False) + "\n")
@@ -208,7 +208,7 @@ def _request(options: dict[str, Any]) -> Any:
     if options["no_report"] and options["report"]:
         raise click.UsageError("--report and --no-report contradict each other.")
     from fleetfuel.importer import Request
-    from fleetfuel.limits import Overrides
+    from fleetfuel.plan.limits import Overrides
 
     return Request(
         mode=mode,  # type: ignore[arg-type]
@@ -234,7 +234,7 @@ def _request(options: dict[str, Any]) -> Any:
 
 def _next(options: dict[str, Any], run: dict[str, Any]) -> str | None:
     """The command a person would type after a dry run."""
-    from fleetfuel.summary import has_changes
+    from fleetfuel.report.summary import has_changes
 
     if options["apply"] or run["guards"] or not has_changes(run):
         return None
@@ -247,10 +247,10 @@ def _next(options: dict[str, Any], run: dict[str, Any]) -> str | None:
 
 def _embedded(stack: ExitStack, settings: Settings) -> str:
     """A migrated embedded database, kept between runs; said out loud."""
-    from fleetfuel import database, migrate
-    from fleetfuel.embedded import postgres_server
     from fleetfuel.packaged import packaged
-    from fleetfuel.rules import load_rules
+    from fleetfuel.rules.book import load_rules
+    from fleetfuel.sandbox.postgres import postgres_server
+    from fleetfuel.table import database, migrate
 
     home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share")
     if os.geteuid() == 0 and "XDG_DATA_HOME" not in os.environ:
@@ -282,9 +282,10 @@ def migrate_command(*, status: bool, wait_seconds: float) -> None:
     """
     settings = read_settings()
     url = settings.require_database_url()
-    from fleetfuel import database, migrate, validate
     from fleetfuel.packaged import packaged
-    from fleetfuel.rules import load_rules
+    from fleetfuel.records import judge
+    from fleetfuel.rules.book import load_rules
+    from fleetfuel.table import database, migrate
 
     with database.connect(url, application_name="fleetfuel migrate") as connection:
         plan = migrate.plan_migrations(connection, packaged("migrations"))
@@ -292,7 +293,7 @@ def migrate_command(*, status: bool, wait_seconds: float) -> None:
             click.echo(migrate.render_status(plan))
             return
         rules = load_rules(settings.rules)
-        validate.prove_rules(rules)
+        judge.prove_rules(rules)
         click.echo(migrate.render_receipt(migrate.apply_migrations(connection, plan, rules, wait_seconds=wait_seconds)))
 
 
@@ -305,9 +306,9 @@ def show_command(path: Path, *, as_json: bool) -> None:
     \b
     fleetfuel show reports/20260611T170502Z-3f9a1c
     """
-    from fleetfuel import report, summary
+    from fleetfuel.report import evidence, summary
 
-    run = report.read_report(path)
+    run = evidence.read_report(path)
     click.echo(
         json.dumps(run, ensure_ascii=False) if as_json else summary.render_summary(run, width=_width()), nl=as_json
     )
@@ -336,7 +337,8 @@ def runs_command(run_id: str | None, *, status: str | None, last: int, as_json: 
     url = settings.require_database_url()
     from datetime import UTC, datetime
 
-    from fleetfuel import database, ledger
+    from fleetfuel.report import ledger
+    from fleetfuel.table import database
 
     with database.connect(url) as connection:
         connection.begin(read_only=True)
@@ -362,8 +364,9 @@ def rejects_command(*, only_open: bool, last: int, personal: bool, as_json: bool
     """
     settings = read_settings()
     url = settings.require_database_url()
-    from fleetfuel import database, ledger
-    from fleetfuel.rules import load_rules
+    from fleetfuel.report import ledger
+    from fleetfuel.rules.book import load_rules
+    from fleetfuel.table import database
 
     rules = load_rules(settings.rules)
     with database.connect(url) as connection:
@@ -386,8 +389,9 @@ def history_command(record: int, *, personal: bool, as_json: bool) -> None:
     """
     settings = read_settings()
     url = settings.require_database_url()
-    from fleetfuel import database, ledger
-    from fleetfuel.rules import load_rules
+    from fleetfuel.report import ledger
+    from fleetfuel.rules.book import load_rules
+    from fleetfuel.table import database
 
     rules = load_rules(settings.rules)
     with database.connect(url) as connection:
@@ -418,7 +422,7 @@ def doctor_command(*, quick: bool, as_json: bool) -> None:
     fleetfuel doctor
     fleetfuel doctor --quick
     """
-    from fleetfuel import doctor
+    from fleetfuel.cli import doctor
 
     findings = []
     for finding in doctor.examine(quick=quick):
@@ -464,7 +468,7 @@ def prune_command(*, age: Any, apply: bool, wait_seconds: float) -> None:
     url = settings.require_database_url()
     from datetime import UTC, datetime
 
-    from fleetfuel import database, prune
+    from fleetfuel.table import database, prune
 
     with database.connect(url, application_name="fleetfuel prune") as connection:
         if apply:
@@ -489,7 +493,7 @@ def demo_command(*, keep: bool) -> None:
     \b
     fleetfuel demo
     """
-    from fleetfuel.demo import run_demo
+    from fleetfuel.sandbox.demo import run_demo
 
     run_demo(width=_width(), keep_reports=Path("reports") if keep else None, say=click.echo)
 

@@ -18,10 +18,10 @@ import msgspec
 import polars as pl
 import pyarrow as pa
 
-from fleetfuel.frame import INSTANT, TYPED, columns
 from fleetfuel.model import Diff, Sample, State
-from fleetfuel.readings import EAST_AFRICA
-from fleetfuel.rules import Rules
+from fleetfuel.records.frame import INSTANT, TYPED, columns
+from fleetfuel.records.values import EAST_AFRICA
+from fleetfuel.rules.book import Rules
 
 _DECIDING: Final = (
     *("file", "position", "id", "is_delete", "carries_values", "is_deleted"),

@@ -1,6 +1,6 @@
 """The only door to PostgreSQL: connect, lock, run a named SQL file, ingest, and translate driver errors once.
 
-Statements live in `fleetfuel/sql/<name>.sql` and are called by name; values travel as bound parameters (`$1`, `$2`, …).
+Statements live in `table/sql/<name>.sql` and are called by name; values travel as bound parameters (`$1`, `$2`, …).
 Facts about the driver (ADBC 1.13): only a statement without parameters streams; after an error only a rollback works;
 `temporary=True` is needed to append to a temporary table; a wrong type of the same width is stored as garbage, so
 the callers of `ingest` declare their streams with the types of the staging tables; the driver's Ctrl-C only cancels a
@@ -49,8 +49,8 @@ LETTING_GO: Final = 10.0
 
 @functools.cache
 def named_sql(name: str) -> str:
-    """The text of `fleetfuel/sql/<name>.sql`."""
-    return importlib.resources.files("fleetfuel").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+    """The text of `fleetfuel/table/sql/<name>.sql`."""
+    return importlib.resources.files("fleetfuel.table").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
 
 
 def describe(uri: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from fleetfuel.rules import Rules, VehicleClass
+from fleetfuel.rules.book import Rules, VehicleClass
 
 Row = dict[str, Any]
 

@@ -10,10 +10,10 @@ from typing import Any, Final
 import polars as pl
 import pyarrow as pa
 
-from fleetfuel.database import Database
-from fleetfuel.frame import INSTANT, columns
 from fleetfuel.model import State
-from fleetfuel.records import as_numbers
+from fleetfuel.records.frame import INSTANT, columns
+from fleetfuel.records.texts import as_numbers
+from fleetfuel.table.database import Database
 
 ROWS: Final = columns(
     {"id": pl.Int64, "fingerprint": pl.Int128, "source_at": INSTANT, "is_live": pl.Boolean, "is_present": pl.Boolean}

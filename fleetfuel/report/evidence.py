@@ -17,8 +17,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fleetfuel import __version__, diff, errors, frame, storable
+from fleetfuel import __version__, errors
 from fleetfuel.model import Plan
+from fleetfuel.plan import decide
+from fleetfuel.records import care, frame
 
 BATCH: Final = 20_000
 
@@ -140,8 +142,8 @@ def _write(path: Path, schema: pa.Schema, plan: Plan, batches: Iterator[pa.Recor
 
 
 def _changes(plan: Plan, keys: pa.Array) -> Iterator[pa.RecordBatch]:
-    for batch in diff.batches(plan.diff, BATCH):
-        rows = batch.filter(~pl.col("action").is_in(diff.QUIET))
+    for batch in decide.batches(plan.diff, BATCH):
+        rows = batch.filter(~pl.col("action").is_in(decide.QUIET))
         after = frame.record_texts(plan.cuts, plan.unwrapped, rows["file"], rows["position"])
         yield pa.RecordBatch.from_arrays(
             [
@@ -159,7 +161,7 @@ def _changes(plan: Plan, keys: pa.Array) -> Iterator[pa.RecordBatch]:
 def _rejects(plan: Plan, keys: pa.Array) -> Iterator[pa.RecordBatch]:
     for rows in plan.rejected.iter_slices(BATCH):
         contents = [plan.cuts[file].records[position] for file, position in rows.select("file", "position").iter_rows()]
-        texts = [storable.storable_text(content) for content in contents]
+        texts = [care.storable_text(content) for content in contents]
         raw = [None if text is not None else content for text, content in zip(texts, contents, strict=True)]
         yield pa.RecordBatch.from_arrays(
             [

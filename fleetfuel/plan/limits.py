@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fleetfuel.model import Counts, Cut, Guard, Reading
-from fleetfuel.rules import Rules, ShareLimit
+from fleetfuel.rules.book import Rules, ShareLimit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

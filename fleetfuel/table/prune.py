@@ -11,9 +11,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from fleetfuel import errors, report, source, state
-from fleetfuel.database import Database
+from fleetfuel import errors
+from fleetfuel.feed import deliver
+from fleetfuel.report import evidence
 from fleetfuel.settings import Settings
+from fleetfuel.table import state
+from fleetfuel.table.database import Database
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,12 +90,12 @@ def apply_prune(plan: PrunePlan, database: Database) -> None:
 
 def _old_reports(reports: Path, before: datetime) -> Iterator[Path]:
     """Folders directly in `reports` whose plan.json is that of a run that began before the instant."""
-    for plan in reports.glob(f"*/{report.PLAN}"):
+    for plan in reports.glob(f"*/{evidence.PLAN}"):
         folder = plan.parent
         if folder.is_symlink():
             continue
         try:
-            run = report.read_report(folder)
+            run = evidence.read_report(folder)
         except errors.FleetfuelError:
             continue
         if _began(run, plan) < before:
@@ -116,7 +119,7 @@ def _old_files(database: Database, settings: Settings, before: datetime) -> Iter
         written = row["modified_at"]
         if written is None or written >= since:
             continue
-        if (source.parse_instant(row["key"], settings.timezone) or written) < since:
+        if (deliver.parse_instant(row["key"], settings.timezone) or written) < since:
             yield {"key": row["key"], "etag": row["etag"]}
 
 

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 import polars as pl
 
-from fleetfuel.envelope import json_fields
+from fleetfuel.records.envelope import json_fields
 
 TRIES: Final = 4
 """Records whose shape is tried: an export writes one or two."""

@@ -18,7 +18,7 @@ from fleetfuel import errors
 from fleetfuel.settings import VARIABLES, Settings, read_settings, temporary_folder
 
 if TYPE_CHECKING:
-    from fleetfuel.database import Database
+    from fleetfuel.table.database import Database
 
 LATE: Final = timedelta(hours=2)
 """An hourly feed, and an hourly run, older than this is late."""
@@ -128,13 +128,13 @@ def _settings(settings: Settings) -> Iterator[Finding]:
 
 
 def _rules(settings: Settings, *, prove: bool) -> Iterator[Finding]:
-    from fleetfuel.rules import load_rules
+    from fleetfuel.rules.book import load_rules
 
     rules = load_rules(settings.rules)
     if prove:
-        from fleetfuel import validate
+        from fleetfuel.records import judge
 
-        validate.prove_rules(rules)
+        judge.prove_rules(rules)
     where = settings.rules or "those that came with fleetfuel"
     yield Finding(
         name="rules", said=f"{len(rules.checks)} checks{', each proven by its examples' if prove else ''}; {where}"
@@ -179,7 +179,7 @@ def _disks(settings: Settings, *, quick: bool) -> Iterator[Finding]:
 def _database(settings: Settings) -> Iterator[Finding]:
     if not settings.database_url:
         return
-    from fleetfuel import database
+    from fleetfuel.table import database
 
     with database.connect(settings.database_url, application_name="fleetfuel doctor") as connection:
         yield from _server(connection)
@@ -223,8 +223,8 @@ def _clock(whose: str, there: datetime, here: datetime) -> Finding:
 
 
 def _migrations(connection: Database) -> Iterator[Finding]:
-    from fleetfuel import migrate
     from fleetfuel.packaged import packaged
+    from fleetfuel.table import migrate
 
     plan = migrate.plan_migrations(connection, packaged("migrations"))
     if not plan.pending:
@@ -269,7 +269,7 @@ def _devices(connection: Database) -> Iterator[Finding]:
 
 
 def _last_runs(connection: Database) -> Iterator[Finding]:
-    from fleetfuel.ledger import ago
+    from fleetfuel.report.ledger import ago
 
     now = datetime.now(UTC)
     connection.begin(read_only=True)
@@ -297,12 +297,12 @@ def _last_runs(connection: Database) -> Iterator[Finding]:
 def _bucket(settings: Settings) -> Iterator[Finding]:
     if not (settings.endpoint and settings.access_key and settings.secret_key):
         return
-    from fleetfuel import bucket, source
-    from fleetfuel.gaps import describe_gaps
-    from fleetfuel.ledger import ago
+    from fleetfuel.feed import bucket, deliver
+    from fleetfuel.feed.gaps import describe_gaps
+    from fleetfuel.report.ledger import ago
 
     try:
-        listing = source.list_changes(settings)
+        listing = deliver.list_changes(settings)
     except errors.SourceNotFound as error:
         with bucket.open_bucket(settings) as store:
             names = ", ".join(store.bucket_names()) or "none"
@@ -318,7 +318,7 @@ def _bucket(settings: Settings) -> Iterator[Finding]:
         yield _clock("bucket", there, here)
 
     def snapshot() -> Iterator[Finding]:
-        found = source.look_at_snapshot(settings)
+        found = deliver.look_at_snapshot(settings)
         age = here - found.modified_at
         said = f"{found.key}, {found.size / 1e6:,.1f} MB, written {ago(age)} ago"
         hint = "It is late: does the export job run?" if age > LATE else None
@@ -326,7 +326,7 @@ def _bucket(settings: Settings) -> Iterator[Finding]:
 
     def changes() -> Iterator[Finding]:
         newest = listing.files[-1]
-        with source.fetch_changes(settings, [newest]) as delivery:
+        with deliver.fetch_changes(settings, [newest]) as delivery:
             bad = [each.reason for each in delivery.unreadable]
         if bad:
             raise errors.BadInput(key=newest.key, reason=f"{bad[0]}.")

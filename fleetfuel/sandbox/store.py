@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fleetfuel.embedded_process import HOST, Guard, alive, free_ports, refusals, tail, told, wait_until, write_secret
 from fleetfuel.errors import EmbeddedUnavailable
+from fleetfuel.sandbox.process import HOST, Guard, alive, free_ports, refusals, tail, told, wait_until, write_secret
 
 SERVICES = ("master", "volume", "filer", "s3", "admin")
 """What listens, each on a port for HTTP and one for gRPC."""

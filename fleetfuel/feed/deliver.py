@@ -16,7 +16,8 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from pathlib import Path
 from urllib.parse import unquote
 
-from fleetfuel import bucket, errors
+from fleetfuel import errors
+from fleetfuel.feed import bucket
 from fleetfuel.model import ChangeListing, Delivery, Listed, Reading, SourceFile, UnreadableFile
 from fleetfuel.settings import Settings
 

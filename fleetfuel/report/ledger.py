@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from fleetfuel import errors, summary
-from fleetfuel.database import Database
-from fleetfuel.rules import Rules
+from fleetfuel import errors
+from fleetfuel.report import summary
+from fleetfuel.rules.book import Rules
+from fleetfuel.table.database import Database
 
 Row = dict[str, Any]
 """A row of the ledger: names of columns → values."""
@@ -252,7 +253,7 @@ def _action(before: Row, after: Row) -> str:
 
 def _changes(before: Row, after: Row, visible: frozenset[str] | None) -> Iterator[Row]:
     """The fields in which two versions differ, as the feed calls them, then the marks of deletion."""
-    from fleetfuel.diff import changed_fields
+    from fleetfuel.plan.decide import changed_fields
 
     names = changed_fields(before["raw"].encode(), after["raw"].encode())
     old, new = (_object(state["raw"]) for state in (before, after))

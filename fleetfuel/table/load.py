@@ -21,11 +21,13 @@ import polars as pl
 import pyarrow as pa
 import xxhash
 
-from fleetfuel import __version__, diff, errors, frame, storable
-from fleetfuel.database import Database
+from fleetfuel import __version__, errors
 from fleetfuel.model import Cut, Plan, Receipt
+from fleetfuel.plan import decide
 from fleetfuel.progress import Progress, silence
-from fleetfuel.records import as_bytes
+from fleetfuel.records import care, frame
+from fleetfuel.records.texts import as_bytes
+from fleetfuel.table.database import Database
 
 log = logging.getLogger("fleetfuel")
 
@@ -136,7 +138,7 @@ def _stage(plan: Plan, database: Database, progress: Progress) -> None:
 def _stage_batches(plan: Plan, progress: Progress) -> Iterator[pa.RecordBatch]:
     keys = pa.array([cut.file.key for cut in plan.cuts], type=pa.string())
     staged, total = 0, plan.diff.height
-    for rows in diff.batches(plan.diff, BATCH):
+    for rows in decide.batches(plan.diff, BATCH):
         texts = frame.record_texts(plan.cuts, plan.unwrapped, rows["file"], rows["position"])
         yield pa.RecordBatch.from_arrays(
             [
@@ -221,7 +223,7 @@ def _quarantine(plan: Plan, database: Database) -> None:
 def _reject_batch(plan: Plan) -> pa.RecordBatch:
     rows = plan.rejected
     contents = [plan.cuts[file].records[position] for file, position in rows.select("file", "position").iter_rows()]
-    texts = [storable.storable_text(content) for content in contents]
+    texts = [care.storable_text(content) for content in contents]
     return pa.RecordBatch.from_arrays(
         [
             _uuids([xxhash.xxh3_128_digest(content) for content in contents]),
@@ -325,7 +327,7 @@ def _run_line(plan: Plan, run: Mapping[str, Any], *, status: str, exit_code: int
 
 def _metadata(cut: Cut) -> str:
     """A file's metadata as the JSON it is; as a text of its source where jsonb would refuse it."""
-    return cut.metadata if storable.is_storable(cut.metadata.encode()) else json.dumps(cut.metadata)
+    return cut.metadata if care.is_storable(cut.metadata.encode()) else json.dumps(cut.metadata)
 
 
 def _file_lines(plan: Plan) -> Iterator[dict[str, object]]:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Final, Literal
 
 from fleetfuel import errors
-from fleetfuel.database import Database, named_sql
-from fleetfuel.migration_files import MigrationFile, read_migrations
-from fleetfuel.rule_rows import rule_rows
-from fleetfuel.rules import Rules
+from fleetfuel.rules.book import Rules
+from fleetfuel.rules.rows import rule_rows
+from fleetfuel.table.database import Database, named_sql
+from fleetfuel.table.migration_files import MigrationFile, read_migrations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,9 +14,9 @@ import pyarrow as pa
 
 from fleetfuel import errors
 from fleetfuel.model import Cut, SourceFile
-from fleetfuel.readings import read_instant
-from fleetfuel.records import Records, cut_list, is_long, records_of, records_within
-from fleetfuel.storable import decodes, json_value, reads_loosely
+from fleetfuel.records.care import decodes, json_value, reads_loosely
+from fleetfuel.records.texts import Records, cut_list, is_long, records_of, records_within
+from fleetfuel.records.values import read_instant
 
 LIST_KEYS: Final = ("records", "rows", "data", "items", "changes")
 EXPORT_TIME_KEYS: Final = ("exported_at", "generated_at")

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from fleetfuel import envelope, errors, frame, readings
+from fleetfuel import errors
 from fleetfuel.model import SourceFile, Verdict
-from fleetfuel.rules import Check, Rules
+from fleetfuel.records import envelope, frame, values
+from fleetfuel.rules.book import Check, Rules
 
 if TYPE_CHECKING:
     import pandera.polars as pa
@@ -85,8 +86,8 @@ def _example_rows(examples: Sequence[Mapping[str, object]], rules: Rules) -> pl.
     file = SourceFile(
         key="examples", etag="", size=len(content), modified_at=now, key_at=None, content=memoryview(content)
     )
-    cut = envelope.cut_file(file, readings.EAST_AFRICA)
-    return frame.read_rows(frame.index_records(cut, 0), [cut], rules, readings.EAST_AFRICA, 0).typed
+    cut = envelope.cut_file(file, values.EAST_AFRICA)
+    return frame.read_rows(frame.index_records(cut, 0), [cut], rules, values.EAST_AFRICA, 0).typed
 
 
 # --- Pandera ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""READER 1: the bucket or local files → bytes."""

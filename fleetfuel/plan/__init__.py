@@ -1,0 +1,1 @@
+"""Pure: rows against the table's state → a plan."""

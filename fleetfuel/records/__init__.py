@@ -1,0 +1,1 @@
+"""Pure: a file's bytes → the texts of its records → rows → a verdict on each."""

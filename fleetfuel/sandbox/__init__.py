@@ -1,0 +1,1 @@
+"""What the demo and the tests bring along: servers, and a producer of feeds."""

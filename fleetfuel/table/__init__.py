@@ -1,0 +1,1 @@
+"""PostgreSQL: READER 2 (its state) and THE WRITER."""
