@@ -1,0 +1,172 @@
+"""The command that reads the feed: what it asks for, and what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fleetfuel import errors
+from fleetfuel.cli import options, signals, terminal
+from fleetfuel.settings import Settings, read_settings
+
+
+@click.command("import", short_help="Read the feed; show what would change, or do it.")
+@click.option(
+    "--snapshot", is_flag=True, help="Reconcile with the full snapshot in the bucket: what it lacks is soft-deleted."
+)
+@click.option("--changes", is_flag=True, help="Catch up with the change files since the watermark.")
+@click.option(
+    "--file",
+    "files",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="PATH",
+    help="Read local files. May be repeated.",
+)
+@click.argument("more_files", nargs=-1, type=click.Path(path_type=Path), metavar="")
+@click.option("--apply", is_flag=True, help="Write to the database. Without it: a dry run, which writes nothing.")
+@click.option(
+    "--as", "reading", type=click.Choice(["snapshot", "changes"]),
+    help="How a file is read. As changes (the default for --file) it deletes nothing by absence.",
+)  # fmt: skip
+@click.option("--report", type=click.Path(path_type=Path), help="Folder of the Parquet report.  [reports/<run id>/]")
+@click.option("--no-report", is_flag=True, help="Leave no report.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the summary.")
+@click.option("--detailed-exitcode", is_flag=True, help="A dry run exits 2 when it found changes.")
+@click.option("--strict", is_flag=True, help="Exit 65 when any record was set aside.")
+@click.option("--max-deletes", type=options.AllowanceType(), help="Let this many soft deletes through, once.")
+@click.option("--max-rejects", type=options.AllowanceType(), help="Let this many rejected records through, once.")
+@click.option("--max-updates", type=options.AllowanceType(), help="Let this many updates through, once.")
+@click.option("--force-old-snapshot", is_flag=True, help="Read a snapshot older than the one applied last.")
+@click.option("--allow-lost-columns", is_flag=True, help="Load, although a field that every record had is gone.")
+@click.option("--skip-bad-files", is_flag=True, help="Changes: go on behind a file that cannot be read.")
+@click.option(
+    "--skip-unchanged",
+    is_flag=True,
+    help="Snapshot: take its ETag's word that nothing changed, the table's rows unseen.",
+)
+@click.option(
+    "--reseed", type=options.Instant(), help="Changes: read again from this instant on (`all`: from the first file)."
+)
+@click.option("--wait", "wait_seconds", type=options.Seconds(), default=0, help="Wait for another run to end.")
+@click.option("--embedded", is_flag=True, help="Use the PostgreSQL that comes along instead of DATABASE_URL.")
+def import_command(**given: Any) -> None:
+    """Read records from the bucket or a file, show what would change, and with --apply change it.
+
+    \b
+    fleetfuel import --snapshot                      what would the hourly job do now?
+    fleetfuel import --snapshot --apply              the hourly job
+    fleetfuel import --changes --apply               catch up with the deltas
+    fleetfuel import --file tuesday.json             what would this file do?
+    fleetfuel import --file tuesday.json --as snapshot
+    """
+    request = _request(given)
+    settings = read_settings()
+    with ExitStack() as stack:
+        url = _embedded(stack, settings) if given["embedded"] else settings.require_database_url()
+        from fleetfuel import importer, progress
+
+        try:
+            with progress.shown() as shown:
+                outcome = importer.run_import(request, settings, url, shown)
+        except errors.FleetfuelError as error:
+            if request.apply and error.exit_code != 75 and not signals.interrupted.is_set():
+                importer.record_failure(request, settings, url, error)
+            raise
+    from fleetfuel.report import summary
+
+    if given["as_json"]:
+        terminal.write(json.dumps(outcome.run, ensure_ascii=False) + "\n")
+    else:
+        terminal.write(
+            summary.render_summary(outcome.run, width=terminal.width(), next_command=_next(given, outcome.run))
+        )
+    if outcome.error:
+        terminal.complain(outcome.error)
+        sys.exit(outcome.exit_code)
+    if given["detailed_exitcode"] and not request.apply and summary.has_changes(outcome.run):
+        sys.exit(2)
+
+
+def _request(given: dict[str, Any]) -> Any:
+    paths = (*given["files"], *given["more_files"])
+    if given["more_files"] and not given["files"]:
+        raise click.UsageError(f"{given['more_files'][0]} is no option. A local file goes behind --file.")
+    modes = [
+        name
+        for name, is_given in (("snapshot", given["snapshot"]), ("changes", given["changes"]), ("file", paths))
+        if is_given
+    ]
+    if len(modes) != 1:
+        raise click.UsageError("Say what to read: --snapshot, --changes or --file PATH, one of them.")
+    mode = modes[0]
+    if given["reading"] == "snapshot" and mode == "changes":
+        raise click.UsageError("Change files are never a complete snapshot: --as snapshot goes with --file.")
+    if mode == "file" and given["reading"] == "snapshot" and len(paths) > 1:
+        raise click.UsageError("A snapshot is one file: several would delete each other's records.")
+    if mode != "changes" and (given["skip_bad_files"] or given["reseed"]):
+        raise click.UsageError("--skip-bad-files and --reseed go with --changes.")
+    if given["no_report"] and given["report"]:
+        raise click.UsageError("--report and --no-report contradict each other.")
+    from fleetfuel.importer import Request
+    from fleetfuel.plan.limits import Overrides
+
+    return Request(
+        mode=mode,  # type: ignore[arg-type]
+        apply=given["apply"],
+        paths=paths,
+        reading=given["reading"],
+        report=given["report"],
+        wants_report=not given["no_report"],
+        overrides=Overrides(
+            max_deletes=given["max_deletes"],
+            max_rejects=given["max_rejects"],
+            max_updates=given["max_updates"],
+            force_old_snapshot=given["force_old_snapshot"],
+            allow_lost_columns=given["allow_lost_columns"],
+        ),
+        skip_bad_files=given["skip_bad_files"],
+        strict=given["strict"],
+        skip_unchanged=given["skip_unchanged"],
+        reseed=given["reseed"],
+        wait_seconds=given["wait_seconds"],
+    )
+
+
+def _next(given: dict[str, Any], run: dict[str, Any]) -> str | None:
+    """The command a person would type after a dry run."""
+    from fleetfuel.report.summary import has_changes
+
+    if given["apply"] or run["guards"] or not has_changes(run):
+        return None
+    words = ["fleetfuel", "import"]
+    words += ["--snapshot"] if given["snapshot"] else ["--changes"] if given["changes"] else []
+    words += [f"--file {path}" for path in (*given["files"], *given["more_files"])]
+    words += [f"--as {given['reading']}"] if given["reading"] else []
+    return " ".join([*words, "--apply"])
+
+
+def _embedded(stack: ExitStack, settings: Settings) -> str:
+    """A migrated embedded database, kept between runs; said out loud."""
+    from fleetfuel.packaged import packaged
+    from fleetfuel.rules.book import load_rules
+    from fleetfuel.sandbox.postgres import postgres_server
+    from fleetfuel.table import database, migrate
+
+    home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share")
+    if os.geteuid() == 0 and "XDG_DATA_HOME" not in os.environ:
+        home = Path("/var/lib")  # PostgreSQL does not run as root, and its user may not enter root's home
+    data = home / "fleetfuel" / "postgres"
+    click.echo(f"Using the embedded PostgreSQL, data in {data}", err=True)
+    server = stack.enter_context(postgres_server(data))
+    url = server.uri("postgres")
+    with database.connect(url) as connection:
+        rules = load_rules(settings.rules)
+        migrate.apply_migrations(connection, migrate.plan_migrations(connection, packaged("migrations")), rules)
+    return url

@@ -1,0 +1,41 @@
+"""Ctrl-C and SIGTERM: heard once, raised where nothing is left half made."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import Final
+
+from fleetfuel import errors
+
+interrupted: Final = threading.Event()
+
+
+COMPILED: Final = frozenset({"polars", "pandera"})
+"""Packages whose compiled code calls Python and panics, or goes on, where that raises."""
+
+
+def interrupt(_signal: int, frame: FrameType | None) -> None:
+    """Raise `Interruption`, where it does not fall into compiled code's hands; else try again in an instant."""
+    interrupted.set()
+    while frame:
+        if str(frame.f_globals.get("__name__")).partition(".")[0] in COMPILED:
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+            return
+        frame = frame.f_back
+    raise errors.Interruption
+
+
+def swallowed(unraisable: sys.UnraisableHookArgs) -> None:
+    """Of an interruption that a compiled library swallowed, or of what it left half made, Python says nothing."""
+    if not interrupted.is_set():
+        sys.__unraisablehook__(unraisable)
+
+
+def or_interrupted(error: errors.FleetfuelError) -> errors.FleetfuelError:
+    """Libraries may swallow an interruption and stumble over what they then lack: that is no failure of its own."""
+    if interrupted.is_set() and not isinstance(error, errors.CommitUnknown):
+        return errors.Interrupted()
+    return error
