@@ -29,6 +29,9 @@ from .views import measure_views
 
 GROUPS: Final = (*SIZED, "changes", "startup")
 
+ON_REQUEST: Final = ("loaders",)
+"""Measured only if asked for: it installs the loaders."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
@@ -70,6 +73,9 @@ def _results(stage: Stage, options: argparse.Namespace) -> Iterator[Result]:
         for name in SIZED:
             if name in options.only:
                 yield measure_scenario(name, stage, size, rounds)
+        if "loaders" in options.only:
+            for name in ("loaders_first", "loaders_again"):
+                yield measure_scenario(name, stage, size, rounds)
         if size != HOURLY:
             stage.forget(size)
     if "changes" in options.only:
@@ -105,7 +111,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--sizes", type=_sizes, help="numbers of records: 10k,100k,1m (the default; trigger: 100k), 10m"
     )
-    parser.add_argument("--only", type=_groups, default=GROUPS, help=f"of {','.join(GROUPS)}")
+    parser.add_argument("--only", type=_groups, default=GROUPS, help=f"of {','.join((*GROUPS, *ON_REQUEST))}")
     parser.add_argument("--rounds", type=int, help="how often each contender runs (3 or more up to 1m, else 1)")
     parser.add_argument("--files", type=int, default=1_000, help="how many change files")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -128,8 +134,8 @@ def _sizes(text: str) -> list[int]:
 def _groups(text: str) -> list[str]:
     groups = [each.strip() for each in text.split(",")]
     for each in groups:
-        if each not in GROUPS:
-            raise argparse.ArgumentTypeError(f"{each!r} is none of {', '.join(GROUPS)}")
+        if each not in (*GROUPS, *ON_REQUEST):
+            raise argparse.ArgumentTypeError(f"{each!r} is none of {', '.join((*GROUPS, *ON_REQUEST))}")
     return groups
 
 

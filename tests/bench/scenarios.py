@@ -8,7 +8,7 @@ import json
 import statistics
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -32,7 +32,7 @@ REPEATED_MOST: Final = 100_000
 SIZED: Final = ("fresh", "unchanged", "changed")
 """The scenarios that are measured at each size."""
 
-Name = Literal["fleetfuel", "floor", "naive", "unchanged"]
+Name = Literal["fleetfuel", "floor", "naive", "unchanged", "dlt", "target-postgres"]
 """`unchanged`: fleetfuel itself where nothing changed, beside a run where something did."""
 
 
@@ -50,6 +50,8 @@ class Contender:
     settings: Mapping[str, str] = field(default_factory=dict)
     repeats: bool = True
     """False: it runs in the first round only."""
+    python: Path | None = None
+    """The interpreter; None = the one that runs this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +89,13 @@ def measure_scenario(name: str, stage: Stage, size: int, rounds: int) -> Result:
             if number and not contender.repeats:
                 continue
             with stage.database(contender.base) as uri:
-                measured = stage.run(contender.command, uri, timeout=timeout_of(records), settings=contender.settings)
+                measured = stage.run(
+                    contender.command,
+                    uri,
+                    timeout=timeout_of(records),
+                    settings=contender.settings,
+                    python=contender.python,
+                )
                 contender.check(uri, measured)
             runs[contender.name].append(measured)
             print(f"{title}, {contender.name}, round {number + 1}: {measured.wall:.2f} s", file=sys.stderr)
@@ -176,6 +184,63 @@ def _naive(path: Path, size: int, base: str, check: Callable[[str, Measured], No
 def has_psycopg() -> bool:
     """Whether the naive contender can run."""
     return importlib.util.find_spec("psycopg") is not None
+
+
+# --- what one would pick instead ------------------------------------------------------------------------------------
+
+LOADERS: Final[Mapping[Name, tuple[str, str]]] = {
+    "dlt": ("with_dlt", "dlt[postgres]==1.31.0"),
+    "target-postgres": ("with_target_postgres", "meltanolabs-target-postgres==0.8.1"),
+}
+"""Loader → its script among the contenders, and the package it needs, installed into an environment of its own."""
+
+
+def loaders_first(stage: Stage, size: int) -> tuple[str, int, list[Contender]]:
+    """A first load by fleetfuel and by each loader, which merges every record into a table of its own."""
+    path = stage.snapshot(size)
+
+    def held(uri: str, _run: Measured) -> None:
+        found = stage.query(uri, "select count(*) as records, sum(id)::bigint as ids from loaded.records")
+        _equal("loaded.records", (found["records"], found["ids"]), (size, _sum_of_ids(size)))
+
+    contenders = [
+        Contender(
+            name="fleetfuel",
+            command=import_file(path),
+            base=stage.migrated,
+            check=functools.partial(_holds, stage, size=size),
+        )
+    ]
+    contenders += [
+        Contender(
+            name=name, command=_script(script, path), base=stage.migrated, check=held, python=stage.python_with(package)
+        )
+        for name, (script, package) in LOADERS.items()
+    ]
+    return f"fresh load of {size:,} records, beside other loaders", size, contenders
+
+
+def loaders_again(stage: Stage, size: int) -> tuple[str, int, list[Contender]]:
+    """The same snapshot once more, an hour later: what most hours are."""
+    title, records, first = loaders_first(stage, size)
+    del title
+    again = [replace(contender, base=_loaded_by(stage, contender, size)) for contender in first]
+    return f"unchanged, {size:,} records, beside other loaders", records, again
+
+
+def _loaded_by(stage: Stage, contender: Contender, size: int) -> str:
+    """A database into which this contender has loaded the snapshot."""
+    if contender.name == "fleetfuel":
+        return stage.loaded(size)
+    name = stage.create(stage.migrated)
+    stage.run(
+        contender.command, stage.server.uri(name), timeout=timeout_of(size) + LOADERS_SLOW, python=contender.python
+    )
+    return name
+
+
+LOADERS_SLOW: Final = 600
+"""Seconds that a loader gets beyond what fleetfuel gets."""
 
 
 # --- change files ---------------------------------------------------------------------------------------------------
@@ -291,6 +356,8 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "fresh": fresh,
     "unchanged": unchanged,
     "changed": changed,
+    "loaders_first": loaders_first,
+    "loaders_again": loaders_again,
     "changes": changes,
     "help": help_,
     "quiet_hour": quiet_hour,

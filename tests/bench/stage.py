@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -54,7 +56,7 @@ class Stage:
             **{name: value for name, value in os.environ.items() if not name.startswith(SETTINGS_OF_PROGRAM)},
             "FLEETFUEL_REPORTS": str(folder / "reports"),
         }
-        self.migrated = self._create("template1")
+        self.migrated = self.create("template1")
         with connect(server.uri(self.migrated)) as database:
             apply_migrations(database, plan_migrations(database, packaged("migrations")), load_rules())
 
@@ -79,7 +81,7 @@ class Stage:
     @contextmanager
     def database(self, template: str) -> Iterator[str]:
         """The URI of a copy of a database; the copy is dropped unless `adopt` took it."""
-        name = self._create(template)
+        name = self.create(template)
         try:
             yield self.server.uri(name)
         finally:
@@ -110,7 +112,8 @@ class Stage:
             found: list[dict[str, Any]] = cursor.fetch_arrow_table().to_pylist()
         return found[0]
 
-    def _create(self, template: str) -> str:
+    def create(self, template: str) -> str:
+        """The name of a new copy of a database."""
         self._databases += 1
         name = f"bench_{self._databases}"
         self._run(f"create database {name} template {template} strategy = file_copy")
@@ -158,14 +161,29 @@ class Stage:
 
     # -- runs ----------------------------------------------------------------------------------------------------------
 
+    def python_with(self, *requirements: str) -> Path:
+        """The Python of an environment of its own that holds these packages, made on first use."""
+        folder = self.folder / re.sub(r"\W+", "-", " ".join(requirements))
+        python = folder / "bin" / "python"
+        if not python.exists():
+            subprocess.run(["uv", "venv", "--quiet", "--python", sys.executable, folder], check=True)
+            subprocess.run(["uv", "pip", "install", "--quiet", "--python", python, *requirements], check=True)
+        return python
+
     def run(
-        self, command: Sequence[str], uri: str, *, timeout: float, settings: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str],
+        uri: str,
+        *,
+        timeout: float,
+        settings: Mapping[str, str] | None = None,
+        python: Path | None = None,
     ) -> Measured:
         """Run a command of Python, `{uri}` in it being the database's. Raises `ContenderFailed`."""
         shutil.rmtree(self.folder / "reports", ignore_errors=True)
         self._run("checkpoint")
         return measure(
-            [sys.executable, *(word.replace("{uri}", uri) for word in command)],
+            [str(python or sys.executable), *(word.replace("{uri}", uri) for word in command)],
             environment={**self.environment, **(settings or {}), "DATABASE_URL": uri},
             folder=self.folder,
             timeout=timeout,
