@@ -1,12 +1,13 @@
 -- The normalisers and readers: what a plate, a fuel type, a department, a number and a time mean, said in one place for everybody.
 
--- Pure functions pin their search path or name every object in full, so that they mean the same in every session.
+-- Every function of this schema pins its search path, with pg_temp named last: left out, it would be searched first, and
+-- whoever calls could put a type or a table of his own before ours. A body that is bound when it is made needs none.
 
 -- A plate as A-Z and 0-9. A text that starts with a known shape followed by a boundary is cut to that shape, and in the
 -- shape's digit positions O reads 0, I and L read 1. Everything else is kept, cleaned; a placeholder is no plate.
 create function fuel.norm_plate(plate text) returns text
 language plpgsql immutable strict parallel safe
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     spaced text;
@@ -76,7 +77,7 @@ comment on function fuel.norm_plate(text) is 'A number plate as A-Z and 0-9, so 
 -- A label with case, accents of width, punctuation and repeated spaces taken away: V.POWER, v-power and V POWER are one.
 create function fuel.clean_label(label text) returns text
 language plpgsql immutable strict parallel safe
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if octet_length(label) <> char_length(label) then
@@ -89,7 +90,7 @@ $$;
 -- A department likewise, without a final DEPT or DEPARTMENT; dots of an abbreviation and apostrophes join what they part.
 create function fuel.clean_department(department text) returns text
 language plpgsql immutable strict parallel safe
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     cleaned text;
@@ -112,6 +113,7 @@ create index on fuel.department_alias (fuel.clean_department(alias));
 -- The canonical fuel type of a spelling; null where rules/ does not know it. Never guessed.
 create function fuel.canon_fuel_type(fuel_type text) returns text
 language sql stable strict parallel safe
+set search_path = pg_catalog, pg_temp
 as $$
     select min(known.canonical)
     from (
@@ -124,6 +126,7 @@ $$;
 -- The canonical department of a spelling; the cleaned text where rules/ does not know it.
 create function fuel.canon_department(department text) returns text
 language sql stable strict parallel safe
+set search_path = pg_catalog, pg_temp
 as $$
     select coalesce(min(a.canonical), fuel.clean_department(department))
     from fuel.department_alias as a
@@ -134,7 +137,7 @@ $$;
 -- meant (1e18 and beyond). A comma or a space parts thousands only: `45,5` is not read, a guess would be off by ten.
 create function fuel.read_number(written text) returns numeric
 language plpgsql immutable strict parallel safe
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     number text;
@@ -164,7 +167,7 @@ $$;
 -- that does not exist, a zero date, infinity, and 1970-01-01 00:00 UTC, which is how "unknown" is written.
 create function fuel.read_time(written text, zone text) returns timestamptz
 language plpgsql stable strict parallel safe
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     moment timestamptz;

@@ -17,7 +17,7 @@ where not exists (select from fuel.source_field);
 -- in order, text and numbers only, not blank. True where the functions had to be written again.
 create function fuel.rebuild_reader() returns boolean
 language plpgsql
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $rebuild$
 declare
     wanted text;
@@ -158,7 +158,7 @@ begin
         return false;
     end if;
 
-    execute format('create or replace function fuel.derive_columns() returns trigger language plpgsql as %L', $$
+    execute format('create or replace function fuel.derive_columns() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as %L', $$
 declare
     fill     alias for new;
     source   jsonb;
@@ -174,7 +174,7 @@ begin$$ || body || $$
     return fill;
 end
 $$);
-    execute format('create or replace function fuel.derive(raw jsonb, source_at timestamptz) returns fuel.records language plpgsql stable as %L', $$
+    execute format('create or replace function fuel.derive(raw jsonb, source_at timestamptz) returns fuel.records language plpgsql stable set search_path = pg_catalog, pg_temp as %L', $$
 declare
     fill     fuel.records;
     source   jsonb;
@@ -200,6 +200,7 @@ comment on function fuel.derive(jsonb, timestamptz) is 'What the derived columns
 -- The rule tables and the functions written from them cannot disagree.
 create function fuel.rule_tables_changed() returns trigger
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform fuel.rebuild_reader();
@@ -234,6 +235,7 @@ execute function fuel.derive_columns();
 -- A load brings its own fingerprint. Whoever else changes a record leaves it without one, and the next load looks again.
 create function fuel.forget_fingerprint() returns trigger
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     new.fingerprint := null;
@@ -251,6 +253,7 @@ execute function fuel.forget_fingerprint();
 -- Every version that is overwritten or removed is kept, with the run that replaced it; no run where it was done by hand.
 create function fuel.keep_version() returns trigger
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into fuel.record_versions (id, raw, deleted_at, absent_since, source_key, source_at, run_id, valid_from, replaced_by_run)
@@ -272,7 +275,7 @@ for each row execute function fuel.keep_version();
 -- Derives again exactly the rows that the rules now read differently; how many. It writes no history: `raw` is the same.
 create function fuel.rederive() returns bigint
 language plpgsql
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     changed bigint;

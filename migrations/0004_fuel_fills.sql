@@ -13,7 +13,7 @@ where deleted_at is null and absent_since is null;
 -- written for what is there, and written again when that changes. Says what it bound.
 create function fuel.bind_devices() returns text
 language plpgsql
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $bind$
 declare
     -- Not to_regclass: that is refused where the schema may not be used.

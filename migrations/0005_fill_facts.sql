@@ -415,7 +415,7 @@ where f.is_apart;
 -- be most of it; everybody else's edit is marked row by row.
 create function fuel.mark_plates() returns trigger
 language plpgsql security definer
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into fuel.stale_plates (plate)
@@ -450,7 +450,7 @@ for each row execute function fuel.mark_plates();
 -- Whoever truncates the records has them for himself: no refresh and no edit is under way.
 create function fuel.forget_facts() returns trigger
 language plpgsql security definer
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     truncate fuel.fill_facts, fuel.stale_plates;
@@ -480,7 +480,7 @@ insert into fuel.fill_facts_rules (computed) select c.computed from fuel.current
 
 create function fuel.mark_every_plate() returns void
 language plpgsql security definer
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- An older snapshot would overlook vehicles that came meanwhile.
@@ -500,7 +500,7 @@ comment on function fuel.mark_every_plate() is 'Marks the facts of every vehicle
 
 create function fuel.mark_where_rules_changed() returns trigger
 language plpgsql security definer
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     update fuel.fill_facts_rules as r
@@ -525,7 +525,7 @@ for each statement execute function fuel.mark_where_rules_changed();
 -- left. Where another refresh, or a change of rules, is under way, it leaves everything to that and to the next one.
 create function fuel.refresh_fill_facts(max_fills bigint, out vehicles bigint, out fills bigint, out vehicles_left bigint)
 language plpgsql security definer
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     chosen text[] := '{}';

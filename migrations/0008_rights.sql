@@ -4,7 +4,7 @@
 -- that does not exist is left out, what this user may not grant likewise; says what it did. Safe to run again and again.
 create function fuel.grant_rights() returns text
 language plpgsql
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     reports     text[] := '{}';

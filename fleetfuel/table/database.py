@@ -40,6 +40,10 @@ DEFAULTS: Final = (
 )
 """libpq's settings where the URI names none."""
 
+SETTINGS: Final = "set local search_path = pg_catalog, pg_temp"
+"""First in every transaction: no statement finds anything in a schema that somebody else may create in. It ends with
+the transaction, so that nothing of it is left in a pooler's connection."""
+
 WAITING: Final = 1.0
 """Seconds waited for a call at a time: a signal that comes right before a wait begins is heard after it."""
 
@@ -155,6 +159,8 @@ class Database:
         self._connection = connection
         self._driver = driver
         self._uri = uri
+        self._is_settled = False
+        """Whether the open transaction has its settings."""
         self.target = describe(uri)
 
     # -- transactions ---------------------------------------------------------------------------------------------
@@ -163,17 +169,21 @@ class Database:
         """Start a fresh transaction (anything open is rolled back first)."""
         self.rollback()
         access = "read only" if read_only else "read write"
-        self._run(f"set transaction isolation level {isolation} {access}")
+        with self._cursor() as cursor:
+            statement = f"set transaction isolation level {isolation} {access}"
+            self._driver.call(lambda: cursor.execute(statement), cursor.adbc_cancel)
 
     def commit(self, *, is_last: bool = False) -> None:
         """Commit. An interruption of a run's last commit comes too late: what is committed is done.
 
         Raises `DatabaseUnavailable` where the answer did not come: whether it committed is then unknown.
         """
+        self._is_settled = False
         with self._translated():
             self._driver.call(self._connection.commit, finish=is_last)
 
     def rollback(self) -> None:
+        self._is_settled = False
         with self._translated():
             self._driver.call(self._connection.rollback)
 
@@ -244,7 +254,7 @@ class Database:
         """
         self.rollback()
         with self._cursor() as cursor:
-            self._driver.call(lambda: cursor.executescript(text), cursor.adbc_cancel)
+            self._driver.call(lambda: cursor.executescript(f"{SETTINGS};\n{text}"), cursor.adbc_cancel)
 
     def ingest(self, table: str, stream: pa.RecordBatchReader) -> int:
         """COPY a stream into a temporary table of this transaction, which has to have the stream's types exactly.
@@ -274,15 +284,14 @@ class Database:
 
             return self._driver.call(copy, cursor.adbc_cancel)
 
-    def _run(self, statement: str) -> None:
-        with self._cursor() as cursor:
-            self._driver.call(lambda: cursor.execute(statement), cursor.adbc_cancel)
-
     @contextlib.contextmanager
     def _cursor(self) -> Iterator[adbc.Cursor]:
         with self._translated():
             cursor = self._connection.cursor()
             try:
+                if not self._is_settled:
+                    self._driver.call(lambda: cursor.execute(SETTINGS), cursor.adbc_cancel)
+                    self._is_settled = True
                 yield cursor
             finally:
                 if self._driver.answers:
