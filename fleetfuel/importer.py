@@ -114,6 +114,7 @@ def run_import(request: Request, settings: Settings, database_url: str, progress
         if request.apply:
             connection.take_lock(wait_seconds=request.wait_seconds)
             has_stale_facts = _catch_up(connection)
+            _copy_devices(connection)
         _prove(rules, connection)
         if request.mode == "snapshot" and request.apply and request.reading != "changes":
             untouched = find_untouched(settings, connection, run, skips_proof=request.skip_unchanged)
@@ -211,6 +212,22 @@ def _refresh_facts(connection: database.Database) -> None:
         log.warning(
             "The run is applied, but facts of fills were not computed anew: %s The views do it meanwhile.", reason
         )
+
+
+def _copy_devices(connection: database.Database) -> None:
+    """Make the copy of the vehicles' devices anew. They are somebody else's: what is wrong with them stops no run."""
+    try:
+        connection.begin()
+        found = connection.rows("copy_devices", False)[0]  # noqa: FBT003
+        connection.commit()
+    except errors.Interrupted:
+        raise
+    except errors.FleetfuelError as error:
+        log.warning("The devices of vehicles were not read: %s", str(error).splitlines()[0])
+        connection.rollback()
+        return
+    if found["is_broken"]:
+        log.warning("%s", found["said"])
 
 
 def _catch_up(connection: database.Database) -> bool:

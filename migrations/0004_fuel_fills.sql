@@ -1,4 +1,4 @@
--- Live fills for analysts, each with at most one tracker device, bound to tracksolid.devices as far as that table exists.
+-- Live fills for analysts, each with at most one tracker device: a copy of tracksolid.devices as far as that table exists.
 
 -- The order in which every view walks through a vehicle's fills, with the bounded columns that consumption needs, so
 -- that it is computed from the index alone. No free text: an index entry has a size limit, a driver's name has none.
@@ -9,50 +9,146 @@ where deleted_at is null and absent_since is null;
 create index records_live_by_time on fuel.records (filled_at)
 where deleted_at is null and absent_since is null;
 
--- tracksolid.devices belongs to somebody else: it may be missing, lack columns, or not be readable for us. The view is
--- written for what is there, and written again when that changes. Says what it bound.
-create function fuel.bind_devices() returns text
-language plpgsql
+-- tracksolid.devices belongs to somebody else: it may be missing, lack columns, or not be readable for us. Nothing of ours
+-- depends on it, so that nothing of ours stands in its owner's way: this is a copy, one device a plate, made anew by each
+-- run. What cannot be read today leaves the copy as it was, and says so here.
+create table fuel.devices (
+    plate         text collate "C" primary key,
+    imei          text,
+    cost_centre   text,
+    assigned_city text
+);
+
+comment on table fuel.devices is 'A copy of tracksolid.devices by normalised plate, made by fuel.copy_devices(): one with a cost centre before one without, then by imei.';
+
+create table fuel.devices_state (
+    is_only   boolean primary key default true check (is_only),
+    columns   text[] not null,
+    is_broken boolean not null,
+    said      text not null,
+    since     timestamptz not null default now()
+);
+
+comment on table fuel.devices_state is 'What fuel.copy_devices() found last.';
+comment on column fuel.devices_state.columns is 'What the copy was made from.';
+comment on column fuel.devices_state.is_broken is 'The devices could be read once, and no longer can: the copy is as old as that.';
+comment on column fuel.devices_state.since is 'Since when it is so.';
+
+-- Copies the devices; says what it found. A loss (the table, or a column of it) is taken as meant where `accepts_loss`,
+-- otherwise the copy stays. Nothing that belongs to somebody else runs here with our rights: no view of another owner, no
+-- type that he made, no policy.
+create function fuel.copy_devices(accepts_loss boolean, out said text, out is_broken boolean)
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
-as $bind$
+set row_security = off
+set lock_timeout = '3s'
+as $$
+#variable_conflict use_column
 declare
     -- Not to_regclass: that is refused where the schema may not be used.
     devices    constant oid := (
         select c.oid from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
         where n.nspname = 'tracksolid' and c.relname = 'devices' and c.relkind in ('r', 'p', 'v', 'm', 'f')
     );
-    bound      text[] := '{}';
+    is_foreign_view constant boolean := exists (
+        select from pg_class as c join pg_roles as owner on owner.oid = c.relowner
+        where c.oid = devices and c.relkind = 'v' and owner.rolname <> current_user and not owner.rolsuper
+    );
+    before     text[] := coalesce((select s.columns from fuel.devices_state as s), '{}');
+    found      text[] := '{}';
     unreadable text[] := '{}';
-    said       text;
-    definition text;
-    signature  text;
-    one        text;
+    problem    text;
+    copied     fuel.devices[];
+    one        record;
 begin
-    foreach one in array array['vehicle_number', 'imei', 'cost_centre', 'assigned_city'] loop
-        if exists (select from pg_attribute as a where a.attrelid = devices and a.attname = one and a.attnum > 0 and not a.attisdropped) then
-            if has_schema_privilege('tracksolid', 'usage') and has_column_privilege(devices, one, 'select') then
-                bound := bound || one;
-            else
-                unreadable := unreadable || one;
-            end if;
+    for one in
+        with recursive given as (
+            select a.attname::text as name, a.atttypid as type
+            from pg_attribute as a
+            where a.attrelid = devices and a.attnum > 0 and not a.attisdropped
+            and a.attname in ('vehicle_number', 'imei', 'cost_centre', 'assigned_city')
+            union all
+            select g.name, t.typbasetype from given as g join pg_type as t on t.oid = g.type where t.typtype = 'd'
+        )
+        select g.name, t.typtype = 'e' or t.typnamespace = 'pg_catalog'::regnamespace or owner.rolsuper as is_trusted
+        from given as g
+        join pg_type as t on t.oid = g.type and t.typtype <> 'd'
+        join pg_roles as owner on owner.oid = t.typowner
+        order by array_position(array['vehicle_number', 'imei', 'cost_centre', 'assigned_city'], g.name)
+    loop
+        if one.is_trusted and not is_foreign_view
+            and has_schema_privilege('tracksolid', 'usage') and has_column_privilege(devices, one.name, 'select') then
+            found := found || one.name;
+        else
+            unreadable := unreadable || one.name;
         end if;
     end loop;
 
     said := case
         when devices is null then 'tracksolid.devices does not exist: imei, cost_centre and assigned_city stay null.'
-        when cardinality(unreadable) > 0 and not 'vehicle_number' = any (bound) then
+        when is_foreign_view then 'tracksolid.devices is a view of another owner, which would run with our rights: '
+            || 'imei, cost_centre and assigned_city stay null. A table or a materialized view can be read.'
+        when cardinality(unreadable) > 0 and not 'vehicle_number' = any (found) then
             format('%I may not read tracksolid.devices: imei, cost_centre and assigned_city stay null. Grant it select on the table.', current_user)
-        when not 'vehicle_number' = any (bound) then
+        when not 'vehicle_number' = any (found) then
             'tracksolid.devices has no vehicle_number: imei, cost_centre and assigned_city stay null.'
         else 'Fills meet tracksolid.devices by vehicle_number; '
-            || case when cardinality(bound) = 1 then 'it has none of imei, cost_centre, assigned_city.'
-                else 'it gives ' || array_to_string(bound[2:], ', ') || '.' end
+            || case when cardinality(found) = 1 then 'it has none of imei, cost_centre, assigned_city.'
+                else 'it gives ' || array_to_string(found[2:], ', ') || '.' end
     end;
-    if not 'vehicle_number' = any (bound) then
-        bound := '{}';
+    if not 'vehicle_number' = any (found) then
+        found := '{}';
     end if;
 
-    definition := $view$
+    if before <@ found or accepts_loss then
+        begin
+            if cardinality(found) > 0 then
+                execute format(
+                    'select array_agg(row(one.plate, one.imei, one.cost_centre, one.assigned_city)::fuel.devices) from ('
+                    ' select distinct on (d.plate) d.* from ('
+                    '  select fuel.norm_plate(d.vehicle_number::text) as plate, %s as imei, %s as cost_centre, %s as assigned_city'
+                    '  from tracksolid.devices as d) as d'
+                    ' where d.plate is not null'
+                    ' order by d.plate, (d.cost_centre is not null) desc, d.imei collate "C", d.cost_centre collate "C", d.assigned_city collate "C"'
+                    ') as one',
+                    case when 'imei' = any (found) then $s$nullif(btrim(left(d.imei::text, 200)), '')$s$ else 'null::text' end,
+                    case when 'cost_centre' = any (found) then $s$nullif(btrim(left(d.cost_centre::text, 200)), '')$s$ else 'null::text' end,
+                    case when 'assigned_city' = any (found) then $s$nullif(btrim(left(d.assigned_city::text, 200)), '')$s$ else 'null::text' end
+                ) into copied;
+            end if;
+            delete from fuel.devices as d
+            where not exists (select from unnest(copied) as c where c.plate = d.plate and c is not distinct from d);
+            insert into fuel.devices select c.* from unnest(copied) as c on conflict do nothing;
+        exception when others then
+            problem := format('tracksolid.devices cannot be read: %s (%s).', left(sqlerrm, 200), sqlstate);
+        end;
+    elsif devices is null then
+        problem := 'tracksolid.devices does not exist any more.';
+    elsif cardinality(found) = 0 then
+        problem := replace(said, ': imei, cost_centre and assigned_city stay null.', '.');
+    else
+        problem := format(
+            'tracksolid.devices no longer gives %s.',
+            array_to_string(array(select b from unnest(before) as b where not b = any (found)), ', ')
+        );
+    end if;
+    if problem is not null then
+        said := problem || ' Fills show the devices as they were read last.';
+        found := before;
+    end if;
+
+    is_broken := problem is not null;
+    insert into fuel.devices_state as s (columns, is_broken, said)
+    values (found, is_broken, said)
+    on conflict (is_only) do update
+    set columns = excluded.columns, is_broken = excluded.is_broken, said = excluded.said, since = now()
+    where (s.columns, s.is_broken, s.said) is distinct from (excluded.columns, excluded.is_broken, excluded.said);
+end
+$$;
+
+comment on function fuel.copy_devices(boolean) is 'Makes fuel.devices a copy of tracksolid.devices and says what it found; run by each applied import and by `fleetfuel migrate`.';
+
+create view reporting.v_fuel_fills as
 select
     r.id,
     r.filled_at,
@@ -71,33 +167,9 @@ select
     device.cost_centre,
     device.assigned_city
 from fuel.records as r
-left join (
-    -- One device a plate: one with a cost centre before one without, then by imei. A vehicle may carry two. Each device
-    -- is normalised once a query (offset 0 keeps it so), and the planner sees that a fill meets one at most.
-    select distinct on (one.plate) one.plate, one.imei, one.cost_centre, one.assigned_city
-    from ($view$ || case
-        when 'vehicle_number' = any (bound) then format(
-            'select fuel.norm_plate(d.vehicle_number::text) as plate, %s as imei, %s as cost_centre, %s as assigned_city from tracksolid.devices as d',
-            case when 'imei' = any (bound) then $$nullif(btrim(d.imei::text), '')$$ else 'null::text' end,
-            case when 'cost_centre' = any (bound) then $$nullif(btrim(d.cost_centre::text), '')$$ else 'null::text' end,
-            case when 'assigned_city' = any (bound) then $$nullif(btrim(d.assigned_city::text), '')$$ else 'null::text' end
-        )
-        else 'select null::text as plate, null::text as imei, null::text as cost_centre, null::text as assigned_city where false'
-    end || $view$ offset 0) as one
-    where one.plate is not null
-    order by one.plate, (one.cost_centre is not null) desc, one.imei collate "C", one.cost_centre collate "C", one.assigned_city collate "C"
-) as device on device.plate = r.plate
-where r.deleted_at is null and r.absent_since is null$view$;
+left join fuel.devices as device on device.plate = r.plate
+where r.deleted_at is null and r.absent_since is null;
 
-    signature := format('Live fills, at most one device each, times also in East Africa Time. %s [%s]', said, left(md5(definition), 8));
-    if signature is distinct from obj_description(to_regclass('reporting.v_fuel_fills'), 'pg_class') then
-        execute 'create or replace view reporting.v_fuel_fills as' || definition;
-        execute format('comment on view reporting.v_fuel_fills is %L', signature);
-    end if;
-    return said;
-end
-$bind$;
+comment on view reporting.v_fuel_fills is 'Live fills, at most one device each, times also in East Africa Time.';
 
-comment on function fuel.bind_devices() is 'Writes reporting.v_fuel_fills for the columns tracksolid.devices has today; does nothing where the view is right already.';
-
-do $$ begin perform fuel.bind_devices(); end $$;
+do $$ begin perform fuel.copy_devices(true); end $$;

@@ -25,8 +25,8 @@ begin
     revoke all on all tables in schema fuel from public;
     revoke all on all sequences in schema fuel from public;
     revoke all on all functions in schema fuel from public;
-    -- A view runs its functions with the rights of whoever reads it. These say nothing about any record.
-    grant execute on function fuel.norm_plate(text), fuel.has_plate_shape(text) to public;
+    -- A view runs its functions with the rights of whoever reads it. This one says nothing about any record.
+    grant execute on function fuel.has_plate_shape(text) to public;
 
     if exists (select from pg_roles as r where r.rolname = reader) then
         revoke all on schema fuel from grafana_ro;
@@ -57,7 +57,7 @@ begin
         grant execute on function
             fuel.norm_plate(text), fuel.clean_label(text), fuel.clean_department(text), fuel.canon_fuel_type(text), fuel.canon_department(text),
             fuel.read_number(text), fuel.read_time(text, text), fuel.derive(jsonb, timestamptz), fuel.derive_columns(), fuel.forget_fingerprint(),
-            fuel.keep_version(), fuel.refresh_fill_facts(bigint)
+            fuel.keep_version(), fuel.refresh_fill_facts(bigint), fuel.copy_devices(boolean)
         to fuel_ingest;
         foreach one in array reports loop
             execute format('grant select on reporting.%I to fuel_ingest', one);

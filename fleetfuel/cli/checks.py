@@ -254,18 +254,17 @@ def _rights(connection: Database) -> Iterator[Finding]:
 
 def _devices(connection: Database) -> Iterator[Finding]:
     connection.begin(read_only=True)
-    found = next(iter(connection.rows("read_devices")), None)
-    if found is None:
-        said = "tracksolid.devices does not exist: fills have no imei, cost_centre, assigned_city"
-        hint = "If it should: run `fleetfuel migrate` once it is there."
-    elif not found["is_readable"] and not found["is_bound"]:
-        said, hint = "tracksolid.devices may not be read by this login", "Grant select on it, then `fleetfuel migrate`."
-    elif not found["is_bound"]:
-        said, hint = "tracksolid.devices is there, and the views do not read it", "fleetfuel migrate"
-    else:
-        yield Finding(name="devices", said=f"tracksolid.devices gives {found['columns']}")
+    try:
+        found = connection.rows("read_devices")[0]
+    except errors.SchemaNotReady:
+        yield Finding(name="devices", said="not looked at yet", next_step="fleetfuel migrate")
         return
-    yield Finding(name="devices", said=said, next_step=hint)
+    hint = None
+    if found["is_broken"]:
+        hint = f"So it is since {found['since']:%Y-%m-%d %H:%M} UTC. Restore it; if it is meant: fleetfuel migrate"
+    elif not found["is_read"]:
+        hint = "If it should be: the next import, or `fleetfuel migrate`, reads it as soon as it can."
+    yield Finding(name="devices", said=found["said"].rstrip("."), next_step=hint)
 
 
 def _last_runs(connection: Database) -> Iterator[Finding]:

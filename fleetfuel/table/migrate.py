@@ -75,7 +75,7 @@ class MigrationReceipt:
     rederived: int | None
     """Records whose derived columns changed; None where nothing asked for deriving them again."""
     devices: str | None
-    """What the views' devices are bound to, in words; None before the migration that binds them."""
+    """What was found of the vehicles' devices, in words; None before the migration that brings their copy."""
     refreshed: int
     """Vehicles whose stored facts were stale and are computed anew."""
     rights: tuple[str, ...]
@@ -189,14 +189,14 @@ def _sync(
     if "migrations" in moved or changed.keys() & _DERIVING:
         _call(database, "rebuild_reader")
         rederived = next(iter(_call(database, "rederive")), None)
-    devices = _call(database, "bind_devices")
+    devices = _copy_devices(database)
     rights = _call(database, "grant_rights")
     database.commit()
     return MigrationReceipt(
         applied=applied,
         rules=changed,
         rederived=None if rederived is None else int(rederived),
-        devices="; ".join(devices) or None,
+        devices=devices,
         refreshed=0,
         rights=tuple(line for said in rights for line in said.splitlines()),
     )
@@ -223,9 +223,14 @@ def _refresh_facts(database: Database) -> int:
     return vehicles
 
 
-def _call(
-    database: Database, function: Literal["rebuild_reader", "rederive", "bind_devices", "grant_rights"]
-) -> list[str]:
+def _copy_devices(database: Database) -> str | None:
+    """Whoever migrates takes the devices as they are now: a table or a column that is gone is gone on purpose."""
+    if not database.rows("has_function", "fuel.copy_devices(boolean)")[0]["present"]:
+        return None
+    return str(database.rows("copy_devices", True)[0]["said"])  # noqa: FBT003
+
+
+def _call(database: Database, function: Literal["rebuild_reader", "rederive", "grant_rights"]) -> list[str]:
     """What `fuel.<function>()` says, row by row; nothing where no migration has brought the function yet."""
     if not database.rows("has_function", f"fuel.{function}()")[0]["present"]:
         return []

@@ -93,11 +93,19 @@ def test_the_role_for_imports_has_every_right(stage: Stage, new_role: NewRole) -
     assert "the schema's owner" in refused.err
 
 
-def test_devices_are_told_missing_then_unread_then_read(stage: Stage) -> None:
+def test_devices_are_told_missing_then_read_then_broken(stage: Stage) -> None:
+    """By the next import, whoever runs it; not only by who migrates."""
     assert "does not exist" in check(stage.run("doctor", "--quick", "--json"), "devices")["said"]
     stage.sql("create schema tracksolid")
     stage.sql("create table tracksolid.devices (imei text, vehicle_number text, cost_centre text, assigned_city text)")
-    assert check(stage.run("doctor", "--quick", "--json"), "devices")["next_step"] == "fleetfuel migrate"
+    stage.snapshot()
+    stage.done("import", "--snapshot", "--apply")
+    assert states(stage.run("doctor", "--quick", "--json"))["devices"] == "works"
+    stage.sql("alter table tracksolid.devices rename cost_centre to centre")
+    assert "no longer gives cost_centre" in stage.done("import", "--snapshot", "--apply").err
+    told = check(stage.run("doctor", "--quick", "--json"), "devices")
+    assert told["state"] == "look"
+    assert "no longer gives cost_centre" in told["said"]
     stage.done("migrate")
     assert states(stage.run("doctor", "--quick", "--json"))["devices"] == "works"
 

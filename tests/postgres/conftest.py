@@ -100,7 +100,7 @@ def _load(session: Session, *, devices: bool) -> None:
             " as d (imei text, vehicle_number text, cost_centre text, assigned_city text) returning imei",
             (folder / "devices.json").read_text(encoding="utf-8"),
         )
-        session.one("select fuel.bind_devices()")
+        session.one("select said from fuel.copy_devices(true)")
     session.ask(
         "insert into fuel.records (id, raw) select (r ->> 'id')::bigint, r from jsonb_array_elements($1::jsonb) as r"
         " returning id",

@@ -291,7 +291,7 @@ def fleet(session: Session) -> Session:
         "create schema tracksolid; create table tracksolid.devices (imei text primary key, vehicle_number text);"
         "insert into tracksolid.devices select n::text, 'KCA ' || lpad(n::text, 3, '0') || 'A'"
         " from generate_series(1, 200) as n;"
-        "select fuel.bind_devices();"
+        "select said from fuel.copy_devices(true);"
         "alter table fuel.records disable trigger user;"
         "insert into fuel.records (id, raw, plate, filled_at, fuel_type, litres, amount_kes, price_per_litre_kes,"
         " odometer_km, driver)"

@@ -327,11 +327,16 @@ def test_records_are_derived_again_by_the_next_run_when_the_sync_after_a_migrati
     migrate(empty_database, folder)
     (folder / "0002_rederive.sql").write_text(
         "create function fuel.rederive() returns bigint language sql return 7;"
-        "create function fuel.bind_devices() returns text language plpgsql as $$ begin raise 'no devices'; end $$;"
+        "create function fuel.copy_devices(boolean, out said text, out is_broken boolean)"
+        " language plpgsql as $$ begin raise 'no devices'; end $$;"
     )
     with pytest.raises(errors.Bug, match="no devices"):
         migrate(empty_database, folder)
-    run(empty_database, "create or replace function fuel.bind_devices() returns text language sql return 'none'")
+    run(
+        empty_database,
+        "create or replace function fuel.copy_devices(boolean, out said text, out is_broken boolean)"
+        " language sql as $$ select 'none', false $$",
+    )
     receipt = migrate(empty_database, folder)
     assert (receipt.applied, receipt.rederived, receipt.devices) == ((), 7, "none")
     assert migrate(empty_database, folder).rederived is None
@@ -421,7 +426,8 @@ def test_a_change_of_spellings_has_the_records_derived_again_and_a_change_of_pri
         "create sequence fuel.calls;"
         "create function fuel.rebuild_reader() returns bigint language sql return nextval('fuel.calls');"
         "create function fuel.rederive() returns bigint language sql return 42;"
-        "create function fuel.bind_devices() returns text language sql return 'no devices table';"
+        "create function fuel.copy_devices(boolean, out said text, out is_broken boolean)"
+        " language sql as $$ select 'no devices table', false $$;"
         "create function fuel.grant_rights() returns text language sql return E'role a is missing\\nrole b is missing';"
     )
     receipt = migrate(empty_database, folder, rules)

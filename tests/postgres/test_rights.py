@@ -174,7 +174,8 @@ def test_the_importer_deletes_nothing_and_changes_no_rules(session: Session, rol
         "drop table fuel.records",
         "create table fuel.mine ()",
         "select fuel.rebuild_reader()",
-        "select fuel.bind_devices()",
+        "insert into fuel.devices values ('KCA542Q')",
+        "update fuel.devices_state set is_broken = false",
         "select fuel.grant_rights()",
     ):
         assert refused(opened, statement), statement

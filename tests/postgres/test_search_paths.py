@@ -82,7 +82,8 @@ def test_every_function_pins_its_search_path_or_is_bound(session: Session) -> No
 def test_nothing_is_called_with_the_rights_of_its_owner_but_what_has_to_be(session: Session) -> None:
     """A new one is to be thought about: what does it read that its caller may write?"""
     assert {name for (name,) in session.ask(DEFINERS)} == {
-        "forget_facts", "mark_every_plate", "mark_plates", "mark_where_rules_changed", "refresh_fill_facts",
+        "copy_devices", "forget_facts", "mark_every_plate", "mark_plates", "mark_where_rules_changed",
+        "refresh_fill_facts",
     }  # fmt: skip
 
 
@@ -119,7 +120,7 @@ def test_every_function_is_deaf_to_types_of_its_caller(session: Session) -> None
         "fuel.norm_plate('KCA 542Q')", "fuel.clean_label('v-power')", "fuel.clean_department('Ops. dept.')",
         "fuel.canon_fuel_type('ago')", "fuel.canon_department('ops')", "fuel.read_number('7,200')",
         "fuel.read_time('2026-06-10-09-30', 'UTC')", "fuel.has_plate_shape('KCA542Q')", "(fuel.derive('{}', now())).id",
-        "vehicles from fuel.refresh_fill_facts(100)",
+        "vehicles from fuel.refresh_fill_facts(100)", "said from fuel.copy_devices(true)",
     ):  # fmt: skip
         session.ask(f"select {call}")
     session.run("delete from fuel.fuel_type_alias where alias = 'AGO'")
