@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from fleetfuel import errors, logs, pipeline
-from fleetfuel.feed import bucket, deliver
+from fleetfuel.feed import client, deliver, local, parcel
 from fleetfuel.feed.gaps import describe_gaps
 from fleetfuel.model import Delivery, Plan, Reading
 from fleetfuel.plan.limits import Overrides
@@ -95,7 +95,7 @@ def run_import(request: Request, settings: Settings, database_url: str, progress
     """Run one import. Raises every error that keeps it from being planned, or rolls it back."""
     started = time.monotonic()
     if request.mode != "file":
-        bucket.get_ready()
+        client.get_ready()
     rules = load_rules(settings.rules)
     now = datetime.now(UTC)
     run = pipeline.Run(
@@ -292,7 +292,7 @@ def _fetched(
 
     if request.mode == "file":
         reading = request.reading or "changes"
-        return deliver.open_files(request.paths, reading=reading, timezone=settings.timezone, progress=arrived)
+        return local.open_files(request.paths, reading=reading, timezone=settings.timezone, progress=arrived)
     if request.mode == "changes":
         return _fetched_changes(request, settings, connection, arrived)
     return _read_as(deliver.fetch_snapshot(settings, arrived), request.reading or "snapshot")
@@ -306,7 +306,7 @@ def _read_as(fetched: AbstractContextManager[Delivery], reading: Reading) -> Ite
 
 @contextmanager
 def _fetched_changes(
-    request: Request, settings: Settings, connection: database.Database, arrived: deliver.Progress
+    request: Request, settings: Settings, connection: database.Database, arrived: parcel.Progress
 ) -> Iterator[Delivery]:
     """The change files that no run has read: all since the watermark, late and overwritten ones in the look-back."""
     connection.begin("read committed", read_only=True)

@@ -32,19 +32,19 @@ ONLY: Final = {
     "adbc_driver_postgresql": {"table.database"},
     "adbc_driver_manager": {"table.database"},
     "pandera": {"records.judge"},
-    "boto3": {"feed.bucket", "sandbox.demo"},
-    "botocore": {"feed.bucket", "sandbox.demo"},
+    "boto3": {"feed.client", "sandbox.demo"},
+    "botocore": {"feed.client", "feed.bucket", "feed.answers", "sandbox.demo"},
     "click": {f"cli.{room}" for room in ("main", "import_", "look", "keep", "doctor", "options", "terminal")},
     "dotenv": {"settings"},
     "subprocess": {"sandbox.process"},
-    "hashlib": {"feed.bucket", "rules.book", "table.migration_files"},
+    "hashlib": {"feed.spool", "rules.book", "table.migration_files"},
     "tomllib": {"rules.file"},
 }
 """Module → the rooms that may use it."""
 
 PURE: Final = (
     *(room for room in ROOMS if room.startswith(("records.", "plan."))),
-    *("report.summary", "feed.gaps", "model", "rules.rows"),
+    *("report.summary", "feed.gaps", "feed.keys", "model", "rules.rows"),
 )
 """Rooms where the same arguments always give the same value."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetfuel import errors
-from fleetfuel.feed import deliver
+from fleetfuel.feed.keys import parse_instant
 from fleetfuel.report import evidence
 from fleetfuel.settings import Settings
 from fleetfuel.table import state
@@ -119,7 +119,7 @@ def _old_files(database: Database, settings: Settings, before: datetime) -> Iter
         written = row["modified_at"]
         if written is None or written >= since:
             continue
-        if (deliver.parse_instant(row["key"], settings.timezone) or written) < since:
+        if (parse_instant(row["key"], settings.timezone) or written) < since:
             yield {"key": row["key"], "etag": row["etag"]}
 
 

@@ -37,6 +37,8 @@ class Answer:
     """Send so many bytes of the body, then end the connection …"""
     cut_hard: bool = False
     """… with a reset rather than a close."""
+    is_chunked: bool = False
+    """Send the body in chunks, without its length."""
     drip: tuple[int, float] | None = None
     """Send so many bytes at a time, with so many seconds between."""
 
@@ -295,6 +297,58 @@ def ignores_ranges(proxy: Proxy, asked: Asked, answer: Answer) -> Answer:
     return replace(whole, headers=dict(whole.headers))
 
 
+# --- faults of headers --------------------------------------------------------------------------------------------
+
+
+def no_length(proxy: Proxy, asked: Asked, answer: Answer) -> Answer:
+    """Bodies come in chunks, without their length."""
+    return replace(answer, is_chunked=asked.method == "GET" and not asked.is_listing)
+
+
+def no_length_and_cut_once(proxy: Proxy, asked: Asked, answer: Answer) -> Answer:
+    """… and the first of each breaks off between two chunks."""
+    answer = no_length(proxy, asked, answer)
+    if answer.is_chunked and asked.nth == 1:
+        answer.cut_after = len(answer.body) // 2
+    return answer
+
+
+def no_length_and_cut(proxy: Proxy, asked: Asked, answer: Answer) -> Answer:
+    answer = no_length(proxy, asked, answer)
+    if answer.is_chunked:
+        answer.cut_after = len(answer.body) // 2
+    return answer
+
+
+def length_that_is_no_number(proxy: Proxy, asked: Asked, answer: Answer) -> Answer:
+    if asked.is_body:
+        answer.headers["content-length"] = "abc"
+        answer.headers["connection"] = "close"
+    return answer
+
+
+def two_last_modified(proxy: Proxy, asked: Asked, answer: Answer) -> Answer:
+    """As joined by the HTTP client from two headers."""
+    if asked.key:
+        answer.headers["last-modified"] = "Thu, 11 Jun 2026 17:00:00 GMT, Thu, 11 Jun 2026 18:00:00 GMT"
+    return answer
+
+
+def odd_headers(proxy: Proxy, asked: Asked, answer: Answer) -> Answer:
+    """Headers that nobody needs, none of which can be read."""
+    odd = ("x-amz-missing-meta", "x-amz-mp-parts-count", "x-amz-tagging-count", "x-amz-object-lock-retain-until-date")
+    answer.headers |= dict.fromkeys((*odd, "expires", "x-amz-expiration", "x-amz-restore"), "soon, or later")
+    return answer
+
+
+def huge_length(proxy: Proxy, asked: Asked, answer: Answer) -> Answer:
+    """A length that no object has."""
+    if asked.is_body:
+        answer.headers["content-length"] = str(10**15)
+        answer.cut_after = len(answer.body)
+    return answer
+
+
 # --- faults that close the door -----------------------------------------------------------------------------------
 
 
@@ -426,7 +480,16 @@ class Handler(BaseHTTPRequestHandler):
     def _send(self, answer: Answer) -> None:
         self.send_response_only(answer.status)
         answer.headers.setdefault("date", formatdate(usegmt=True))
-        answer.headers.setdefault("content-length", str(len(answer.body)))
+        if answer.is_chunked:
+            answer.headers["transfer-encoding"] = "chunked"
+            half = (answer.cut_after or len(answer.body) // 2) or 1
+            pieces = [answer.body[:half], answer.body[half:]][: 1 if answer.cut_after else 2]
+            answer.body = b"".join(b"%x\r\n%s\r\n" % (len(each), each) for each in pieces if each)
+            answer.body += b"" if answer.cut_after else b"0\r\n\r\n"
+            self.close_connection = answer.cut_after is not None
+            answer.cut_after = None
+        else:
+            answer.headers.setdefault("content-length", str(len(answer.body)))
         for name, value in answer.headers.items():
             self.send_header(name, value)
         self.end_headers()

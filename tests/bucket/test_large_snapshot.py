@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fleetfuel import errors
-from fleetfuel.feed import bucket, deliver
+from fleetfuel.feed import deliver, download
 from fleetfuel.settings import Settings, temporary_folder
 
 from . import misbehaving_proxy as faults
@@ -105,8 +105,8 @@ def test_its_parts_are_fetched_by_range_and_resumed_where_they_break_off(
     ):
         assert hashlib.sha256(delivery.files[0].content).hexdigest() == digest
     begun = {int(number) for number in re.findall(r"bytes=(\d+)-", " ".join(ranges))}
-    assert begun.issuperset(range(bucket.PART, SIZE, bucket.PART))
-    assert len(begun) > SIZE // bucket.PART
+    assert begun.issuperset(range(download.PART, SIZE, download.PART))
+    assert len(begun) > SIZE // download.PART
     assert told[-1] == (SIZE, SIZE)
     assert [done for done, _ in told] == sorted(done for done, _ in told)
 
@@ -114,7 +114,7 @@ def test_its_parts_are_fetched_by_range_and_resumed_where_they_break_off(
 def test_a_change_under_its_ranges_begins_anew_with_one_version(
     large: tuple[Settings, str], seaweed: Witness, proxy: Proxy, hasty: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bucket, "PART", 2**20)
+    monkeypatch.setattr(download, "PART", 2**20)
     seaweed.put("shifting/latest.json", b"a" * 8 * 2**20)
     changed: list[str] = []
 

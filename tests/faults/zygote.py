@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 STAGES = {
-    "fetch": "fleetfuel.feed.deliver:open_files",
+    "fetch": "fleetfuel.feed.local:open_files",
     "cut": "fleetfuel.records.envelope:cut_file",
     "state": "fleetfuel.table.state:read_state",
     "match": "fleetfuel.plan.decide:match_rows",

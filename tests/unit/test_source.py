@@ -11,8 +11,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from fleetfuel import errors
-from fleetfuel.feed import bucket, deliver
-from fleetfuel.feed.deliver import open_files, parse_instant
+from fleetfuel.feed import download, local, spool
+from fleetfuel.feed.keys import parse_instant
+from fleetfuel.feed.local import open_files
 
 NAIROBI = ZoneInfo("Africa/Nairobi")
 
@@ -195,8 +196,8 @@ def test_small_files_are_out_of_reach_of_whoever_changes_them(tmp_path: Path) ->
 
 
 def test_large_files_are_mapped_where_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deliver, "MAPPED_FROM", 10)
-    monkeypatch.setattr(bucket.Spool, "write", None)
+    monkeypatch.setattr(local, "MAPPED_FROM", 10)
+    monkeypatch.setattr(spool.Spool, "write", None)
     path = write(tmp_path / "a.json", b"[" + b"1," * 50_000 + b"1]")
     with open_files([path], reading="snapshot", timezone=NAIROBI) as delivery:
         assert isinstance(delivery.files[0].content.obj, mmap.mmap)
@@ -208,7 +209,7 @@ def test_large_files_are_mapped_where_they_lie(tmp_path: Path, monkeypatch: pyte
 
 
 def test_gzip_is_inflated_whatever_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deliver, "MAPPED_FROM", 10)
+    monkeypatch.setattr(local, "MAPPED_FROM", 10)
     body = b"[" + b"1," * 3_000_000 + b"1]"
     padded = gzip.compress(body[:1000]) + packed(b"") + gzip.compress(body[1000:]) + bytes(512)
     paths = [write(tmp_path / "2026-06-11T20-24-33.json", gzip.compress(body)), write(tmp_path / "b.json.gz", padded)]
@@ -250,7 +251,7 @@ def test_bad_gzip_stops_a_snapshot_and_is_told_of_changes(content: bytes, reason
 def test_a_body_that_shrinks_well_is_no_bomb(tmp_path: Path) -> None:
     row = b'{"id": %d, "car": "KCA 542Q", "driver": "A DRIVER", "liters": "40.50", "department": "LOGISTICS"},'
     body = b"[" + b"".join(row % number for number in range(800_000)) + b"0]"
-    assert len(body) > deliver.INFLATED_FREE
+    assert len(body) > spool.INFLATED_FREE
     path = write(tmp_path / "latest.json", gzip.compress(body, 9))
     with open_files([path], reading="snapshot", timezone=NAIROBI) as delivery:
         assert delivery.files[0].content == body
@@ -330,8 +331,8 @@ def test_bytes_still_in_use_outlive_the_delivery(tmp_path: Path) -> None:
 
 def test_part_sizes_are_those_that_give_the_number_of_parts() -> None:
     mebibyte = 2**20
-    assert bucket._part_sizes(100 * mebibyte, 13) == [8 * mebibyte]
-    assert bucket._part_sizes(100_000_000, 20) == [5 * mebibyte, 5_000_000]
-    assert bucket._part_sizes(3, 1)[0] == 5 * mebibyte
-    assert bucket._part_sizes(2**41, 1) == [2**41]
-    assert bucket._part_sizes(100 * mebibyte, 99) == []
+    assert download._part_sizes(100 * mebibyte, 13) == [8 * mebibyte]
+    assert download._part_sizes(100_000_000, 20) == [5 * mebibyte, 5_000_000]
+    assert download._part_sizes(3, 1)[0] == 5 * mebibyte
+    assert download._part_sizes(2**41, 1) == [2**41]
+    assert download._part_sizes(100 * mebibyte, 99) == []

@@ -1,0 +1,107 @@
+"""Local files → `Delivery`: copied to the spool or mapped where they lie. Bytes only: no row is parsed here."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+
+from fleetfuel import errors
+from fleetfuel.feed.keys import parse_instant
+from fleetfuel.feed.parcel import Fetched, Meter, Progress, delivered, open_spool
+from fleetfuel.feed.spool import GZIP, MEBIBYTE, Spool, Undecodable, hash_spooled, hash_view, inflate
+from fleetfuel.model import Delivery, Reading, UnreadableFile
+
+MAPPED_FROM = 64 * 2**20
+"""Local files above this are mapped where they lie, smaller ones are copied to the spool: cutting a mapped
+file short kills the process (SIGBUS), and copying a large one to avoid that costs too much."""
+
+
+@contextmanager
+def open_files(
+    paths: Sequence[Path], *, reading: Reading, timezone: tzinfo, progress: Progress | None = None
+) -> Iterator[Delivery]:
+    """Local files in time order (the instant in the name, else mtime); their bytes are readable inside the block.
+
+    Small files are copied to the spool, those above `MAPPED_FROM` are mapped where they lie; gzip is inflated.
+    Raises `SourceNotFound`, `PermissionDenied`, and in a snapshot `BadInput` for bad gzip, which in changes is told as
+    unreadable.
+    """
+    fetched: list[Fetched] = []
+    unreadable: list[UnreadableFile] = []
+    meter = Meter(progress)
+    with open_spool() as spool, ExitStack() as maps:
+        for path in paths:
+            key = os.fsencode(path).decode(errors="backslashreplace")
+            key_at = parse_instant(path.name, timezone)
+            with _open(path, key) as source:
+                modified_at = datetime.fromtimestamp(os.fstat(source).st_mtime, UTC)
+                mapped, offset, size = _take_in(source, spool, maps)
+                meter.moved(size, size)
+                etag = hash_spooled(spool, offset, size) if mapped is None else hash_view(mapped)
+            file = Fetched(key, etag, modified_at, key_at, offset, size, mapped)
+            if mapped is None:
+                try:
+                    file.offset, file.size = inflate(spool, offset, size, "")
+                except Undecodable as error:
+                    if reading == "snapshot":
+                        raise errors.BadInput(key=key, reason=f"{error}.") from None
+                    unreadable.append(
+                        UnreadableFile(key=key, etag=etag, at=key_at or modified_at, reason=str(error), is_lasting=True)
+                    )
+                    continue
+            fetched.append(file)
+        fetched.sort(key=lambda each: (each.key_at or each.modified_at, each.key))
+        unreadable.sort(key=lambda each: (each.at, each.key))
+        source_name = fetched[0].key if len(paths) == 1 and fetched else f"{len(paths)} local files"
+        with delivered(spool, fetched) as files:
+            yield Delivery(reading=reading, source=source_name, files=files, unreadable=tuple(unreadable))
+
+
+@contextmanager
+def _open(path: Path, key: str) -> Iterator[int]:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    except PermissionError as error:
+        raise errors.PermissionDenied(
+            what=f"Reading {key}", reason=error.strerror, next_step="Give this user the right to read it."
+        ) from None
+    except OSError as error:
+        raise errors.SourceNotFound(
+            what=f"The file {key}", where=error.strerror, next_step="Check the path given to --file."
+        ) from None
+    try:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise errors.SourceNotFound(
+                what=f"The file {key}",
+                where="it is a folder",
+                next_step=f"Name the files in it: --file {key.rstrip('/')}/*.json",
+            )
+        yield descriptor
+    except OSError as error:
+        raise errors.BadInput(key=key, reason=f"{error.strerror or error}.") from None
+    finally:
+        os.close(descriptor)
+
+
+def _take_in(source: int, spool: Spool, maps: ExitStack) -> tuple[memoryview | None, int, int]:
+    """The file as a map of its own, or its place in the spool."""
+    status = os.fstat(source)
+    if stat.S_ISREG(status.st_mode) and status.st_size > MAPPED_FROM and os.pread(source, 2, 0) != GZIP:
+        mapped = mmap.mmap(source, status.st_size, access=mmap.ACCESS_READ)
+        maps.callback(_close_map, mapped)
+        return memoryview(mapped), 0, status.st_size
+    offset, size = spool.reserve(0), 0
+    while piece := os.read(source, MEBIBYTE):
+        spool.write(spool.reserve(len(piece)), piece)
+        size += len(piece)
+    return None, offset, size
+
+
+def _close_map(mapped: mmap.mmap) -> None:
+    with suppress(BufferError):
+        mapped.close()
