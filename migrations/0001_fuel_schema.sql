@@ -172,7 +172,7 @@ create table fuel.pump_prices (
 
 create table fuel.vehicle_class (
     class              text primary key,
-    plate_pattern      text,
+    plate_pattern      text check (plate_pattern is null or ('' ~ plate_pattern) is not null), -- true of what this server can read
     rank               integer not null unique,
     litres_min         numeric not null,
     litres_max         numeric not null,
@@ -187,3 +187,44 @@ create table fuel.check_limit (
     severity text,
     primary key (code, name)
 );
+
+-- Makes a table of rules what the rules say: `wanted` is a JSON array of its rows. A row that is right already is not touched.
+create function fuel.sync_rules(rules_table regclass, wanted jsonb, out inserted bigint, out updated bigint, out deleted bigint)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    key_columns constant text := (
+        select string_agg(quote_ident(a.attname), ', ' order by a.attnum)
+        from pg_index as i
+        join pg_attribute as a on a.attrelid = i.indrelid and a.attnum = any (i.indkey)
+        where i.indrelid = rules_table and i.indisprimary
+    );
+begin
+    execute format($sync$
+        with wanted as (
+            select * from jsonb_populate_recordset(null::%1$s, $1)
+        ),
+        gone as (
+            delete from %1$s
+            where (%2$s) in (select %2$s from (select * from %1$s except select * from wanted) as stale)
+            returning %2$s
+        ),
+        -- Counting `gone` makes the insert wait for the delete: a changed row leaves before it comes back.
+        written as (
+            insert into %1$s
+            select * from (select * from wanted except select * from %1$s) as fresh
+            where (select count(*) from gone) >= 0
+            returning %2$s
+        )
+        select
+            count(*) filter (where gone is null),
+            count(*) filter (where gone is not null and written is not null),
+            count(*) filter (where written is null)
+        from gone
+        full join written using (%2$s)
+    $sync$, rules_table, key_columns) using wanted into inserted, updated, deleted;
+end
+$$;
+
+comment on function fuel.sync_rules(regclass, jsonb) is 'Makes a table of rules what `wanted` says; how many rows were new, had other values, or were no longer in the rules.';

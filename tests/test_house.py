@@ -18,6 +18,7 @@ from fleetfuel import settings
 from fleetfuel.packaged import packaged
 from fleetfuel.records import judge
 from fleetfuel.rules.book import load_rules
+from fleetfuel.table.statements import split_statements
 
 HOUSE: Final = Path(fleetfuel.__file__).parent
 ROOMS: Final = sorted(
@@ -26,7 +27,13 @@ ROOMS: Final = sorted(
     if path.name != "__init__.py"
 )
 """Modules by dotted name: `pipeline`, `table.load`."""
-STATEMENTS: Final = sorted(path.stem for path in (HOUSE / "table" / "sql").glob("*.sql"))
+STATEMENTS: Final = [
+    (path.stem, *statement)
+    for path in sorted((HOUSE / "table" / "sql").iterdir())
+    for statement in split_statements(path.read_text(encoding="utf-8"))
+]
+"""Room, name and text of every statement."""
+NAMES: Final = [name for _, name, _ in STATEMENTS]
 
 ONLY: Final = {
     "adbc_driver_postgresql": {"table.database"},
@@ -163,17 +170,25 @@ def test_sql_is_written_in_files(room: str) -> None:
     assert [text for text in texts if SQL.match(text)] == []
 
 
-@pytest.mark.parametrize("statement", STATEMENTS)
-def test_a_statement_says_first_what_it_is_for(statement: str) -> None:
-    first, *rest = (HOUSE / "table" / "sql" / f"{statement}.sql").read_text(encoding="utf-8").splitlines()
-    assert re.fullmatch(r"-- \S.{10,}[.:]?", first)
-    assert any(line and not line.startswith("--") for line in rest)
+def test_a_statement_has_one_name_and_says_first_what_it_is_for() -> None:
+    assert sorted(set(NAMES)) == sorted(NAMES)
+    for _, name, text in STATEMENTS:
+        first, *rest = text.splitlines()
+        assert re.fullmatch(r"-- \S.{10,}[.:;]?", first), name
+        assert any(line and not line.startswith("--") for line in rest), name
 
 
-@pytest.mark.parametrize("statement", STATEMENTS)
+def test_a_file_of_statements_says_first_what_they_are_for_and_holds_nothing_else() -> None:
+    for path in (HOUSE / "table" / "sql").iterdir():
+        text = path.read_text(encoding="utf-8")
+        assert re.match(r"-- \S.{10,}\n\n-- name: ", text), path
+        assert len(re.findall("^-- *name", text, re.MULTILINE)) == [room for room, _, _ in STATEMENTS].count(path.stem)
+
+
+@pytest.mark.parametrize("statement", NAMES)
 def test_a_statement_is_used(statement: str) -> None:
     users = [room for room in ROOMS if re.search(rf'"{statement}"', source(room))]
-    made_up = re.match(r"sync_|call_", statement) is not None and f'"{statement[:5]}{{' in source("table.migrate")
+    made_up = statement.startswith("call_") and '"call_{' in source("table.migrate")
     assert users or made_up
 
 
@@ -190,7 +205,7 @@ def test_every_statement_that_is_called_exists() -> None:
         and isinstance(call.args[0].value, str)
     }
     assert called
-    assert called <= set(STATEMENTS)
+    assert called <= set(NAMES)
 
 
 # --- what is promised elsewhere -----------------------------------------------------------------------------------

@@ -100,9 +100,8 @@ def _run() -> int:
 
 
 class Usage(errors.FleetfuelError):
-    """{reason}
+    message = """{reason}
     `{command} --help` has the options, and examples."""
-
     exit_code = USAGE
 
 

@@ -22,9 +22,8 @@ def width() -> int:
 
 
 class Unprintable(errors.FleetfuelError):
-    """The output cannot be written: {reason}.
+    message = """The output cannot be written: {reason}.
     What the run did, it did: `fleetfuel runs last` shows it."""
-
     exit_code = 73
 
 

@@ -1,6 +1,6 @@
-"""The only door to PostgreSQL: connect, lock, run a named SQL file, ingest, and translate driver errors once.
+"""The only door to PostgreSQL: connect, lock, run a named statement, ingest, and translate driver errors once.
 
-Statements live in `table/sql/<name>.sql` and are called by name; values travel as bound parameters (`$1`, `$2`, …).
+Statements live in `table/sql/<room>.sql` and are called by name; values travel as bound parameters (`$1`, `$2`, …).
 Facts about the driver (ADBC 1.13): only a statement without parameters streams; after an error only a rollback works;
 `temporary=True` is needed to append to a temporary table; a wrong type of the same width is stored as garbage, so
 the callers of `ingest` declare their streams with the types of the staging tables; the driver's Ctrl-C only cancels a
@@ -10,8 +10,6 @@ statement, and is lost where none is running, so the driver is called in a threa
 from __future__ import annotations
 
 import contextlib
-import functools
-import importlib.resources
 import queue
 import re
 import threading
@@ -25,6 +23,7 @@ import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
 
 from fleetfuel import errors
+from fleetfuel.table.statements import named_sql
 
 LOCK_KEY: Final = 0x666C_6565_7466_7565  # "fleetfue" in ASCII: one key for imports and migrations of a database
 Isolation = Literal["read committed", "repeatable read"]
@@ -49,12 +48,6 @@ WAITING: Final = 1.0
 
 LETTING_GO: Final = 10.0
 """Seconds that the driver gets to end a call that was interrupted."""
-
-
-@functools.cache
-def named_sql(name: str) -> str:
-    """The text of `fleetfuel/table/sql/<name>.sql`."""
-    return importlib.resources.files("fleetfuel.table").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
 
 
 def describe(uri: str) -> str:
@@ -341,7 +334,7 @@ def connect(uri: str, *, application_name: str = "fleetfuel") -> Iterator[Databa
 
 
 class SerializationConflict(errors.WriteConflict):
-    """Somebody else changed the same rows meanwhile ({reason}).
+    message = """Somebody else changed the same rows meanwhile ({reason}).
     Everything was rolled back. Repeat the command."""
 
 

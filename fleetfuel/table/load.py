@@ -51,7 +51,7 @@ STAGE: Final = pa.schema(
         ("absent_since", pa.timestamp("us", tz="UTC")),
     ]
 )
-"""Columns of sql/create_stage.sql, as Arrow sends them."""
+"""Columns of the statement create_stage, as Arrow sends them."""
 
 REJECT_STAGE: Final = pa.schema(
     [
@@ -65,7 +65,7 @@ REJECT_STAGE: Final = pa.schema(
         ("position", pa.int64()),
     ]
 )
-"""Columns of sql/create_reject_stage.sql."""
+"""Columns of the statement create_reject_stage."""
 
 WRITING_ACTIONS: Final = ("update", "restore", "soft_delete_flagged", "soft_delete_absent")
 

@@ -14,8 +14,9 @@ from typing import Final, Literal
 from fleetfuel import errors
 from fleetfuel.rules.book import Rules
 from fleetfuel.rules.rows import rule_rows
-from fleetfuel.table.database import Database, named_sql
+from fleetfuel.table.database import Database
 from fleetfuel.table.migration_files import MigrationFile, read_migrations
+from fleetfuel.table.statements import named_sql
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +180,7 @@ def _sync(
     """
     database.begin()
     changes = {
-        table: RowChanges(**database.rows(f"sync_{table}", json.dumps(rows))[0])
+        table: RowChanges(**database.rows("sync_rules", f"fuel.{table}", json.dumps(rows))[0])
         for table, rows in rule_rows(rules).items()
     }
     changed = {table: change for table, change in changes.items() if change.total}

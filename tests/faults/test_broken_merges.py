@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetfuel.table.database import named_sql
+from fleetfuel.table.statements import named_sql
 
 from .conftest import Ground, Tally, administer
 from .footprint import take_footprint

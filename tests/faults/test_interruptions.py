@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fleetfuel.table.database import connect, named_sql
+from fleetfuel.table.database import connect
+from fleetfuel.table.statements import named_sql
 
 from .conftest import Ground, Tally, administer, query, until
 from .feed import write_bulk

@@ -18,7 +18,8 @@ from urllib.parse import quote
 import pytest
 
 from fleetfuel.sandbox.postgres import PostgresServer, postgres_server
-from fleetfuel.table.database import connect, named_sql
+from fleetfuel.table.database import connect
+from fleetfuel.table.statements import named_sql
 
 from .conftest import Ground, Tally, administer, make_ground, until
 from .footprint import take_footprint

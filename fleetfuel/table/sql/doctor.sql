@@ -1,3 +1,17 @@
+-- What `fleetfuel doctor` looks at.
+
+-- name: read_server
+-- What doctor tells of the server, and of this login on it.
+select
+    current_setting('server_version') as version,
+    current_setting('server_version_num')::integer as number,
+    session_user::text as role,
+    (select rolsuper from pg_roles where rolname = current_user) as is_superuser,
+    coalesce((select ssl from pg_stat_ssl where pid = pg_backend_pid()), false) as is_encrypted,
+    pg_is_in_recovery() as is_replica,
+    clock_timestamp() as now;
+
+-- name: read_missing_rights
 -- Rights an import needs and this login lacks. A table that is not there yet is for the migrations to bring.
 with needed (schema, relation, privileges) as (
     values
@@ -17,4 +31,15 @@ join pg_class as c on c.relnamespace = s.oid and c.relname = n.relation
 where not has_schema_privilege(s.oid, 'usage') or not has_table_privilege(c.oid, privilege)
 union all
 select 'temporary tables in this database'
-where not has_database_privilege(current_database(), 'temporary')
+where not has_database_privilege(current_database(), 'temporary');
+
+-- name: read_devices
+-- What the last copy of the devices table found.
+select said, is_broken, cardinality(columns) > 0 as is_read, since from fuel.devices_state;
+
+-- name: read_last_runs
+-- The last applied run of each mode.
+select distinct on (mode) mode, run_id, finished_at
+from fuel.ingest_runs
+where status = 'applied'
+order by mode, finished_at desc, run_id desc;

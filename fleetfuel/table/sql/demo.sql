@@ -1,0 +1,25 @@
+-- What the demo plays besides the feed.
+
+-- name: create_demo_schema
+-- The schema of the tracking application, which the demo plays.
+create schema tracksolid;
+
+-- name: create_demo_devices
+-- Stands in for the table that the tracking application owns, so that the demo's fills meet their vehicles.
+create table tracksolid.devices (imei text primary key, vehicle_number text, cost_centre text, assigned_city text);
+
+-- name: fill_demo_devices
+-- The demo's vehicles.
+insert into tracksolid.devices
+select imei, vehicle_number, cost_centre, assigned_city
+from jsonb_to_recordset($1::text::jsonb) as d (imei text, vehicle_number text, cost_centre text, assigned_city text);
+
+-- name: read_demo_fills
+-- The newest fills as an analyst sees them.
+select to_char(filled_at_eat, 'YYYY-MM-DD HH24:MI') as filled_at_eat, plate, fuel_type, department,
+       round(litres, 2)::text as litres, to_char(amount_kes, 'FM999,999,990') as amount_kes,
+       round(price_per_litre_kes, 1)::text as kes_per_litre, cost_centre
+from reporting.v_fuel_fills
+where filled_at < now()
+order by filled_at desc, id desc
+limit 6;

@@ -1,0 +1,247 @@
+-- THE WRITER: stage, merge, prove, and a run's lines in the ledger. All in one transaction, the questions after a lost commit apart.
+
+-- name: copy_devices
+-- Copy the vehicles' devices as they are now ($1: whether a table or a column that is gone is gone on purpose).
+select said, is_broken from fuel.copy_devices($1::boolean);
+
+-- name: create_stage
+-- The rows a plan writes, staged for one merge; gone with the transaction.
+create temporary table fuel_stage (
+    action       text not null,
+    id           bigint not null,
+    raw          jsonb,
+    fingerprint  uuid,
+    source_key   text not null,
+    source_at    timestamptz not null,
+    deleted_at   timestamptz,
+    absent_since timestamptz
+) on commit drop;
+
+-- name: index_stage
+-- Let the planner know what was staged: an unanalysed temporary table is taken for a thousand rows.
+analyze fuel_stage (id, action);
+
+-- name: count_writes
+-- Rows of fuel.records that this session wrote and the server has not reported yet: the difference between two looks in one
+-- transaction is what was written in between, whoever's trigger did it. Null where the server does not count.
+select
+    pg_stat_get_xact_tuples_inserted('fuel.records'::regclass) as inserted,
+    pg_stat_get_xact_tuples_updated('fuel.records'::regclass) as updated,
+    pg_stat_get_xact_tuples_deleted('fuel.records'::regclass) as deleted,
+    current_setting('track_counts')::boolean as is_counted;
+
+-- name: announce_marks
+-- The statements of this merge mark the vehicles they touch as stale, set by set: the triggers need not do it row by row.
+select set_config('fuel.marks_plates', 'on', true);
+
+-- name: merge_inserts
+-- New records. A row that somebody else inserted meanwhile makes this fail, and the run is planned again.
+with written as (
+    insert into fuel.records (id, raw, fingerprint, source_key, source_at, deleted_at, absent_since, run_id)
+    select id, raw, fingerprint, source_key, source_at, deleted_at, absent_since, $1
+    from fuel_stage
+    where action = 'insert'
+    returning plate
+),
+marked as (
+    insert into fuel.stale_plates (plate)
+    select distinct plate from written where plate is not null
+    on conflict do nothing
+)
+select count(*) as rows from written;
+
+-- name: merge_writes
+-- Rows of one action other than insert: a value, a deletion or an absence that changed. A null `raw` leaves it as it is.
+-- Says how many it wrote, and how many of these owe a version to the history.
+with old as (
+    select r.id, r.raw, r.deleted_at, r.absent_since, r.plate
+    from fuel.records r
+    join fuel_stage s using (id)
+    where s.action = $2
+),
+written as (
+    update fuel.records r
+    set raw = coalesce(s.raw, r.raw),
+        fingerprint = s.fingerprint,
+        source_key = s.source_key,
+        source_at = s.source_at,
+        deleted_at = s.deleted_at,
+        absent_since = s.absent_since,
+        run_id = $1,
+        last_changed_at = now()
+    from fuel_stage s
+    where s.id = r.id and s.action = $2
+    returning r.id, r.raw, r.deleted_at, r.absent_since, r.plate
+),
+marked as (
+    insert into fuel.stale_plates (plate)
+    select plate from (select plate from old union select plate from written) as touched where plate is not null
+    on conflict do nothing
+)
+select
+    count(*) as rows,
+    count(*) filter (
+        where (o.raw, o.deleted_at, o.absent_since) is distinct from (w.raw, w.deleted_at, w.absent_since)
+    ) as versions
+from written w
+left join old o using (id);
+
+-- name: merge_marks
+-- Deleted rows that are gone from the snapshot, too: noted, so that a late file cannot bring them back.
+with written as (
+    update fuel.records r
+    set absent_since = s.absent_since, fingerprint = null, run_id = $1
+    from fuel_stage s
+    where s.id = r.id and s.action = 'mark_absent'
+    returning 1
+)
+select count(*) as rows from written;
+
+-- name: merge_refreshes
+-- Unchanged rows whose text, or the rules it was validated under, is another, or that were seen in a newer file.
+with written as (
+    update fuel.records r
+    set fingerprint = s.fingerprint, source_at = s.source_at
+    from fuel_stage s
+    where s.id = r.id and s.action = 'refresh'
+    returning 1
+)
+select count(*) as rows from written;
+
+-- name: prove_merge
+-- Staged rows that the table does not hold as planned, and the versions that the history kept of them: zero, and as many as
+-- the merge owes it, or the run is rolled back. now() is when this transaction began: nobody else stamps rows with it.
+select
+    count(*) filter (
+        where r.id is null
+           or r.fingerprint is distinct from s.fingerprint
+           or s.action in ('refresh', 'mark_absent') and r.last_changed_at = now()
+           or s.action <> 'refresh' and (
+                  r.run_id is distinct from $1
+               or r.absent_since is distinct from s.absent_since
+               or (r.deleted_at is null) <> (s.deleted_at is null)
+               or s.raw is not null and record_image_ne(row(r.raw), row(s.raw)) -- bytes: the merge copies what was staged
+           )
+           or s.action <> 'mark_absent' and r.source_at <> s.source_at
+           or s.action not in ('refresh', 'mark_absent') and (
+                  r.source_key is distinct from s.source_key
+               or r.last_changed_at <> now()
+               or (s.action = 'insert') <> (r.first_seen_at = now())
+           )
+    ) as wrong,
+    (
+        select count(*)
+        from fuel_stage o
+        join fuel.record_versions v on v.id = o.id and v.replaced_at = now()
+        where o.action not in ('insert', 'refresh') and v.replaced_by_run = $1
+    ) as versions
+from fuel_stage s
+-- One look-up a row (offset 0 keeps it so): a hash of either side would spill its texts to disk.
+left join lateral (select * from fuel.records found where found.id = s.id offset 0) r on true;
+
+-- name: create_reject_stage
+-- Records set aside by this run, staged for the merge into fuel.rejects.
+create temporary table fuel_reject_stage (
+    content_hash  uuid not null,
+    rule          text not null,
+    id            bigint,
+    reason        text not null,
+    content       text,
+    content_bytes bytea,
+    source_key    text not null,
+    position      bigint not null
+) on commit drop;
+
+-- name: merge_rejects
+-- One row a refused text, rule and file: the same again is seen once more, not stored once more.
+insert into fuel.rejects as r (content_hash, rule, id, reason, content, content_bytes, source_key, position, first_run_id, last_run_id)
+select distinct on (content_hash, rule, source_key)
+    content_hash, rule, id, reason, content, content_bytes, source_key, position, $1, $1
+from fuel_reject_stage
+order by content_hash, rule, source_key, position
+on conflict (content_hash, rule, source_key) do update
+set last_run_id = excluded.last_run_id,
+    last_seen_at = now(),
+    times_seen = r.times_seen + 1,
+    position = excluded.position,
+    reason = excluded.reason,
+    resolved_at = null,
+    resolved_by = null;
+
+-- name: resolve_rejects
+-- Refused records that this run loaded ($2: their reject_ids), or that its complete snapshot ($3: its key) no longer holds.
+update fuel.rejects
+set resolved_at = now(), resolved_by = $1
+where resolved_at is null
+  and last_run_id <> $1
+  and (reject_id = any ($2::text::bigint[]) or source_key = $3::text);
+
+-- name: write_run
+-- One line of the ledger of runs.
+insert into fuel.ingest_runs (
+    run_id, mode, source, source_at, started_at, status, exit_code, counts, summary, metadata, message, rules_digest, version
+)
+select run_id, mode, source, source_at, started_at, status, exit_code, counts, summary, metadata, message, rules_digest, version
+from jsonb_to_record($1::text::jsonb) as r (
+    run_id text, mode text, source text, source_at timestamptz, started_at timestamptz, status text, exit_code integer,
+    counts jsonb, summary jsonb, metadata jsonb, message text, rules_digest text, version text
+);
+
+-- name: write_files
+-- The files of a run, one row a version of a file (a file may be named twice); read again, it says what came of it last.
+insert into fuel.ingest_files (key, etag, size, file_at, modified_at, status, records, counts, reason, run_id)
+select distinct on (key, etag)
+    key, etag, size, file_at, modified_at, status, records, coalesce(counts, '{}'), reason, run_id
+from jsonb_to_recordset($1::text::jsonb) as f (
+    key text, etag text, size bigint, file_at timestamptz, modified_at timestamptz, status text, records bigint,
+    counts jsonb, reason text, run_id text
+)
+order by key, etag
+on conflict (key, etag) do update
+set size = excluded.size,
+    file_at = excluded.file_at,
+    modified_at = excluded.modified_at,
+    status = excluded.status,
+    records = excluded.records,
+    counts = excluded.counts,
+    reason = excluded.reason,
+    run_id = excluded.run_id,
+    processed_at = now();
+
+-- name: write_mark
+-- Where a feed stands now. It never moves back.
+insert into fuel.ingest_state as s (feed, watermark, key, etag, rules_digest, proof, run_id)
+select feed, watermark, key, etag, rules_digest, proof, run_id
+from jsonb_to_record($1::text::jsonb) as m (
+    feed text, watermark timestamptz, key text, etag text, rules_digest text, proof text, run_id text
+)
+on conflict (feed) do update
+set watermark = greatest(s.watermark, excluded.watermark),
+    key = case when excluded.watermark >= s.watermark then excluded.key else s.key end,
+    etag = case when excluded.watermark >= s.watermark then excluded.etag else s.etag end,
+    rules_digest = excluded.rules_digest,
+    proof = case when excluded.watermark >= s.watermark then excluded.proof end,
+    run_id = excluded.run_id,
+    updated_at = now();
+
+-- name: read_transaction
+-- Who is about to commit: what to ask for should the answer get lost.
+select pg_current_xact_id()::text as xid, pg_backend_pid()::bigint as pid;
+
+-- name: read_is_open
+-- Whether a transaction ($1) is still under way. A server that took over from the one that began it may not know it: then
+-- its number is not yet given out there. (The snapshot's xmax says less: what is under way may lie above it.)
+select case
+    when $1::text::xid8 < pg_current_xact_id() then pg_xact_status($1::text::xid8) = 'in progress'
+    else false
+end as is_open;
+
+-- name: end_session
+-- End the session ($1) that still has this transaction ($2) open and lost its client.
+select pg_terminate_backend(pid) as ended
+from pg_stat_activity
+where pid = $1::bigint and backend_xid = ($2::text::xid8)::xid;
+
+-- name: has_run
+-- Whether the ledger has a run that was applied.
+select exists (select from fuel.ingest_runs where run_id = $1 and status = 'applied') as present;

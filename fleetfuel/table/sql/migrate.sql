@@ -1,0 +1,79 @@
+-- Migrations, rules into their tables, and what follows from them.
+
+-- name: has_migration_ledger
+-- Whether the ledger of migrations exists: before the first migration it does not.
+select to_regclass('fuel.schema_migrations') is not null as present;
+
+-- name: create_migration_ledger
+-- The ledger of migrations: it precedes the first migration, so the runner makes it.
+create schema if not exists fuel;
+
+create table if not exists fuel.schema_migrations (
+    file         text primary key,
+    checksum     text not null,
+    applied_at   timestamptz not null default clock_timestamp(),
+    milliseconds bigint not null
+);
+
+comment on table fuel.schema_migrations is 'The migrations applied, each with the SHA-256 of its text: an applied file is never edited.';
+
+-- name: read_migration_ledger
+-- The migrations applied, in their order.
+select file, checksum, applied_at, milliseconds
+from fuel.schema_migrations
+order by file collate "C";
+
+-- name: record_migration
+-- One line in the ledger, in the transaction of the migration itself.
+insert into fuel.schema_migrations (file, checksum, milliseconds)
+values ($1, $2, $3)
+returning file, checksum, applied_at, milliseconds;
+
+-- name: sync_rules
+-- Make a table of rules ($1) what the rules say ($2: JSON array of rows); how many rows that changed.
+select inserted, updated, deleted from fuel.sync_rules($1::text::regclass, $2::text::jsonb);
+
+-- name: record_rules_state
+-- Remember what was synced ($1: JSON object, file -> digest); says for which files it was something else before.
+with wanted as (
+    select file, digest from jsonb_each_text($1::text::jsonb) as each (file, digest)
+),
+gone as (
+    delete from fuel.rules_state stored
+    where not exists (select from wanted where wanted.file = stored.file)
+    returning file
+),
+written as (
+    insert into fuel.rules_state as stored (file, digest)
+    select file, digest from wanted
+    on conflict (file) do update set digest = excluded.digest, synced_at = now()
+    where stored.digest is distinct from excluded.digest
+    returning file
+)
+select file from gone
+union all
+select file from written;
+
+-- name: has_function
+-- Whether a function of this signature exists: migrations that bring it may not be applied yet.
+select to_regprocedure($1) is not null as present;
+
+-- name: call_rebuild_reader
+-- Make the function that derives columns from `raw` anew, after the field names in fuel.source_field.
+select fuel.rebuild_reader()::text as said;
+
+-- name: call_rederive
+-- Derive the columns of the stored records again; says how many records they changed in.
+select fuel.rederive()::text as said;
+
+-- name: call_grant_rights
+-- Grant what the roles of this database need; says what was skipped.
+select granted::text as said from fuel.grant_rights() as granted;
+
+-- name: refresh_fill_facts
+-- Compute stored facts of stale vehicles anew, until about so many ($1) fills are done; what was done and what is left.
+select vehicles, fills, vehicles_left from fuel.refresh_fill_facts($1);
+
+-- name: analyze_fill_facts
+-- Let the planner know how large the stored facts are now.
+analyze fuel.fill_facts, fuel.stale_plates;

@@ -1,0 +1,65 @@
+-- What is old, and its removal.
+
+-- name: count_prunable
+-- How many overwritten versions and resolved rejects are older than $1.
+select
+    (select count(*) from fuel.record_versions where replaced_at < $1) as versions,
+    (select count(*) from fuel.rejects where resolved_at < $1) as rejects;
+
+-- name: read_prunable_runs
+-- Runs that ended before $1, without the last run and the last applied run of each mode, and those a feed stands at.
+select run_id
+from (
+    select
+        run_id,
+        finished_at,
+        row_number() over (partition by mode order by finished_at desc, run_id desc) as newest,
+        row_number() over (partition by mode, status order by finished_at desc, run_id desc) as newest_of_status
+    from fuel.ingest_runs
+) as r
+where finished_at < $1
+and newest > 1
+and newest_of_status > 1
+and run_id not in (select run_id from fuel.ingest_state);
+
+-- name: read_prunable_files
+-- Versions of files that were read before $1; which of them changes mode still has to know is for the caller to say.
+select key, etag, modified_at
+from fuel.ingest_files
+where processed_at < $1;
+
+-- name: prune_versions
+-- Remove the versions that were overwritten before $1.
+with gone as (
+    delete from fuel.record_versions
+    where replaced_at < $1
+    returning 1
+)
+select count(*) as rows from gone;
+
+-- name: prune_rejects
+-- Remove the refusals that were resolved before $1.
+with gone as (
+    delete from fuel.rejects
+    where resolved_at < $1
+    returning 1
+)
+select count(*) as rows from gone;
+
+-- name: prune_runs
+-- Remove these runs ($1: JSON array of run ids).
+with gone as (
+    delete from fuel.ingest_runs
+    where run_id in (select jsonb_array_elements_text($1::text::jsonb))
+    returning 1
+)
+select count(*) as rows from gone;
+
+-- name: prune_files
+-- Forget these versions of files ($1: JSON array of objects with key and etag).
+with gone as (
+    delete from fuel.ingest_files
+    where (key, etag) in (select key, etag from jsonb_to_recordset($1::text::jsonb) as f (key text, etag text))
+    returning 1
+)
+select count(*) as rows from gone;

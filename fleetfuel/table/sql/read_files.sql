@@ -1,2 +1,0 @@
--- Versions of change files that were read before.
-select key, etag from fuel.ingest_files
