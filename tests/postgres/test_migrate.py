@@ -27,7 +27,6 @@ from fleetfuel.table.migrate import (
     render_receipt,
     render_status,
 )
-from fleetfuel.table.migration_files import transaction_statements
 
 TABLES = ("source_field", "fuel_type_alias", "department_alias", "pump_prices", "vehicle_class", "check_limit")
 
@@ -176,10 +175,6 @@ def a_file_that_is_no_text(folder: Path) -> None:
     (folder / "0003_latin.sql").write_bytes(b"-- caf\xe9\nselect 1;")
 
 
-def a_commit(folder: Path) -> None:
-    (folder / "0003_commit.sql").write_text("create table fuel.x (x integer);\n\ncommit;\n")
-
-
 def no_file(folder: Path) -> None:
     shutil.rmtree(folder)
 
@@ -192,7 +187,6 @@ def no_file(folder: Path) -> None:
         (a_number_twice, "0002_zwei.sql: its number is taken twice"),
         (a_nameless_file, "fix.sql: not the name of a migration"),
         (a_file_that_is_no_text, "0003_latin.sql: cannot be read"),
-        (a_commit, "0003_commit.sql: line 3 says `commit`"),
         (no_file, "no migrations here"),
     ],
 )
@@ -243,42 +237,6 @@ def test_a_file_older_than_the_last_applied_is_refused(empty_database: str, fold
         errors.MigrationError, match=r"0001_fuel_schema.sql: not applied, though 0002_two.sql after it is"
     ):
         migrate(empty_database, folder)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "begin;",
-        "select 1; COMMIT",
-        "select 1;\n  rollback ;",
-        "start transaction isolation level serializable;",
-        "/* a /* nested */ comment */ end;",
-        "-- a comment\nsavepoint here;",
-        "select 'it''s; begin'; release here;",
-        r"select E'a\'; begin', $$ ; begin; $$; abort;",
-        "select 1 as \"odd;name\"; prepare transaction 'x';",
-        "create function f() returns integer begin atomic select 1; end; commit;",
-    ],
-)
-def test_a_transaction_statement_is_found(text: str) -> None:
-    assert len(list(transaction_statements(text))) == 1
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "create function f() returns integer language plpgsql as $$ begin return 1; end; $$;",
-        "do $body$ begin execute 'commit'; end $body$;",
-        "select 'a; commit; b', \"commit\" from x; -- ; commit;\n/* ; rollback; */ select 1;",
-        r"select E'\\'';commit;', 1;",
-        "create function f(x integer) returns text begin atomic select case when x > 0 then 'a' else 'b' end; end;",
-        'create table t (begin_at date, "end" date);',
-        "prepare q as select 1; select $1;",
-        "select commit from begin;",
-    ],
-)
-def test_what_only_looks_like_a_transaction_statement_is_not(text: str) -> None:
-    assert list(transaction_statements(text)) == []
 
 
 # --- failing halfway ----------------------------------------------------------------------------------------------

@@ -1,0 +1,46 @@
+"""The SQL that is shipped, read by PostgreSQL's own parser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pglast import ast, parse_sql
+from pglast.parser import ParseError
+
+import fleetfuel
+from fleetfuel.packaged import packaged
+from fleetfuel.table.statements import split_statements
+
+MIGRATIONS = sorted(packaged("migrations").glob("*.sql"))
+STATEMENTS = [
+    statement
+    for path in sorted((Path(fleetfuel.__file__).parent / "table" / "sql").iterdir())
+    for statement in split_statements(path.read_text(encoding="utf-8"))
+]
+SCRIPTS = {"create_migration_ledger"}
+"""Statements by name that are several: they are run like a migration."""
+
+
+def steers_its_transaction(text: str) -> bool:
+    return any(isinstance(each.stmt, ast.TransactionStmt) for each in parse_sql(text))
+
+
+@pytest.mark.parametrize("migration", MIGRATIONS, ids=lambda path: path.stem)
+def test_a_migration_leaves_its_transaction_to_the_runner(migration: Path) -> None:
+    assert not steers_its_transaction(migration.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(("name", "text"), STATEMENTS, ids=[name for name, _ in STATEMENTS])
+def test_a_statement_by_name_is_one(name: str, text: str) -> None:
+    assert name in SCRIPTS or len(parse_sql(text)) == 1
+    assert not steers_its_transaction(text)
+
+
+def test_these_tests_can_fail() -> None:
+    text = MIGRATIONS[0].read_text(encoding="utf-8")
+    for spoilt in ("commit;", "start transaction;", "/* ; */ savepoint here;", "prepare transaction 'x';", "END"):
+        assert steers_its_transaction(f"{text}\n{spoilt}")
+    assert not steers_its_transaction("create function f() returns int begin atomic select 1; end; -- commit;")
+    with pytest.raises(ParseError):
+        parse_sql("crate table x")
