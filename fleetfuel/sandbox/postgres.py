@@ -1,7 +1,6 @@
 """A real PostgreSQL from wheels, on 127.0.0.1 and a free port, for as long as a `with` block lasts."""
 
 import contextlib
-import ctypes
 import importlib.util
 import os
 import re
@@ -13,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 from urllib.parse import quote
 
 from fleetfuel.errors import EmbeddedUnavailable
@@ -74,21 +72,6 @@ class PostgresServer:
             user, password = self.user, self.password
         login = quote(user, safe="") + (f":{quote(password, safe='')}" if password is not None else "")
         return f"postgresql://{login}@{self.host}:{self.port}/{quote(database, safe='')}"
-
-    def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
-        """Stop as `pg_ctl stop` does: fast ends with a checkpoint, immediate leaves recovery to the next start."""
-        self._guard.end(signal.SIGINT if mode == "fast" else signal.SIGQUIT)
-
-    def kill(self) -> None:
-        """SIGKILL the server and every backend of it at once."""
-        self._guard.end(signal.SIGKILL)
-        with contextlib.suppress(FileNotFoundError):  # the kernel keeps a killed server's shared memory segment
-            ctypes.CDLL(None).shmctl(int(self._pid_file()[6].split()[1]), 0, None)  # IPC_RMID
-
-    def restart(self) -> None:
-        """Start again on the same port and data, whether the server still runs, was stopped or was killed."""
-        self.stop()
-        self._start(self.port)
 
     def _start(self, port: int | None = None) -> None:
         """Start on `port`, or on any free one, and return when connections are accepted."""

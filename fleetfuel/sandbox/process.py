@@ -83,10 +83,6 @@ class Guard:
         """Start the server and return its pid; at the end `stop` ends it, and the files named in `litter` go too."""
         return self._ask(argv=argv, log=log, stop=stop, litter=litter)
 
-    def end(self, how: signal.Signals) -> None:
-        """End the server, if it runs, and wait until it is gone."""
-        self._ask(end=how)
-
     def give(self, path: Path) -> None:
         """Make a file, or a folder with all that is in it, the owner's."""
         for each in (path, *path.rglob("*")) if self.owner else ():
@@ -132,10 +128,6 @@ def guard() -> None:
             if server:
                 server.poll()
             if not request:
-                continue
-            if "end" in request:
-                _end(server, request["end"])
-                _reply(ok=0)
                 continue
             stop = signal.Signals(request.get("stop", signal.SIGINT))
             litter.update(request.get("litter", ()))

@@ -2,12 +2,9 @@
 
 import json
 import random
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
-from itertools import islice
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -332,41 +329,6 @@ class Producer:
         row = self._rows[key]
         name = "delete" if row["deleted_at"] else "insert" if key > self._last_exported_id else "update"
         return {"op": name, "id": row["id"], "row": row}
-
-
-def write_snapshot(path: Path, *, records: int, seed: int = 1, changed_share: float = 0.0) -> None:
-    """Streams a snapshot of any size, about 415 bytes a record, ids 1 to `records`, without markers.
-
-    Every 4,000 records are a fleet of their own. `changed_share` (0 to 1) gives exactly that share of the records,
-    evenly spread, another amount, and the file a later export time; all else stays byte for byte.
-    """
-    pool = list(_templates(seed, 4_000))
-    at = NOW + timedelta(hours=1 if changed_share else 0)
-    metadata = {"exported_at": _iso(at), "record_count": records, "source": SOURCE}
-    with path.open("wb") as out:
-        out.write(b'{"metadata":' + _json(metadata) + b',"records":[')
-        for first in range(1, records + 1, len(pool)):
-            fleet, separator = first // len(pool), b",\n" if first > 1 else b"\n"
-            lines = []
-            for n, (text, digits, amount) in zip(range(first, records + 1), pool, strict=False):
-                plate, step = (digits + fleet) % 1000, int(n * changed_share) - int((n - 1) * changed_share)
-                lines.append(text % (n, plate, amount + 50 * step, plate))
-            out.write(separator + b",\n".join(lines))
-        out.write(b"\n]}\n")
-
-
-def _templates(seed: int, size: int) -> Iterator[tuple[bytes, int, int]]:
-    """Records with four holes (id, plate digits, amount, plate digits), each with those digits and its amount."""
-    rows = Producer(seed=seed, records=size + size // 8).truth.values()
-    plates = ((row, found[0]) for row in rows if (found := re.search(r"\d{3}", row["car"])))
-    for row, digits in islice(plates, size):
-        car = row["car"].replace(digits, "<plate>")
-        message = row["raw_message"].replace(f" {digits}", " <plate>", 1)
-        holes = {"id": "<id>", "car": car, "amount": "<amount>", "raw_message": message}
-        text = _json(row | holes).replace(b"%", b"%%").replace(b"<plate>", b"%03d")
-        for field in ("id", "amount"):
-            text = text.replace(f'"<{field}>"'.encode(), b'"%d"' if isinstance(row[field], str) else b"%d")
-        yield text, int(digits), int(_number(row["amount"]))
 
 
 def _fleet(rng: random.Random, size: int, start: datetime) -> Iterator[Vehicle]:

@@ -19,12 +19,12 @@ import adbc_driver_postgresql.dbapi as adbc
 from fleetfuel.packaged import packaged
 from fleetfuel.rules.book import load_rules
 from fleetfuel.sandbox.postgres import PostgresServer, postgres_server
-from fleetfuel.sandbox.producer import write_snapshot
 from fleetfuel.sandbox.store import ObjectStore, object_store
 from fleetfuel.table.database import connect
 from fleetfuel.table.migrate import apply_migrations, plan_migrations
 
 from .measure import Measured, measure
+from .snapshot import write_snapshot
 
 SETTINGS: Final = {
     "shared_buffers": "512MB",

@@ -10,6 +10,7 @@ from typing import Any
 import adbc_driver_postgresql.dbapi as adbc
 import psutil
 import pytest
+from mortal import kill, restart, stop
 
 from fleetfuel.errors import EmbeddedUnavailable
 from fleetfuel.sandbox import postgres
@@ -86,15 +87,15 @@ def test_a_restart_keeps_port_and_rows(end: str) -> None:
         backends = psutil.Process(server.pid).children()
         match end:
             case "stop":
-                server.stop()
+                stop(server)
             case "stop at once":
-                server.stop("immediate")
+                stop(server, signal.SIGQUIT)
             case "kill":
-                server.kill()
+                kill(server)
         if end != "leave running":
             assert not psutil.pid_exists(before)
             wait_for(lambda: all(map(gone, backends)))
-        server.restart()
+        restart(server)
         assert server.pid != before
         assert ask(uri, "select answer from kept order by 1") == [(42,), (43,)]
 
@@ -204,5 +205,5 @@ def test_the_server_does_not_outlive_its_guard(scratch: Path) -> None:
         guard.kill()
         wait_for(lambda: gone(process))
         with pytest.raises(EmbeddedUnavailable, match="guard"):
-            server.restart()
+            restart(server)
     wait_for(lambda: list(scratch.iterdir()) == [])

@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from mortal import kill, restart, stop
 
 from fleetfuel.sandbox.postgres import PostgresServer, postgres_server
 from fleetfuel.table.database import connect
@@ -69,11 +70,11 @@ def test_the_server_is_killed(mortal: Ground, tally: Tally, tmp_path: Path, step
     uri = mortal.reset()
     program = mortal.forks.start(tmp_path / "1", mortal.argv, database=uri, stops=[step])
     program.reach(step)
-    mortal.server.kill()
+    kill(mortal.server)
     program.go_on()
     check_refusal(program, 69, LOST, "repeat the command")
     tally.add("faults tried")
-    mortal.server.restart()
+    restart(mortal.server)
     check_completed_later(mortal, uri, tmp_path, tally)
 
 
@@ -82,10 +83,10 @@ def test_the_server_is_killed_in_the_middle_of_the_merge(mortal: Ground, tally: 
         administer(mortal.server, SLOW_MERGE, uri)
         program = mortal.forks.start(tmp_path / "1", mortal.argv, database=uri)
         until(lambda: is_sleeping(uri))
-        mortal.server.kill()
+        kill(mortal.server)
         check_refusal(program, 69, LOST)
         tally.add("faults tried")
-        mortal.server.restart()
+        restart(mortal.server)
         administer(mortal.server, "drop trigger dawdle on fuel.records", uri)
         check_completed_later(mortal, uri, tmp_path, tally)
 
@@ -99,13 +100,13 @@ def test_the_server_is_killed_at_the_commit(mortal: Ground, tally: Tally, tmp_pa
         program = mortal.forks.start(tmp_path / "1", mortal.argv, database=uri, settings=settings)
         program.reach("commit")
         until(lambda: is_sleeping(uri))
-        mortal.server.kill()
+        kill(mortal.server)
         if comes_back:
-            mortal.server.restart()
+            restart(mortal.server)
             check_refusal(program, 69, LOST, "it did not commit")
         else:
             check_refusal(program, 69, "while the commit of run", "running again is safe either way")
-            mortal.server.restart()
+            restart(mortal.server)
         tally.add("faults tried")
         administer(mortal.server, "drop trigger dawdle on fuel.ingest_runs", uri)
         check_completed_later(mortal, uri, tmp_path, tally)
@@ -116,11 +117,11 @@ def test_the_server_is_killed_right_behind_the_commit(mortal: Ground, tally: Tal
     uri = mortal.reset()
     program = mortal.forks.start(tmp_path / "1", mortal.argv, database=uri, stops=["committed"])
     program.reach("committed")
-    mortal.server.kill()
+    kill(mortal.server)
     program.go_on()
     assert program.wait() == 0, program.err
     tally.add("faults tried")
-    mortal.server.restart()
+    restart(mortal.server)
     found = take_footprint(uri)
     tally.add("rows lost", found.lost_from(mortal.once))
     assert found == mortal.once
@@ -130,22 +131,22 @@ def test_the_server_is_shut_down(mortal: Ground, tally: Tally, tmp_path: Path) -
     uri = mortal.reset()
     program = mortal.forks.start(tmp_path / "1", mortal.argv, database=uri, stops=["sql merge_inserts"])
     program.reach("sql merge_inserts")
-    mortal.server.stop("fast")
+    stop(mortal.server)
     program.go_on()
     check_refusal(program, 69, LOST, "terminating connection due to administrator command")
     tally.add("faults tried")
-    mortal.server.restart()
+    restart(mortal.server)
     check_completed_later(mortal, uri, tmp_path, tally)
 
 
 def test_no_server(mortal: Ground, tally: Tally, tmp_path: Path) -> None:
     uri = mortal.reset()
-    mortal.server.stop()
+    stop(mortal.server)
     program = mortal.forks.start(tmp_path / "1", mortal.argv, database=uri)
     check_refusal(program, 69, "Connection refused", "check that the server runs")
     assert mortal.server.password not in program.err
     tally.add("faults tried")
-    mortal.server.restart()
+    restart(mortal.server)
     check_completed_later(mortal, uri, tmp_path, tally)
 
 

@@ -12,8 +12,9 @@ from statistics import median
 from typing import Any, Literal
 
 import pytest
+from bench.snapshot import write_snapshot
 
-from fleetfuel.sandbox.producer import STRAYS, Producer, Row, write_snapshot
+from fleetfuel.sandbox.producer import STRAYS, Producer, Row
 
 DAY = 24
 COLUMNS = [
