@@ -1,33 +1,14 @@
-"""The commands that look at what was: show, runs, rejects, history."""
+"""The commands that look at what was: runs, rejects, history."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import click
 
 from fleetfuel.cli import terminal
 from fleetfuel.settings import read_settings
-
-
-@click.command("show", short_help="The summary of a saved report.")
-@click.argument("path", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print the saved JSON object.")
-def show_command(path: Path, *, as_json: bool) -> None:
-    """Print the summary of a saved report; needs no database.
-
-    \b
-    fleetfuel show reports/20260611T170502Z-3f9a1c
-    """
-    from fleetfuel.report import evidence, summary
-
-    run = evidence.read_report(path)
-    click.echo(
-        json.dumps(run, ensure_ascii=False) if as_json else summary.render_summary(run, width=terminal.width()),
-        nl=as_json,
-    )
 
 
 @click.command("runs", short_help="Did it run, and what did it do?")

@@ -16,7 +16,7 @@ from typing import Final, NoReturn
 import click
 
 from fleetfuel import __version__, errors, logs
-from fleetfuel.cli import doctor, import_, keep, look, signals, terminal
+from fleetfuel.cli import doctor, import_, keep, look, show, signals, terminal
 from fleetfuel.settings import read_settings
 
 log = logging.getLogger("fleetfuel")
@@ -50,7 +50,7 @@ def cli(context: click.Context, *, verbose: bool) -> None:
 
 for command in (
     *(import_.import_command, keep.migrate_command, keep.prune_command, keep.demo_command, doctor.doctor_command),
-    *(look.show_command, look.runs_command, look.rejects_command, look.history_command),
+    *(show.show_command, look.runs_command, look.rejects_command, look.history_command),
 ):
     cli.add_command(command)
 
