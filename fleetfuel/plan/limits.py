@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fleetfuel.model import Counts, Cut, Guard, Reading
-from fleetfuel.rules.book import Rules, ShareLimit
+from fleetfuel.rules.book import Rules
+from fleetfuel.rules.entries import ShareLimit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

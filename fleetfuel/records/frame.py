@@ -27,6 +27,7 @@ from fleetfuel.records.shapes import find_plain
 from fleetfuel.records.texts import as_number, fingerprint
 from fleetfuel.records.values import BLANKS, UTC_ZONE, integer, read_instants, read_numbers
 from fleetfuel.rules.book import Rules
+from fleetfuel.rules.fields import COMPUTED, FIELDS, NUMBERS, OF_FILL, READ, TEXTS, TIMES
 
 CHUNK: Final = 40_000
 """Records read into columns at a time: what bounds memory."""
@@ -52,15 +53,6 @@ INDEX: Final = columns({"file": pl.UInt32, "position": pl.UInt32, "fingerprint":
 
 INSTANT: Final = pl.Datetime("us", "UTC")
 
-INSTANTS: Final = ("created_at", "updated_at", "deleted_at", "filled_at")
-TEXTS: Final = ("car", "driver", "department", "fuel_type")
-NUMBERS: Final = ("litres", "amount_kes", "odometer_km")
-VALUES: Final = (*TEXTS, *NUMBERS, "filled_at", "sender", "raw_message")
-"""Fields that say something of the fill: a deleted record without any of them is only the news of its deletion."""
-
-READ: Final = (*INSTANTS, *NUMBERS)
-"""Fields whose text has to be read: `<field>_text` is what was written, null where nothing was."""
-
 TYPED: Final = columns(
     {
         "file": pl.UInt32,
@@ -69,10 +61,10 @@ TYPED: Final = columns(
         "is_delete": pl.Boolean,  # a delete message: whatever else it holds, the record is gone
         "carries_values": pl.Boolean,  # it says what the record holds, not only that it is gone
         "is_deleted": pl.Boolean,  # the record says so itself: deleted_at or a delete flag
-        **dict.fromkeys(INSTANTS, INSTANT),
+        **dict.fromkeys(TIMES, INSTANT),
         **dict.fromkeys(TEXTS, pl.String),
         **dict.fromkeys(NUMBERS, pl.Float64),
-        "price_per_litre_kes": pl.Float64,
+        COMPUTED: pl.Float64,
         **{f"{name}_text": pl.String for name in READ},
         "file_at": INSTANT,
         "source_at": INSTANT,  # the record's own updated_at where usable, else file_at
@@ -147,7 +139,7 @@ def read_rows(index: pl.DataFrame, cuts: Sequence[Cut], rules: Rules, zone: Zone
             carries_values=~_flags(
                 index.height, {row for row, message in messages.items() if not message.carries_record}
             )
-            & pl.Series(fields.select(pl.any_horizontal(pl.col(name).is_not_null() for name in VALUES)).to_series()),
+            & pl.Series(fields.select(pl.any_horizontal(pl.col(name).is_not_null() for name in OF_FILL)).to_series()),
             file_at=pl.Series([cut.file_at for cut in cuts], dtype=INSTANT).gather(index["file"]),
         )
         .with_columns(
@@ -306,21 +298,22 @@ def _is_odd(names: Sequence[str]) -> pl.Expr:
 
 def _typed(fields: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
     """The columns of `TYPED` that come from a record's fields, from columns of text."""
-    deleted_at = read_instants(fields["deleted_at"], UTC_ZONE)
+    times = {
+        field.name: read_instants(fields[field.name], zone if field.of_fill else UTC_ZONE, keeps_unknown=field.of_fill)
+        for field in FIELDS
+        if field.kind == "time"
+    }
     return (
         fields.select("is_deleted", *TEXTS)
         .with_columns(
             fields.select(integer(pl.col("id"))).to_series(),
             (
-                deleted_at.is_not_null()
+                times["deleted_at"].is_not_null()
                 | fields["is_deleted"].str.strip_chars(BLANKS).str.contains(r"^(?i:true|t|yes|y|1(\.0*)?)$")
             )
             .fill_null(value=False)
             .alias("is_deleted"),
-            read_instants(fields["created_at"], UTC_ZONE),
-            read_instants(fields["updated_at"], UTC_ZONE),
-            deleted_at,
-            read_instants(fields["filled_at"], zone, keeps_unknown=True),
+            *times.values(),
             *(read_numbers(fields[name]) for name in NUMBERS),
             *fields.select(
                 pl.when(~pl.col(name).str.contains(r"^\s*(0000-00-00.*|-?infinity)?\s*$"))

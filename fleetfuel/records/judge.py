@@ -16,7 +16,9 @@ import polars as pl
 from fleetfuel import errors
 from fleetfuel.model import SourceFile, Verdict
 from fleetfuel.records import envelope, frame, values
-from fleetfuel.rules.book import Check, Rules
+from fleetfuel.rules.book import Rules
+from fleetfuel.rules.entries import Check
+from fleetfuel.rules.fields import READ
 
 if TYPE_CHECKING:
     import pandera.polars as pa
@@ -140,7 +142,7 @@ def _predicate(check: Check) -> pl.Expr:
     """True for a row that passes, null where there is nothing to judge."""
     value = pl.col(check.field)
     if check.required:
-        written = pl.col(f"{check.field}_text") if check.field in frame.READ else value
+        written = pl.col(f"{check.field}_text") if check.field in READ else value
         return written.str.strip_chars().fill_null("") != ""
     if check.readable:
         return pl.col(f"{check.field}_text").is_null() | value.is_not_null()
@@ -206,5 +208,5 @@ def _slip(check: Check, rules: Rules) -> pl.Expr:
 def _written(check: Check, rules: Rules) -> pl.Expr:
     if check.field in rules.personal:
         return pl.lit(None, dtype=pl.String)
-    name = f"{check.field}_text" if check.field in frame.READ else check.field
+    name = f"{check.field}_text" if check.field in READ else check.field
     return pl.col(name).cast(pl.String)

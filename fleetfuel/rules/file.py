@@ -61,6 +61,11 @@ class RuleFile:
                 return number
         return None
 
+    @property
+    def tables(self) -> frozenset[str]:
+        """The top-level keys that are tables."""
+        return frozenset(name for name, value in self.data.items() if isinstance(value, dict))
+
     def need(self, name: str) -> Any:
         """The value of a top-level key."""
         if name not in self.data:
@@ -83,7 +88,7 @@ class RuleFile:
         try:
             return msgspec.convert(value, as_type, strict=True)
         except msgspec.ValidationError as error:
-            what, _, path = str(error).partition(" - at ")
+            what, _, path = _in_words(str(error)).partition(" - at ")
             name = re.match(r"`\$\.(\w+)", path)
             if name is None:
                 self.refuse(_lowered(what), block)
@@ -140,6 +145,15 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise _NotFinite(text)
     return number
+
+
+_BOUND: Final = re.compile(r"Expected `(?:int|float)` ([<>]=?) ([0-9.]+?)(?:\.0)?(?= |$)")
+_BOUNDS: Final = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
+
+
+def _in_words(text: str) -> str:
+    """A bound that does not hold, in words."""
+    return _BOUND.sub(lambda found: f"must be {_BOUNDS[found[1]]} {found[2]}", text)
 
 
 def _lowered(text: str) -> str:

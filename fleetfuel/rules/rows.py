@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from fleetfuel.rules.book import Rules, VehicleClass
+from fleetfuel.rules.book import Rules
+from fleetfuel.rules.entries import VehicleClass
 
 Row = dict[str, Any]
 

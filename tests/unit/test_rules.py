@@ -11,7 +11,9 @@ import pytest
 
 from fleetfuel import errors
 from fleetfuel.packaged import packaged
-from fleetfuel.rules.book import ANOMALY_LIMITS, FIELDS, Rules, load_rules
+from fleetfuel.rules.book import Rules, load_rules
+from fleetfuel.rules.fields import NAMES
+from fleetfuel.rules.figures import ANOMALY_LIMITS
 from fleetfuel.rules.rows import rule_rows
 
 
@@ -45,7 +47,7 @@ def test_the_shipped_rules_are_read_from_the_checkout() -> None:
 
 def test_a_field_has_its_names_in_rank_order() -> None:
     fields = load_rules().fields
-    assert tuple(fields) == FIELDS
+    assert tuple(fields) == NAMES
     assert fields["filled_at"] == ("datetime", "fuel_date", "filled_at", "date")
     assert fields["litres"] == ("liters", "litres")
 
@@ -205,15 +207,15 @@ REFUSALS = {
         'WATER = "H2O" ←\nKEROSENE = ["KERO",',
         "expected `array`",
     ),
-    "a share above one": ("guards.toml", "share = 0.20", "share = 20 ←", "between 0 and 1"),
+    "a share above one": ("guards.toml", "share = 0.20", "share = 20 ←", "`share`: must be at most 1"),
     "a number that is none": ("guards.toml", "share = 0.20", "share = nan ←", "`nan` is no number"),
     "an endless number": ("guards.toml", "share = 0.20", "share = 1e999 ←", "`1e999` is no number"),
-    "rows below zero": ("guards.toml", "exempt_under_rows = 20", "exempt_under_rows = -1 ←", "number of rows"),
+    "rows below zero": ("guards.toml", "exempt_under_rows = 20", "exempt_under_rows = -1 ←", "must be at least 0"),
     "hours below zero": (
         "guards.toml",
         "future_source_time_hours = 24",
         "future_source_time_hours = -1 ←",
-        "lies between 0",
+        "must be at least 0",
     ),
     "a spelling of two fuels": (
         "fuel_types.toml",
@@ -260,7 +262,7 @@ REFUSALS = {
         "cannot end",
     ),
     "a day written as a text": ("pump_prices.toml", "valid_to = 2022-04-14", 'valid_to = "14 April" ←', "`valid_to`"),
-    "a price of nothing": ("pump_prices.toml", "diesel = 115.60", "diesel = 0 ←", "a price lies between 0"),
+    "a price of nothing": ("pump_prices.toml", "diesel = 115.60", "diesel = 0 ←", "`diesel`: must be more than 0"),
     "a missing price": (
         "pump_prices.toml",
         "[[cycle]]\nvalid_from",
@@ -291,7 +293,7 @@ REFUSALS = {
         "anomalies.toml",
         "{ minutes = 10 }",
         "{ minutes = 1e300 } ←",
-        "between 0 and 1,000,000",
+        "must be at most 1000000",
     ),
     "a number beyond Python's limits": ("guards.toml", "share = 0.20", "share = " + "9" * 5000, "not TOML: exceeds"),
     "a plate as people write it": (
@@ -348,7 +350,12 @@ REFUSALS = {
         "{ minuets = 10 } ←",
         "the limits of `duplicate_fill` are minutes",
     ),
-    "a limit of nothing": ("anomalies.toml", "max_span_km = 3000", "max_span_km = 0 ←", "`max_span_km` lies between"),
+    "a limit of nothing": (
+        "anomalies.toml",
+        "max_span_km = 3000",
+        "max_span_km = 0 ←",
+        "`max_span_km`: must be more than 0",
+    ),
     "no TOML": ("guards.toml", "share = 0.20", "share = = 0.20 ←", "not TOML: invalid value"),
     "a key set twice": ("departments.toml", "SALES = ", "SALES = []\nSALES = ", "not TOML: "),
 }
