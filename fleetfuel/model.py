@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from fleetfuel.records.places import Texts
     from fleetfuel.records.texts import Records
 
 Reading = Literal["snapshot", "changes"]
 """How a file is read: a snapshot is complete, so what it lacks is absent; changes say nothing of what they lack."""
 
+Mode = Literal["snapshot", "changes", "file", "undo"]
+"""What a run reads: the bucket's snapshot, its change files, local files; or the history, to undo a run."""
+
 Severity = Literal["warn", "reject", "stop"]
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage, how much of it is done, and how much there is: `fetch` in bytes, all others in records."""
+
+
+def silence(_stage: str, _done: int, _total: int) -> None:
+    """Progress that nobody watches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -123,6 +134,25 @@ class Cut:
         return self.file.key_at or self.file.modified_at
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What a plan says of one file that it was made from."""
+
+    key: str
+    etag: str
+    size: int
+    """Bytes, as parsed."""
+    modified_at: datetime
+    at: datetime
+    """Where the file stands among the files of the feed: `Cut.at`."""
+    file_at: datetime
+    """When the file was true: `Cut.file_at`."""
+    metadata: str
+    """The file's metadata as JSON text that PostgreSQL can store."""
+    records: int
+    """Elements of its list, markers among them."""
+
+
 Place = tuple[int, int]
 """The number of a file, and a record's position in it."""
 
@@ -181,6 +211,24 @@ class State:
     """Time of the newest change file applied."""
     open_rejects: pl.DataFrame
     """Unresolved rows of fuel.rejects: `reject_id`, `id`, `rule`, `source_key`."""
+
+
+class Table(Protocol):
+    """READER 2: fuel.records as it stands, or as it stood."""
+
+    def state(self) -> State: ...
+
+    def details(self, ids: Iterable[int]) -> pl.DataFrame:
+        """The rows with these ids in full: `state.DETAILS`."""
+        ...
+
+    def unknown_spellings(self, spellings: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
+        """(field, spelling) of those that the database's normalisers do not know."""
+        ...
+
+    def column_shares(self) -> Mapping[str, float]:
+        """Column → the share of live rows that have it."""
+        ...
 
 
 # --- the plan -----------------------------------------------------------------------------------------------------
@@ -252,15 +300,17 @@ class Diff:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plan:
-    """A run, decided. The summary, the report and the load are all made from this value."""
+    """A run, decided. The summary, the report and the load are all made from this value, and from nothing else."""
 
     run_id: str
-    mode: Literal["snapshot", "changes", "file"]
+    mode: Mode
     reading: Reading
     source: str
     started_at: datetime
-    cuts: tuple[Cut, ...]
-    unwrapped: Mapping[Place, Unwrapped]
+    origins: tuple[Origin, ...]
+    """The files it was made from, in the order they apply: what `file` in `diff` and `rejected` counts."""
+    texts: Texts
+    """The texts of the records that `diff` and `rejected` name."""
     diff: Diff
     rejected: pl.DataFrame
     notices: pl.DataFrame
@@ -282,6 +332,11 @@ class Plan:
     rules_digest: str
     remarks: tuple[str, ...]
     """What the reader and the framing noticed, in sentences: shown, and kept in plan.json."""
+
+    @property
+    def source_at(self) -> datetime | None:
+        """When its newest file was true; None for a run without files."""
+        return max((origin.file_at for origin in self.origins), default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

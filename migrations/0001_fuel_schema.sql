@@ -59,7 +59,7 @@ comment on column fuel.record_versions.replaced_by_run is 'The run that overwrot
 -- One row per run that was allowed to write: applied, refused by a guard, or failed.
 create table fuel.ingest_runs (
     run_id       text primary key,
-    mode         text not null check (mode in ('snapshot', 'changes', 'file')),
+    mode         text not null check (mode in ('snapshot', 'changes', 'file', 'undo')),
     source       text not null,
     source_at    timestamptz,
     started_at   timestamptz not null,
@@ -78,6 +78,18 @@ create index on fuel.ingest_runs (finished_at desc);
 
 comment on column fuel.ingest_runs.summary is 'The run''s --json object.';
 comment on column fuel.ingest_runs.metadata is 'The metadata of each file read, verbatim.';
+
+-- One row per run that was allowed to write and began. Its end is the row of that run_id in ingest_runs: without one the run
+-- is still at work, or was killed.
+create table fuel.ingest_starts (
+    run_id     text primary key,
+    mode       text not null check (mode in ('snapshot', 'changes', 'file', 'undo')),
+    source     text not null,
+    started_at timestamptz not null,
+    version    text not null,
+    role       text not null default session_user
+);
+create index on fuel.ingest_starts (started_at desc);
 
 -- One row per version (etag) of a file that was read.
 create table fuel.ingest_files (

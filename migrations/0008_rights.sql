@@ -52,7 +52,8 @@ begin
         grant usage on schema fuel to fuel_ingest;
         grant select on all tables in schema fuel to fuel_ingest;
         grant insert, update on fuel.records, fuel.ingest_files, fuel.ingest_state, fuel.rejects to fuel_ingest;
-        grant insert on fuel.record_versions, fuel.ingest_runs, fuel.stale_plates to fuel_ingest;
+        grant insert on fuel.record_versions, fuel.ingest_runs, fuel.ingest_starts, fuel.stale_plates to fuel_ingest;
+        grant update on fuel.run_lock to fuel_ingest; -- it has no columns: what this allows is to lock it
         grant usage on all sequences in schema fuel to fuel_ingest;
         grant execute on function
             fuel.norm_plate(text), fuel.clean_label(text), fuel.clean_department(text), fuel.canon_fuel_type(text), fuel.canon_department(text),

@@ -11,8 +11,9 @@ from typing import Any, Final
 
 import adbc_driver_postgresql.dbapi as adbc
 
-from fleetfuel.importer import Outcome, Request, run_import
 from fleetfuel.model import Reading
+from fleetfuel.pipeline import Outcome, Request
+from fleetfuel.pipeline import run as run_import
 from fleetfuel.plan.limits import Allowance, Overrides
 from fleetfuel.settings import Settings
 
@@ -68,7 +69,8 @@ def envelope(records: Iterable[object], when: datetime | None = None, **metadata
 
 
 STATE: Final = (
-    "fuel.records, fuel.record_versions, fuel.ingest_runs, fuel.ingest_files, fuel.ingest_state, fuel.rejects"
+    "fuel.records, fuel.record_versions, fuel.ingest_runs, fuel.ingest_starts, fuel.ingest_files, fuel.ingest_state,"
+    " fuel.rejects"
 )
 
 

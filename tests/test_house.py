@@ -51,7 +51,7 @@ ONLY: Final = {
 
 PURE: Final = (
     *(room for room in ROOMS if room.startswith(("records.", "plan."))),
-    *("report.summary", "feed.gaps", "feed.keys", "model", "rules.rows"),
+    *("report.summary", "report.text", "feed.gaps", "feed.keys", "model", "rules.rows"),
 )
 """Rooms where the same arguments always give the same value."""
 
@@ -65,16 +65,15 @@ MAY_IMPORT: Final = {
     "errors": set(),
     "model": {"records"},  # for type checkers
     "settings": {"errors"},
-    "progress": set(),
-    "logs": {"progress"},
     "packaged": set(),
     "rules": {"errors", "packaged"},
     "__main__": {"cli"},
-    "feed": {"errors", "model", "settings", "progress"},
+    "feed": {"errors", "model", "settings"},
     "records": {"errors", "model", "rules"},
     "plan": {"errors", "model", "rules", "records"},
-    "table": {"errors", "model", "rules", "records", "plan", "progress", "packaged", "settings", "report", "feed"},
+    "table": {"errors", "model", "rules", "records", "plan", "packaged", "settings", "report", "feed"},
     "report": {"errors", "model", "rules", "records", "plan", "table"},
+    "course": {"errors", "model", "feed", "plan", "report", "rules", "settings", "table"},
 }  # fmt: skip
 """Folder or room → the folders and rooms it may import, its own apart. The others (the order, the command line and
 what the demo brings along) may import everything; nobody imports the command line."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from contextlib import ExitStack
@@ -70,27 +69,31 @@ def import_command(**given: Any) -> None:
     settings = read_settings()
     with ExitStack() as stack:
         url = _embedded(stack, settings) if given["embedded"] else settings.require_database_url()
-        from fleetfuel import importer, progress
+        from fleetfuel import pipeline
+        from fleetfuel.cli import logs, progress
+
+        logs.set_run(request.run_id)
 
         try:
             with progress.shown() as shown:
-                outcome = importer.run_import(request, settings, url, shown)
+                outcome = pipeline.run(request, settings, url, shown)
         except errors.FleetfuelError as error:
-            if request.apply and error.exit_code != 75 and not signals.interrupted.is_set():
-                importer.record_failure(request, settings, url, error)
+            if not signals.interrupted.is_set():
+                pipeline.record_failure(request, url, error)
             raise
-    from fleetfuel.report import summary
+    from fleetfuel.report.summary import as_json
+    from fleetfuel.report.text import render_summary
+
+    summary = outcome.summary
 
     if given["as_json"]:
-        terminal.write(json.dumps(outcome.run, ensure_ascii=False) + "\n")
+        terminal.write(as_json(summary) + "\n")
     else:
-        terminal.write(
-            summary.render_summary(outcome.run, width=terminal.width(), next_command=_next(given, outcome.run))
-        )
+        terminal.write(render_summary(summary, width=terminal.width(), next_command=_next(given, summary)))
     if outcome.error:
         terminal.complain(outcome.error)
         sys.exit(outcome.exit_code)
-    if given["detailed_exitcode"] and not request.apply and summary.has_changes(outcome.run):
+    if given["detailed_exitcode"] and not summary.applied and summary.has_changes:
         sys.exit(2)
 
 
@@ -114,7 +117,7 @@ def _request(given: dict[str, Any]) -> Any:
         raise click.UsageError("--skip-bad-files and --reseed go with --changes.")
     if given["no_report"] and given["report"]:
         raise click.UsageError("--report and --no-report contradict each other.")
-    from fleetfuel.importer import Request
+    from fleetfuel.pipeline import Request
     from fleetfuel.plan.limits import Overrides
 
     return Request(
@@ -139,11 +142,9 @@ def _request(given: dict[str, Any]) -> Any:
     )
 
 
-def _next(given: dict[str, Any], run: dict[str, Any]) -> str | None:
+def _next(given: dict[str, Any], run: Any) -> str | None:
     """The command a person would type after a dry run."""
-    from fleetfuel.report.summary import has_changes
-
-    if given["apply"] or run["guards"] or not has_changes(run):
+    if run.applied or run.guards or not run.has_changes:
         return None
     words = ["fleetfuel", "import"]
     words += ["--snapshot"] if given["snapshot"] else ["--changes"] if given["changes"] else []

@@ -62,8 +62,9 @@ def prune_command(*, age: Any, apply: bool, wait_seconds: float) -> None:
 
     with database.connect(url, application_name="fleetfuel prune") as connection:
         if apply:
-            connection.take_lock(wait_seconds=wait_seconds)
-        connection.begin("repeatable read", read_only=not apply)
+            connection.take_lock("repeatable read", wait_seconds=wait_seconds)
+        else:
+            connection.begin("repeatable read", read_only=True)
         plan = prune.plan_prune(connection, settings, datetime.now(UTC) - age)
         if apply:
             prune.apply_prune(plan, connection)

@@ -13,11 +13,12 @@ from fleetfuel.settings import read_settings
 
 @click.command("runs", short_help="Did it run, and what did it do?")
 @click.argument("run_id", required=False, metavar="[ID]")
-@click.option("--status", type=click.Choice(["applied", "refused", "failed"]), help="Only runs that ended so.")
+@click.option("--status", type=click.Choice(["applied", "refused", "failed", "began"]), help="Only runs that ended so.")
 @click.option("--last", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="How many.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of runs, or the run in full.")
 def runs_command(run_id: str | None, *, status: str | None, last: int, as_json: bool) -> None:
-    """Did it run, and what did it do? The ledger of runs that could write: applied, refused or failed.
+    """Did it run, and what did it do? The ledger of runs that could write: applied, refused or failed,
+    or begun and never ended.
 
     ID is a run's id, the beginning of one, or `last`.
 

@@ -15,8 +15,8 @@ from typing import Final, NoReturn
 
 import click
 
-from fleetfuel import __version__, errors, logs
-from fleetfuel.cli import doctor, import_, keep, look, show, signals, terminal
+from fleetfuel import __version__, errors
+from fleetfuel.cli import doctor, import_, keep, logs, look, show, signals, terminal
 from fleetfuel.settings import read_settings
 
 log = logging.getLogger("fleetfuel")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 import webbrowser
@@ -100,12 +99,10 @@ def show_command(
 
 def _summary(path: Path, *, as_json: bool) -> None:
     from fleetfuel.report import evidence, summary
+    from fleetfuel.report.text import render_summary
 
     run = evidence.read_report(path)
-    text = (
-        json.dumps(run, ensure_ascii=False) + "\n" if as_json else summary.render_summary(run, width=terminal.width())
-    )
-    terminal.write(text)
+    terminal.write(summary.as_json(run) + "\n" if as_json else render_summary(run, width=terminal.width()))
 
 
 def _rows(

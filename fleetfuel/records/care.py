@@ -141,15 +141,6 @@ def _numbers_fit(text: bytes) -> bool:
     return True
 
 
-def storable_text(content: bytes) -> str | None:
-    """A record's bytes as text that PostgreSQL can hold, or None where they are none."""
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError:
-        return None
-    return None if "\0" in text else text
-
-
 def reads_loosely(text: bytes) -> bool:
     """Whether it is JSON to a reader that takes half a surrogate pair, NaN and bytes that are no UTF-8."""
     try:

@@ -23,6 +23,7 @@ from polars._typing import PolarsDataType
 from fleetfuel.model import Cut, Place, Rows, Unwrapped
 from fleetfuel.records.care import UNREAD, as_strings, find_unstorable, reads_loosely
 from fleetfuel.records.envelope import MARKER_KEYS, TOKEN, json_fields
+from fleetfuel.records.places import FeedTexts
 from fleetfuel.records.shapes import find_plain
 from fleetfuel.records.texts import as_number, fingerprint
 from fleetfuel.records.values import BLANKS, UTC_ZONE, integer, read_instants, read_numbers
@@ -111,7 +112,7 @@ class _Message:
 
 def read_rows(index: pl.DataFrame, cuts: Sequence[Cut], rules: Rules, zone: ZoneInfo, seed: int) -> Rows:
     """Read the records that `index` (`INDEX`) names into columns; set aside what cannot be stored or keyed."""
-    lying = record_texts(cuts, {}, index["file"], index["position"])
+    lying = FeedTexts([cut.records for cut in cuts]).take(index["file"], index["position"])
     strings = as_strings(lying)
     recovered = index["file"].is_in([number for number, cut in enumerate(cuts) if cut.is_recovered])
     odd = (~find_plain(strings, _known(rules)) | recovered).arg_true()
@@ -199,37 +200,6 @@ _PLACE: Final = ["file", "position"]
 def _known(rules: Rules) -> Set[str]:
     """Names of fields that the rules read or leave alone."""
     return {alias for names in rules.fields.values() for alias in names} | {ignored.field for ignored in rules.ignore}
-
-
-def record_text(cuts: Sequence[Cut], unwrapped: Mapping[Place, Unwrapped], file: int, position: int) -> bytes:
-    """The exact text of one record, without the message around it."""
-    message = unwrapped.get((file, position))
-    return message.text if message else cuts[file].records[position]
-
-
-def record_fingerprints(
-    cuts: Sequence[Cut], unwrapped: Mapping[Place, Unwrapped], files: pl.Series, positions: pl.Series
-) -> pl.Series:
-    """The fingerprints of records: of a message's record, that of its own text and id."""
-    if not unwrapped and len(file := files.unique()) == 1:
-        return pl.Series(cuts[file[0]].records.fingerprints.gather(positions))
-    places = zip(files.to_list(), positions.to_list(), strict=True)
-    numbers = [
-        message.fingerprint if (message := unwrapped.get(place)) else cuts[place[0]].records.fingerprints[place[1]]
-        for place in places
-    ]
-    return pl.Series(numbers, dtype=pl.Int128)
-
-
-def record_texts(
-    cuts: Sequence[Cut], unwrapped: Mapping[Place, Unwrapped], files: pl.Series, positions: pl.Series
-) -> pa.Array:
-    """The exact texts of records (`record_text`) as large binary; null where `positions` is null."""
-    if not unwrapped and len(file := files.drop_nulls().unique()) == 1:
-        return cuts[file[0]].records.take(positions)
-    places = zip(files.to_list(), positions.to_list(), strict=True)
-    texts = [None if position is None else record_text(cuts, unwrapped, file, position) for file, position in places]
-    return pa.array(texts, type=pa.large_binary())
 
 
 def _read_fields(strings: pl.Series, texts: Mapping[int, bytes], rules: Rules) -> pl.DataFrame:

@@ -1,18 +1,16 @@
 """A plan as a folder of Parquet: the evidence, complete where the summary is capped. It computes nothing new.
 
 `changes.parquet` (one row an affected record), `rejects.parquet`, `notices.parquet`, `plan.json` (the `--json` object).
-The folder appears whole or not at all: it is written under another name beside its place, then renamed.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-from collections.abc import Iterator, Mapping
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+import msgspec
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,7 +18,9 @@ import pyarrow.parquet as pq
 from fleetfuel import __version__, errors
 from fleetfuel.model import Plan
 from fleetfuel.plan import decide
-from fleetfuel.records import care, frame
+from fleetfuel.records.places import part_texts
+from fleetfuel.report.folder import new_file, new_folder, remove_own
+from fleetfuel.report.summary import Summary, as_json, read_summary
 
 BATCH: Final = 20_000
 
@@ -71,80 +71,67 @@ WORDS: Final = ["action", "changed.list.element", "source_key", "rule", "severit
 PLAN: Final = "plan.json"
 
 
-def write_report(plan: Plan, run: Mapping[str, Any], folder: Path) -> None:
+def write_report(plan: Plan, run: Summary, folder: Path) -> None:
     """Write the folder. Raises `ReportUnwritable`, also where another run's report is there already."""
-    partial = folder.with_name(f".{folder.name}.partial")
-    try:
-        if folder.exists():
-            _make_way(folder, plan.run_id)
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        keys = pa.array([cut.file.key for cut in plan.cuts], type=pa.string())
+    keys = pa.array([origin.key for origin in plan.origins], type=pa.string())
+    with new_folder(folder, plan.run_id) as partial:
+        if folder.is_dir() and _run_id(folder) == plan.run_id:
+            remove_own(folder)
         _write(partial / "changes.parquet", CHANGES, plan, _changes(plan, keys))
         _write(partial / "rejects.parquet", REJECTS, plan, _rejects(plan, keys))
         _write(partial / "notices.parquet", NOTICES, plan, _notices(plan, keys))
         _write_plan(partial, run)
-        partial.rename(folder)
-    except OSError as error:
-        raise errors.ReportUnwritable(path=folder, reason=error.strerror or str(error)) from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)  # there is none after a success
 
 
-def finish_report(run: Mapping[str, Any], folder: Path) -> None:
+def finish_report(run: Summary, folder: Path) -> None:
     """Say in a written report that its run was applied."""
     _write_plan(folder, run)
 
 
-def read_report(folder: Path) -> dict[str, Any]:
-    """The object of a saved report. Raises `SourceNotFound` or `BadInput`."""
+def read_report(folder: Path) -> Summary:
+    """The summary of a saved report. Raises `SourceNotFound` or `BadInput`."""
     path = folder if folder.is_file() else folder / PLAN
     if not path.is_file():
         hint = "Give the folder of a report: the one that holds plan.json; `ls reports/` shows them."
         raise errors.SourceNotFound(what="The report", where=folder, next_step=hint)
     try:
-        run = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(run, dict) or "run_id" not in run or "counts" not in run:
-            raise ValueError("it is no fleetfuel report")
+        found = read_summary(path.read_bytes())
     except ValueError as error:
-        raise errors.BadInput(key=path, reason=f"the report cannot be read ({error})") from None
-    return run
+        raise errors.BadInput(key=path, reason=f"the report cannot be read ({error}).") from None
+    if found.is_later:
+        raise errors.BadInput(
+            key=path, reason=f"the report was written by fleetfuel {found.version}, in a format that is not known here."
+        )
+    return found
 
 
-def _make_way(folder: Path, run_id: str) -> None:
-    """Remove what may be replaced: an empty folder, or what this same run wrote before it had to plan again."""
-    if not any(folder.iterdir()):
-        folder.rmdir()
-    elif (folder / PLAN).is_file() and json.loads((folder / PLAN).read_text(encoding="utf-8")).get("run_id") == run_id:
-        shutil.rmtree(folder)
-    else:
-        raise errors.ReportUnwritable(path=folder, reason="something is there already, and evidence is not overwritten")
+def _run_id(folder: Path) -> str | None:
+    with contextlib.suppress(ValueError, OSError):
+        return read_summary((folder / PLAN).read_bytes()).run_id
+    return None
 
 
-def _write_plan(folder: Path, run: Mapping[str, Any]) -> None:
+def _write_plan(folder: Path, run: Summary) -> None:
     partial = folder / f".{PLAN}.partial"
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(run, file, indent=2, ensure_ascii=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
+    with new_file(partial) as file:
+        file.write(msgspec.json.format(as_json(run), indent=2).encode() + b"\n")
     partial.replace(folder / PLAN)
 
 
 def _write(path: Path, schema: pa.Schema, plan: Plan, batches: Iterator[pa.RecordBatch]) -> None:
     about = {"run_id": plan.run_id, "source": plan.source, "version": __version__}
-    with path.open("wb") as file:
-        with pq.ParquetWriter(file, schema.with_metadata(about), compression="zstd", use_dictionary=WORDS) as writer:
-            for batch in batches:
-                writer.write_batch(batch.replace_schema_metadata(about))
-        file.flush()
-        os.fsync(file.fileno())
+    with (
+        new_file(path) as file,
+        pq.ParquetWriter(file, schema.with_metadata(about), compression="zstd", use_dictionary=WORDS) as writer,
+    ):
+        for batch in batches:
+            writer.write_batch(batch.replace_schema_metadata(about))
 
 
 def _changes(plan: Plan, keys: pa.Array) -> Iterator[pa.RecordBatch]:
     for batch in decide.batches(plan.diff, BATCH):
         rows = batch.filter(~pl.col("action").is_in(decide.QUIET))
-        after = frame.record_texts(plan.cuts, plan.unwrapped, rows["file"], rows["position"])
+        after = plan.texts.take(rows["file"], rows["position"])
         yield pa.RecordBatch.from_arrays(
             [
                 rows["action"].to_arrow().cast(pa.string()),
@@ -160,9 +147,8 @@ def _changes(plan: Plan, keys: pa.Array) -> Iterator[pa.RecordBatch]:
 
 def _rejects(plan: Plan, keys: pa.Array) -> Iterator[pa.RecordBatch]:
     for rows in plan.rejected.iter_slices(BATCH):
-        contents = [plan.cuts[file].records[position] for file, position in rows.select("file", "position").iter_rows()]
-        texts = [care.storable_text(content) for content in contents]
-        raw = [None if text is not None else content for text, content in zip(texts, contents, strict=True)]
+        contents = [plan.texts.whole(file, position) for file, position in rows.select("file", "position").iter_rows()]
+        texts, raw = part_texts(contents)
         yield pa.RecordBatch.from_arrays(
             [
                 *_place(rows, keys),

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from fleetfuel import errors
-from fleetfuel.report import summary
+from fleetfuel.report.summary import read_summary
+from fleetfuel.report.text import render_summary
 from fleetfuel.rules.book import Rules
 from fleetfuel.table.database import Database
 
@@ -42,10 +43,11 @@ def read_run(database: Database, run_id: str) -> Row:
 
 
 def _run(row: Row) -> Row:
-    seconds = (row["finished_at"] - row["started_at"]).total_seconds()
+    finished = row["finished_at"]
+    seconds = round((finished - row["started_at"]).total_seconds(), 3) if finished else None
     times = {name: _iso(row[name]) for name in ("source_at", "started_at", "finished_at")}
     plain = {name: row[name] for name in row if name not in ("summary", "metadata")}
-    return plain | times | {"counts": json.loads(row["counts"]), "seconds": round(seconds, 3)}
+    return plain | times | {"counts": json.loads(row["counts"]), "seconds": seconds}
 
 
 def render_runs(runs: Sequence[Row], *, width: int, now: datetime, status: str | None = None) -> str:
@@ -62,12 +64,24 @@ def render_runs(runs: Sequence[Row], *, width: int, now: datetime, status: str |
             lines.append(start + said)
         else:
             lines += [start.rstrip(), *_indented(said, width)]
-    newest = datetime.fromisoformat(str(runs[0]["finished_at"]))
+    return "\n".join([_last(runs, now, status), "", *lines]) + "\n"
+
+
+def _last(runs: Sequence[Row], now: datetime, status: str | None) -> str:
+    ended = next((run["finished_at"] for run in runs if run["finished_at"]), None)
+    if ended is None:
+        return "No run has ended." if status is None else f"{_counted(len(runs), 'run')} began and did not end."
     which = f"last {status} run" if status else "last run"
-    return "\n".join([f"The {which} ended {ago(now - newest)} ago.", "", *lines]) + "\n"
+    return f"The {which} ended {ago(now - datetime.fromisoformat(ended))} ago."
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def _said(run: Row) -> str:
+    if run["status"] == "began":
+        return "at work now" if run["is_at_work"] else "began, never ended: it was killed, or its connection was lost"
     if run["status"] != "applied":
         return f"exit {run['exit_code']}: {run['message']}"
     counts = run["counts"]
@@ -79,6 +93,10 @@ def _said(run: Row) -> str:
 
 def render_run(run: Row, *, width: int) -> str:
     """One run in full: how it ended, then what its summary said."""
+    if run["status"] == "began":
+        head = f"{run['run_id']} {_said(run)}, {_moment(run['started_at'])}, by role {run['role']}"
+        about = _indented(f"{run['mode']}, {run['source']}", width)
+        return "\n".join([*textwrap.wrap(head, width, subsequent_indent="  "), *about]) + "\n"
     head = (
         f"{run['run_id']} {run['status']}, exit {run['exit_code']}, "
         f"{_moment(run['finished_at'])}, {run['seconds']:.1f} s, by role {run['role']}"
@@ -89,7 +107,7 @@ def render_run(run: Row, *, width: int) -> str:
     if not run["summary"]:
         lines += _indented(f"{run['mode']}, {run['source']}: it failed before there was anything to count.", width)
         return "\n".join(lines) + "\n"
-    return "\n".join([*lines, "", summary.render_summary(run["summary"], width=width)])
+    return "\n".join([*lines, "", render_summary(read_summary(json.dumps(run["summary"])), width=width)])
 
 
 # --- records set aside --------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import polars as pl
 from fleetfuel import errors
 from fleetfuel.records.values import BLANKS, EAST_AFRICA, read_instants
 from fleetfuel.report import evidence
+from fleetfuel.report.summary import as_object
 from fleetfuel.rules.book import Rules
 
 ACTIONS: Final = {
@@ -51,7 +52,7 @@ class SavedReport:
 
 def read_saved(folder: Path, rules: Rules, zone: ZoneInfo) -> SavedReport:
     """The report in a folder. Raises `SourceNotFound` if there is none, `BadInput` naming the file that is damaged."""
-    run = evidence.read_report(folder)
+    run = as_object(evidence.read_report(folder))
     home = folder.parent if folder.is_file() else folder
     changes = _scan(home / "changes.parquet")
     if not set(FILL) <= set(changes.collect_schema().names()):

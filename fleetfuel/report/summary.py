@@ -1,264 +1,153 @@
-"""Pure: a plan → the object of `--json`, `plan.json` and the ledger; and that object → the text an operator reads.
+"""A run's result, typed: the object of `--json`, of `plan.json` and of the ledger.
 
-The text is made from the object alone, so a saved report shows exactly what the run showed.
+Its JSON schema is `summary.schema.json` next to this file. A field is added with a default, and never changes its
+meaning: so every older report can still be shown.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
+import msgspec
+
 from fleetfuel import __version__
-from fleetfuel.model import Plan
+from fleetfuel.model import Counts, FileCount, Guard, Mode, Plan, Reading, RuleCount, Sample
 
-SHOWN: Final = 8
-"""Lines a section shows at the most; the report holds them all."""
-
-FILE_WORDS: Final = {
-    "inserts": "inserted",
-    "updates": "updated",
-    "restores": "restored",
-    "soft_deletes_flagged": "soft-deleted",
-    "unchanged": "unchanged",
-    "stale": "stale",
-    "superseded": "superseded",
-    "rejected": "set aside",
-    "skipped": "skipped",
-}
-"""Counts as a line about one file says them."""
-
-REJECTING: Final = ("reject", "stop")
+FORMAT: Final = 2
+"""1 had no number. A later one is for a later release to read."""
 
 
-def plan_object(
-    plan: Plan, *, applied: bool, report: str | None = None, seconds: float | None = None, refreshed: int | None = None
-) -> dict[str, Any]:
-    """The run as one JSON-ready object: the keys of the contract first, then what the text says beside them."""
-    return {
-        "run_id": plan.run_id,
-        "mode": plan.mode,
-        "source": plan.source,
-        "applied": applied,
-        "counts": dataclasses.asdict(plan.counts),
-        "columns": dict(plan.columns),
-        "rules": {code: dataclasses.asdict(found) for code, found in plan.rules.items()},
-        "guards": [dataclasses.asdict(guard) for guard in plan.guards],
-        "report": report,
-        "seconds": seconds,
-        "read_as": plan.reading,
-        "started_at": _iso(plan.started_at),
-        "source_at": _iso(max((cut.file_at for cut in plan.cuts), default=None)),
-        "live_before": plan.live_before,
-        "refreshed": refreshed,
-        "samples": {name: [dataclasses.asdict(sample) for sample in shown] for name, shown in plan.samples.items()},
-        "remarks": list(plan.remarks),
-        "files": [
-            {
-                "key": file.key,
-                "at": _iso(file.at),
-                "status": file.status,
-                "counts": dict(file.counts),
-                "reason": file.reason,
-            }
-            for file in plan.files
-        ],
-        "watermark_before": _iso(plan.watermark_before),
-        "rules_digest": plan.rules_digest,
-        "version": __version__,
-    }
+class FileLine(msgspec.Struct, frozen=True, kw_only=True):
+    """What one file of a run says."""
+
+    key: str
+    at: datetime
+    status: str
+    counts: dict[str, int]
+    """Names of `Counts` → records, without zeros."""
+    reason: str | None = None
+    """Why it could not be read."""
 
 
-def render_summary(run: Mapping[str, Any], *, width: int = 100, next_command: str | None = None) -> str:
-    """The object of a run as text, at most `width` columns wide where values allow."""
-    blocks = [
-        _head(run),
-        _counts(run),
-        _section("Files", _files(run), width),
-        _section("Changed fields", _changed(run, width), width),
-        _section("Set aside", _rules(run, rejected=True), width),
-        _section("Flagged, and loaded", _rules(run, rejected=False), width),
-        _section("Noticed", [str(remark) for remark in run["remarks"]], width),
-        _section("REFUSED: nothing is loaded", _guards(run), width, cap=None),
-        _foot(run, next_command),
-    ]
-    return "\n\n".join(block for block in blocks if block) + "\n"
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """The run as one value: the keys of the contract first, then what the text says next to them."""
+
+    run_id: str
+    mode: Mode
+    source: str
+    applied: bool
+    counts: Counts
+    columns: dict[str, int]
+    """Column → in how many updated rows it changed, most first."""
+    rules: dict[str, RuleCount]
+    guards: list[Guard]
+    report: str | None
+    """Folder of the report; None where none was written."""
+    seconds: float | None
+    read_as: Reading
+    started_at: datetime
+    source_at: datetime | None
+    """When the newest file was true."""
+    live_before: int
+    refreshed: int | None
+    """Rows whose bookkeeping alone was brought up to date; None before the run is applied."""
+    samples: dict[str, list[Sample]]
+    remarks: list[str]
+    files: list[FileLine]
+    watermark_before: datetime | None
+    rules_digest: str
+    version: str
+    format: int = 1
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether the run changes, or changed, what a reader of the table sees."""
+        counts = self.counts
+        return bool(counts.inserts or counts.updates or counts.soft_deletes or counts.restores)
+
+    @property
+    def is_later(self) -> bool:
+        """Whether a later release wrote it, in a format that this one does not know."""
+        return self.format > FORMAT
 
 
-def has_changes(run: Mapping[str, Any]) -> bool:
-    """Whether the run changes, or changed, what a reader of the table sees."""
-    counts = run["counts"]
-    return any(counts[name] for name in ("inserts", "updates", "soft_deletes", "restores"))
-
-
-def _head(run: Mapping[str, Any]) -> str:
-    done = "REFUSED" if run["guards"] else "applied" if run["applied"] else "dry run: nothing written"
-    mode = run["mode"] if run["mode"] != "file" else f"file, read as {run['read_as']}"
-    lines = [f"fleetfuel {mode} · {done} · run {run['run_id']}", str(run["source"])]
-    if run["mode"] == "changes":
-        lines.append(_catch_up(run))
-    elif run["source_at"]:
-        lines.append(f"as of {_moment(run['source_at'])}, {_records(run)}")
-    return "\n".join(lines)
-
-
-def _catch_up(run: Mapping[str, Any]) -> str:
-    files = [file for file in run["files"] if file["status"] in ("applied", "empty")]
-    if not files:
-        return f"no new change file; the watermark stays at {_moment(run['watermark_before'])}"
-    span = files[0]["key"] if len(files) == 1 else f"from {files[0]['key']}\nto   {files[-1]['key']}"
-    marks = [file["at"] for file in files if file["status"] == "applied"]
-    after = max([*marks, run["watermark_before"] or ""], default="") or None
-    return (
-        f"{len(files):,} {'file' if len(files) == 1 else 'files'}, {_records(run)}\n{span}\n"
-        f"watermark {_moment(run['watermark_before'])} → {_moment(after)}"
+def summarise(plan: Plan, *, report: str | None = None, seconds: float | None = None) -> Summary:
+    """The summary of a plan, not applied yet."""
+    return Summary(
+        run_id=plan.run_id,
+        mode=plan.mode,
+        source=plan.source,
+        applied=False,
+        counts=plan.counts,
+        columns=dict(plan.columns),
+        rules=dict(plan.rules),
+        guards=list(plan.guards),
+        report=report,
+        seconds=seconds,
+        read_as=plan.reading,
+        started_at=plan.started_at,
+        source_at=plan.source_at,
+        live_before=plan.live_before,
+        refreshed=None,
+        samples={name: list(shown) for name, shown in plan.samples.items()},
+        remarks=list(plan.remarks),
+        files=[_file_line(file) for file in plan.files],
+        watermark_before=plan.watermark_before,
+        rules_digest=plan.rules_digest,
+        version=__version__,
+        format=FORMAT,
     )
 
 
-def _files(run: Mapping[str, Any]) -> list[str]:
-    """A line a file of a catch-up; those that could not be read say why."""
-    if run["mode"] != "changes" or (len(run["files"]) < 2 and all(not file["reason"] for file in run["files"])):
-        return []
-    lines = []
-    for file in run["files"]:
-        name = str(file["key"]).rsplit("/", 1)[-1]
-        said = ", ".join(
-            f"{rows:,} {FILE_WORDS[count]}" for count, rows in file["counts"].items() if count != "records"
-        )
-        lines.append(f"{name:<32}{file['status'] + ': ' + file['reason'] if file['reason'] else said or 'no record'}")
-    return lines
+CARRIED: Final = ("records", "rejected", "stale", "superseded", "skipped")
+"""Counts that say of a snapshot what they said when it was read."""
 
 
-def _records(run: Mapping[str, Any]) -> str:
-    counts = run["counts"]
-    markers = f" and {counts['skipped']:,} markers" if counts["skipped"] else ""
-    return f"{counts['records']:,} records{markers}"
+def same_again(applied: Summary, run_id: str, started_at: datetime, *, skips_proof: bool) -> Summary:
+    """The summary of a run that found the snapshot applied already, by the run with the summary `applied`."""
+    counts = {name: getattr(applied.counts, name) for name in CARRIED}
+    counts["unchanged"] = counts["records"] - counts["rejected"] - counts["stale"] - counts["superseded"]
+    table = "the table was not looked at" if skips_proof else "nobody has touched the table since"
+    return msgspec.structs.replace(
+        applied,
+        run_id=run_id,
+        applied=True,
+        counts=Counts(**counts),
+        columns={},
+        samples={},
+        rules={code: found for code, found in applied.rules.items() if found.severity != "warn"},
+        guards=[],
+        report=None,
+        started_at=started_at,
+        refreshed=0,
+        remarks=[f"the snapshot is the one that run {applied.run_id} applied, and {table}: nothing was downloaded"],
+        version=__version__,
+        format=FORMAT,
+    )
 
 
-def _counts(run: Mapping[str, Any]) -> str:
-    counts = run["counts"]
-    details = {
-        "soft_deletes": _listed(
-            {"gone from the snapshot": counts["soft_deletes_absent"], "flagged": counts["soft_deletes_flagged"]}
-        ),
-        "unchanged": _listed({"stale": counts["stale"], "superseded": counts["superseded"]}),
-    }
-    rows = [
-        (label, counts[key], details.get(key, ""))
-        for label, key in (
-            ("soft deletes", "soft_deletes"),
-            ("inserts", "inserts"),
-            ("updates", "updates"),
-            ("restores", "restores"),
-            ("unchanged", "unchanged"),
-            ("set aside", "rejected"),
-            ("flagged", "warned"),
-        )
-        if counts[key] or key in ("soft_deletes", "inserts", "updates", "unchanged") or details.get(key)
-    ]
-    lines = [f"  {label:<13}{number:>10,}  {detail}".rstrip() for label, number, detail in rows]
-    return "\n".join(["No changes.", *lines] if not has_changes(run) else lines)
+def _file_line(file: FileCount) -> FileLine:
+    return FileLine(key=file.key, at=file.at, status=file.status, counts=dict(file.counts), reason=file.reason)
 
 
-def _listed(numbers: Mapping[str, int]) -> str:
-    return ", ".join(f"{number:,} {name}" for name, number in numbers.items() if number)
+def as_json(summary: Summary) -> str:
+    """One line of JSON."""
+    return msgspec.json.encode(summary).decode()
 
 
-def _changed(run: Mapping[str, Any], width: int) -> list[str]:
-    lines = []
-    for column, rows in run["columns"].items():
-        shown = [
-            f"{_value(sample['before'])} → {_value(sample['after'])}, {sample['plate']} {sample['day']}".rstrip()
-            for sample in run["samples"].get(column, [])
-        ]
-        lines.append(_fitting(f"{column:<16}{rows:>8,}", shown, width - 2))
-    return lines
+def as_object(summary: Summary) -> dict[str, Any]:
+    """The object that the JSON holds."""
+    found: dict[str, Any] = msgspec.to_builtins(summary)
+    return found
 
 
-def _fitting(start: str, parts: list[str], width: int) -> str:
-    """`start` and as many of the parts as fit into the width, one at least."""
-    line = start
-    for number, part in enumerate(parts):
-        longer = f"{line}{'   ' if number == 0 else ' · '}{part}"
-        if number and len(longer) > width:
-            break
-        line = longer
-    return line
+def read_summary(text: str | bytes) -> Summary:
+    """A summary of this or any earlier release. Raises `ValueError` where it is none."""
+    return msgspec.json.decode(text, type=Summary)
 
 
-def _value(text: str) -> str:
-    """A JSON value for people: thousands apart, long texts cut, strings in quotes only where they look like numbers."""
-    try:
-        value = json.loads(text)
-    except ValueError:  # a whole number of thousands of digits
-        value = text
-    if isinstance(value, bool) or value is None:
-        return text
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return text
-    if isinstance(value, str) and value.strip() and not value.strip().replace(".", "").replace(",", "").isdigit():
-        return _short(value)
-    return _short(text)
-
-
-def _short(text: str, most: int = 32) -> str:
-    """At most so many characters on one line, of a single long word too."""
-    line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
-
-
-def _rules(run: Mapping[str, Any], *, rejected: bool) -> list[str]:
-    return [
-        f"{code:<28}{found['rows']:>8,}"
-        for code, found in run["rules"].items()
-        if (found["severity"] in REJECTING) == rejected
-    ]
-
-
-def _guards(run: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{guard['code']}: {guard['seen']}\n  limit: {guard['limit']}\n  to let it through once: {guard['override']}"
-        for guard in run["guards"]
-    ]
-
-
-def _section(title: str, lines: list[str], width: int, cap: int | None = SHOWN) -> str:
-    if not lines:
-        return ""
-    shown = [wrapped for line in lines[:cap] for wrapped in _wrapped(line, width)]
-    more = [f"  … {len(lines) - cap:,} more"] if cap and len(lines) > cap else []
-    return "\n".join([title, *shown, *more])
-
-
-def _wrapped(text: str, width: int) -> Iterator[str]:
-    for line in text.split("\n"):
-        indent = "  " + " " * (len(line) - len(line.lstrip()))
-        yield from textwrap.wrap(
-            line,
-            width,
-            initial_indent="  ",
-            subsequent_indent=indent + "  ",
-            drop_whitespace=True,
-            replace_whitespace=False,
-        ) or [""]
-
-
-def _foot(run: Mapping[str, Any], next_command: str | None) -> str:
-    lines = [f"Report  {run['report']}"] if run["report"] else []
-    if next_command:
-        lines.append(f"Next    {next_command}")
-    return "\n".join(lines)
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return moment.isoformat().replace("+00:00", "Z") if moment else None
-
-
-def _moment(text: str | None) -> str:
-    """An instant for people, in UTC."""
-    return "never" if text is None else f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M:%SZ}"
+def schema() -> Mapping[str, Any]:
+    """The JSON schema of a summary."""
+    return msgspec.json.schema(Summary)

@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from fleetfuel import importer
-from fleetfuel.importer import Request
+from fleetfuel import pipeline
 from fleetfuel.packaged import packaged
-from fleetfuel.report import summary
+from fleetfuel.pipeline import Request
+from fleetfuel.report.summary import Summary
+from fleetfuel.report.text import render_summary
 from fleetfuel.rules.book import load_rules
 from fleetfuel.sandbox.postgres import postgres_server
 from fleetfuel.sandbox.producer import Producer
@@ -58,10 +59,10 @@ class Demo:
             connection.execute("fill_demo_devices", json.dumps(self.producer.devices()))
             connection.commit()
 
-    def run(self, request: Request) -> Mapping[str, Any]:
-        outcome = importer.run_import(request, self.settings, self.url)
-        self.say(summary.render_summary(outcome.run, width=self.width).rstrip())
-        return outcome.run
+    def run(self, request: Request) -> Summary:
+        outcome = pipeline.run(request, self.settings, self.url)
+        self.say(render_summary(outcome.summary, width=self.width).rstrip())
+        return outcome.summary
 
     def fills(self) -> None:
         with database.connect(self.url) as connection:
@@ -108,7 +109,7 @@ def run_demo(*, width: int, say: Callable[[str], Any], keep_reports: Path | None
         demo.fills()
 
         if keep_reports:
-            demo.step("The evidence", f"fleetfuel show {run['report']}")
+            demo.step("The evidence", f"fleetfuel show {run.report}")
             say(f"Every run above left Parquet in {keep_reports}/: changes, rejects, notices, and plan.json.")
     say(f"\nDone in {time.monotonic() - started:.0f} s. To keep the reports: fleetfuel demo --keep")
     say("For your own database and bucket: copy .env.example to .env, fill it in, then `fleetfuel doctor`.")

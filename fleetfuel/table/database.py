@@ -25,7 +25,6 @@ import pyarrow as pa
 from fleetfuel import errors
 from fleetfuel.table.statements import named_sql
 
-LOCK_KEY: Final = 0x666C_6565_7466_7565  # "fleetfue" in ASCII: one key for imports and migrations of a database
 Isolation = Literal["read committed", "repeatable read"]
 T = TypeVar("T")
 
@@ -186,20 +185,25 @@ class Database:
         with connect(self._uri) as second:
             yield second
 
-    def take_lock(self, *, wait_seconds: float = 0) -> None:
-        """Hold the run lock until this connection ends. Raises `AnotherRun` when it is held past `wait_seconds`.
+    def take_lock(self, isolation: Isolation = "read committed", *, wait_seconds: float = 0) -> None:
+        """Start a transaction that holds the run lock. Raises `AnotherRun` when it is held past `wait_seconds`.
 
-        It is a session lock, taken before the transaction that reads: a REPEATABLE READ snapshot taken by the very
-        statement that waits for a lock would be older than what the holder wrote.
+        It is a table lock, which only who may write in `fuel` can take, and which ends with the transaction: nothing of
+        it is left in a pooler's connection. It is taken before anything is read: a snapshot of REPEATABLE READ that is
+        older than the lock would lack what the holder wrote. Each try is a transaction of its own, so that its now()
+        comes after what the holder wrote.
         """
         deadline = time.monotonic() + wait_seconds
         while True:
-            taken = self.rows("take_lock", LOCK_KEY)[0]["taken"]
-            self.commit()
-            if taken:
+            self.begin(isolation)
+            try:
+                self.execute("take_lock")
+            except errors.LockTimeout:
+                self.rollback()
+            else:
                 return
             if time.monotonic() >= deadline:
-                holder = self.rows("lock_holder", LOCK_KEY)
+                holder = self.rows("lock_holder")
                 self.rollback()
                 said = f" (since {holder[0]['since']}, pid {holder[0]['pid']})" if holder else ""
                 raise errors.AnotherRun(holder=said)

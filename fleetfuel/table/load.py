@@ -1,4 +1,4 @@
-"""THE WRITER: stage, merge, prove that the merge did what the plan says, keep the ledger, commit. It decides nothing.
+"""THE WRITER: stage, merge, prove that the merge did what the plan says, commit. It decides nothing.
 
 The plan was made in the same REPEATABLE READ transaction, so what it read is what is written over: a row that somebody
 else changed meanwhile makes the merge fail (`SerializationConflict`) and the run is planned again.
@@ -7,25 +7,20 @@ else changed meanwhile makes the merge fail (`SerializationConflict`) and the ru
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import json
 import logging
-import secrets
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import polars as pl
 import pyarrow as pa
 import xxhash
 
-from fleetfuel import __version__, errors
-from fleetfuel.model import Cut, Plan, Receipt
+from fleetfuel import errors
+from fleetfuel.model import Plan, Progress, Receipt, silence
 from fleetfuel.plan import decide
-from fleetfuel.progress import Progress, silence
-from fleetfuel.records import care, frame
+from fleetfuel.records.places import part_texts
 from fleetfuel.records.texts import as_bytes
 from fleetfuel.table.database import Database
 
@@ -70,8 +65,8 @@ REJECT_STAGE: Final = pa.schema(
 WRITING_ACTIONS: Final = ("update", "restore", "soft_delete_flagged", "soft_delete_absent")
 
 
-def load_plan(plan: Plan, run: Mapping[str, Any], database: Database, progress: Progress = silence) -> Receipt:
-    """Write a plan in the open transaction, for `commit_plan`; `run` is its `--json` object, kept in the ledger.
+def load_plan(plan: Plan, database: Database, progress: Progress = silence) -> Receipt:
+    """Write a plan's rows and rejects in the open transaction, for `commit_plan`.
 
     Raises `LoadMismatch` where the merge did something else than planned, `SerializationConflict` where somebody else
     wrote the same rows; nothing is written then.
@@ -82,51 +77,8 @@ def load_plan(plan: Plan, run: Mapping[str, Any], database: Database, progress: 
         _stage(plan, database, progress)
         _merge(plan, planned, database, progress)
     _quarantine(plan, database)
-    _keep_ledger(plan, run, database)
     refreshed = planned.get("refresh", 0) + planned.get("mark_absent", 0)
     return Receipt(written=sum(planned.values()) - refreshed, refreshed=refreshed)
-
-
-def record_refusal(plan: Plan, run: Mapping[str, Any], message: str, database: Database) -> None:
-    """The ledger's line of a run that a guard refused: all that it writes."""
-    database.begin()
-    database.execute("write_run", _run_line(plan, run, status="refused", exit_code=3, message=message))
-    database.commit()
-
-
-def record_untouched(run: Mapping[str, Any], rules_digest: str, database: Database) -> None:
-    """The ledger's line of a run that found the snapshot applied already."""
-    line = {name: run[name] for name in ("run_id", "mode", "source", "source_at", "started_at", "counts", "version")}
-    line |= {"status": "applied", "exit_code": 0, "summary": run, "metadata": [], "rules_digest": rules_digest}
-    database.begin()
-    database.execute("write_run", json.dumps(line))
-    database.commit()
-
-
-def record_failure(
-    mode: str, source: str, error: errors.FleetfuelError, database: Database, run_id: str | None = None
-) -> None:
-    """The ledger's line of a run that failed before it had a plan, or while applying it.
-
-    Raises `SerializationConflict` where the ledger has a line of that run: it was committed after all.
-    """
-    now = datetime.now(UTC)
-    line = {
-        "run_id": run_id or f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}",
-        "mode": mode,
-        "source": source,
-        "started_at": now,
-        "status": "failed",
-        "exit_code": error.exit_code,
-        "counts": {},
-        "summary": {},
-        "metadata": [],
-        "message": str(error).splitlines()[0],
-        "version": __version__,
-    }
-    database.begin()
-    database.execute("write_run", json.dumps(line, default=str))
-    database.commit()
 
 
 def _stage(plan: Plan, database: Database, progress: Progress) -> None:
@@ -136,10 +88,10 @@ def _stage(plan: Plan, database: Database, progress: Progress) -> None:
 
 
 def _stage_batches(plan: Plan, progress: Progress) -> Iterator[pa.RecordBatch]:
-    keys = pa.array([cut.file.key for cut in plan.cuts], type=pa.string())
+    keys = pa.array([origin.key for origin in plan.origins], type=pa.string())
     staged, total = 0, plan.diff.height
     for rows in decide.batches(plan.diff, BATCH):
-        texts = frame.record_texts(plan.cuts, plan.unwrapped, rows["file"], rows["position"])
+        texts = plan.texts.take(rows["file"], rows["position"])
         yield pa.RecordBatch.from_arrays(
             [
                 rows["action"].to_arrow().cast(pa.string()),
@@ -216,14 +168,14 @@ def _quarantine(plan: Plan, database: Database) -> None:
         database.ingest("fuel_reject_stage", pa.RecordBatchReader.from_batches(REJECT_STAGE, [_reject_batch(plan)]))
         database.execute("merge_rejects", plan.run_id)
     ids = "{" + ",".join(map(str, plan.resolved_rejects)) + "}"
-    snapshot_key = plan.cuts[-1].file.key if plan.reading == "snapshot" and plan.cuts else None
+    snapshot_key = plan.origins[-1].key if plan.reading == "snapshot" and plan.origins else None
     database.execute("resolve_rejects", plan.run_id, ids, snapshot_key)
 
 
 def _reject_batch(plan: Plan) -> pa.RecordBatch:
     rows = plan.rejected
-    contents = [plan.cuts[file].records[position] for file, position in rows.select("file", "position").iter_rows()]
-    texts = [care.storable_text(content) for content in contents]
+    contents = [plan.texts.whole(file, position) for file, position in rows.select("file", "position").iter_rows()]
+    texts, others = part_texts(contents)
     return pa.RecordBatch.from_arrays(
         [
             _uuids([xxhash.xxh3_128_digest(content) for content in contents]),
@@ -231,11 +183,8 @@ def _reject_batch(plan: Plan) -> pa.RecordBatch:
             rows["id"].to_arrow(),
             rows["reason"].to_arrow().cast(pa.string()),
             pa.array(texts, type=pa.string()),
-            pa.array(
-                [None if text is not None else content for text, content in zip(texts, contents, strict=True)],
-                type=pa.binary(),
-            ),
-            pa.array([plan.cuts[file].file.key for file in rows["file"]], type=pa.string()),
+            pa.array(others, type=pa.binary()),
+            pa.array([plan.origins[file].key for file in rows["file"]], type=pa.string()),
             rows["position"].cast(pl.Int64).to_arrow(),
         ],
         schema=REJECT_STAGE,
@@ -287,92 +236,3 @@ def _find_out(run_id: str, transaction: Mapping[str, Any], database: Database) -
             return bool(second.rows("has_run", run_id)[0]["present"])
         time.sleep(0.5)
     return None
-
-
-# --- the ledger ---------------------------------------------------------------------------------------------------
-
-
-def _keep_ledger(plan: Plan, run: Mapping[str, Any], database: Database) -> None:
-    bad = next((file for file in plan.files if file.status == "bad"), None)
-    exit_code, message = (errors.BadChangeFile.exit_code, f"{bad.key}: {bad.reason}") if bad else (0, None)
-    database.execute("write_run", _run_line(plan, run, status="applied", exit_code=exit_code, message=message))
-    lines = [*_file_lines(plan)]
-    if lines:
-        database.execute("write_files", json.dumps(lines))
-    mark = _mark(plan)
-    if mark and plan.mode == "snapshot":
-        mark["proof"] = database.rows("read_proof")[0]["proof"]
-    if mark:
-        database.execute("write_mark", json.dumps(mark))
-
-
-def _run_line(plan: Plan, run: Mapping[str, Any], *, status: str, exit_code: int, message: str | None) -> str:
-    line = {
-        "run_id": plan.run_id,
-        "mode": plan.mode,
-        "source": plan.source,
-        "source_at": max((cut.file_at for cut in plan.cuts), default=None),
-        "started_at": plan.started_at,
-        "status": status,
-        "exit_code": exit_code,
-        "counts": dataclasses.asdict(plan.counts),
-        "summary": {**run, "applied": status == "applied"},
-        "message": message,
-        "rules_digest": plan.rules_digest,
-        "version": __version__,
-    }
-    metadata = ", ".join(_metadata(cut) for cut in plan.cuts)
-    return f'{json.dumps(line, default=str)[:-1]}, "metadata": [{metadata}]}}'
-
-
-def _metadata(cut: Cut) -> str:
-    """A file's metadata as the JSON it is; as a text of its source where jsonb would refuse it."""
-    return cut.metadata if care.is_storable(cut.metadata.encode()) else json.dumps(cut.metadata)
-
-
-def _file_lines(plan: Plan) -> Iterator[dict[str, object]]:
-    """The files read, and those skipped as bad in a version that will not get better."""
-    cuts = {cut.file.key: cut for cut in plan.cuts}
-    for file in plan.files:
-        if file.status == "bad" or not file.is_lasting:
-            continue
-        cut = cuts.get(file.key)
-        yield {
-            "key": file.key,
-            "etag": file.etag,
-            "size": cut.file.size if cut else 0,
-            "file_at": (cut.file_at if cut else file.at).isoformat(),
-            "modified_at": cut.file.modified_at.isoformat() if cut else None,
-            "status": file.status,
-            "records": len(cut.records) if cut else 0,
-            "counts": file.counts,
-            "reason": file.reason,
-            "run_id": plan.run_id,
-        }
-
-
-def _mark(plan: Plan) -> dict[str, object] | None:
-    """Where the feed stands after this run; None where nothing of the feed was read.
-
-    A snapshot stands at its export time, because it vouches for what it held then. Change files stand at the time their
-    keys name, because that is what finds the next ones; a file of markers advances nothing.
-    """
-    if plan.reading == "snapshot":
-        at = {cut.file.key: cut.file_at for cut in plan.cuts}
-    elif plan.mode == "changes":
-        at = {file.key: file.at for file in plan.files if file.status in ("applied", "quarantined") and file.is_lasting}
-    else:
-        return None
-    if not at:
-        return None
-    newest = max(at, key=lambda key: (at[key], key))
-    reached = at[newest] if plan.reading == "snapshot" else min(at[newest], plan.started_at)  # a key may name any day
-    etags = {file.key: file.etag for file in plan.files}
-    return {
-        "feed": plan.reading,
-        "watermark": reached.isoformat(),
-        "key": newest,
-        "etag": etags[newest],
-        "rules_digest": plan.rules_digest,
-        "run_id": plan.run_id,
-    }

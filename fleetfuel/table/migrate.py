@@ -98,15 +98,18 @@ def apply_migrations(
 ) -> MigrationReceipt:
     """Apply the pending files, one transaction each, then sync the rules in another.
 
-    Holds the run lock until the connection ends; a run that waited for it applies only what is still pending then.
+    Holds the run lock all the while, in a transaction of a second connection; a run that waited for it applies only
+    what is still pending then.
     Raises `AnotherRun`, `MigrationError`, and what `database` raises. A file that fails leaves nothing of itself;
     the files before it stay applied.
     """
-    database.take_lock(wait_seconds=wait_seconds)
-    ledger = _read_ledger(database, create=True)
-    applied = tuple(_apply(database, file) for file in _planned(plan.files, ledger).pending)
-    receipt = _sync(database, rules, applied, [*ledger, *applied])
-    return dataclasses.replace(receipt, refreshed=_refresh_facts(database))
+    _read_ledger(database, create=True)
+    with database.second_connection() as holder:
+        holder.take_lock(wait_seconds=wait_seconds)
+        ledger = _read_ledger(database)
+        applied = tuple(_apply(database, file) for file in _planned(plan.files, ledger).pending)
+        receipt = _sync(database, rules, applied, [*ledger, *applied])
+        return dataclasses.replace(receipt, refreshed=_refresh_facts(database))
 
 
 def _read_ledger(database: Database, *, create: bool = False) -> tuple[AppliedMigration, ...]:

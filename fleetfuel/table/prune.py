@@ -7,9 +7,8 @@ import shutil
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from fleetfuel import errors
 from fleetfuel.feed.keys import parse_instant
@@ -98,23 +97,16 @@ def _old_reports(reports: Path, before: datetime) -> Iterator[Path]:
             run = evidence.read_report(folder)
         except errors.FleetfuelError:
             continue
-        if _began(run, plan) < before:
+        if run.started_at < before:
             yield folder
-
-
-def _began(run: dict[str, Any], plan: Path) -> datetime:
-    try:
-        return datetime.fromisoformat(run["started_at"])
-    except (KeyError, TypeError, ValueError):
-        return datetime.fromtimestamp(plan.stat().st_mtime, UTC)
 
 
 def _old_files(database: Database, settings: Settings, before: datetime) -> Iterator[dict[str, str]]:
     """Files that changes mode does not look at again: they stand, and were written, before its look-back begins."""
-    watermark = state.read_watermark(database)
-    if watermark is None:
+    mark = state.read_marks(database).get("changes")
+    if mark is None:
         return
-    since = watermark - timedelta(hours=settings.lookback_hours)
+    since = mark["watermark"] - timedelta(hours=settings.lookback_hours)
     for row in database.rows("read_prunable_files", before):
         written = row["modified_at"]
         if written is None or written >= since:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -36,17 +37,78 @@ DETAILS: Final = columns(
 OPEN_REJECTS: Final = columns({"reject_id": pl.Int64, "id": pl.Int64, "rule": pl.String, "source_key": pl.String})
 
 
-def read_state(database: Database) -> State:
-    """Ids, fingerprints and marks, in the open transaction. Raises `SchemaNotReady` where migrations are missing."""
-    marks = {mark["feed"]: mark for mark in database.rows("read_marks")}
-    rows = database.stream("read_rows", lambda batch: _frame(pa.Table.from_batches([batch]), ROWS))
-    snapshot = marks.get("snapshot", {})
-    return State(
-        rows=_whole(rows),
-        vouched_at=snapshot.get("watermark"),
-        watermark=marks.get("changes", {}).get("watermark"),
-        open_rejects=_frame(database.table("read_open_rejects"), OPEN_REJECTS),
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What a run has to know of the ledger before it fetches anything."""
+
+    marks: Mapping[str, Mapping[str, Any]]
+    """Feed → where it stands, by fuel.ingest_state."""
+    read: frozenset[tuple[str, str]]
+    """(key, etag) of every version of a file that a run has read; empty where nobody asked."""
+    proven: Mapping[str, str]
+    """File of `rules/` → digest of what it said when `migrate` proved and synced it."""
+    last_summary: str | None
+    """The `--json` object of the last run that was applied, as text."""
+    has_stale_facts: bool
+    """Whether stored facts of fills are to be computed anew."""
+
+    @property
+    def watermark(self) -> datetime | None:
+        """Time of the newest change file applied; None before the first."""
+        mark = self.marks.get("changes")
+        return mark["watermark"] if mark else None
+
+
+def read_standing(database: Database, *, with_files: bool) -> Standing:
+    """Read it, in the open transaction. Raises `SchemaNotReady` where migrations are missing."""
+    last = database.rows("read_last_summary")[0]
+    return Standing(
+        marks=read_marks(database),
+        read=read_files(database) if with_files else frozenset(),
+        proven={row["file"]: row["digest"] for row in database.rows("read_rules_state")},
+        last_summary=last["summary"],
+        has_stale_facts=last["has_stale_facts"],
     )
+
+
+def read_marks(database: Database) -> Mapping[str, Mapping[str, Any]]:
+    """Feed → where it stands."""
+    return {mark["feed"]: mark for mark in database.rows("read_marks")}
+
+
+class Now:
+    """The table as it stands, in the open transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def state(self) -> State:
+        """Ids, fingerprints and marks. Raises `SchemaNotReady` where migrations are missing."""
+        marks = read_marks(self._database)
+        rows = self._database.stream("read_rows", lambda batch: _frame(pa.Table.from_batches([batch]), ROWS))
+        snapshot = marks.get("snapshot", {})
+        return State(
+            rows=_whole(rows),
+            vouched_at=snapshot.get("watermark"),
+            watermark=marks.get("changes", {}).get("watermark"),
+            open_rejects=_frame(self._database.table("read_open_rejects"), OPEN_REJECTS),
+        )
+
+    def details(self, ids: Iterable[int]) -> pl.DataFrame:
+        """The rows with these ids, in full (`DETAILS`)."""
+        wanted = "{" + ",".join(map(str, ids)) + "}"
+        return DETAILS.to_frame() if wanted == "{}" else _frame(self._database.table("read_details", wanted), DETAILS)
+
+    def unknown_spellings(self, spellings: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
+        """(field, spelling) of those that the database's normalisers do not know; they are its alone to judge."""
+        rows = self._database.rows("read_unknown_spellings", json.dumps(spellings))
+        return [(row["field"], row["spelling"]) for row in rows]
+
+    def column_shares(self) -> Mapping[str, float]:
+        """Column → the share of live rows that have it; empty for an empty table."""
+        row = self._database.rows("read_column_shares")[0]
+        rows = row.pop("rows")
+        return {name: held / rows for name, held in row.items()} if rows else {}
 
 
 def _whole(parts: list[pl.DataFrame]) -> pl.DataFrame:
@@ -59,61 +121,22 @@ def _whole(parts: list[pl.DataFrame]) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
-def read_details(database: Database, ids: Iterable[int]) -> pl.DataFrame:
-    """The rows with these ids, in full (`DETAILS`)."""
-    return _frame(database.table("read_details", "{" + ",".join(map(str, ids)) + "}"), DETAILS)
-
-
-def read_watermark(database: Database) -> datetime | None:
-    """Time of the newest change file applied; None before the first."""
-    return next((mark["watermark"] for mark in database.rows("read_marks") if mark["feed"] == "changes"), None)
-
-
-def read_last_summary(database: Database) -> tuple[dict[str, Any], bool]:
-    """The `--json` object of the last run that was applied, empty before the first; whether stored facts are stale."""
-    found = database.rows("read_last_summary")[0]
-    return json.loads(found["summary"] or "{}"), found["has_stale_facts"]
-
-
-def read_snapshot_mark(database: Database) -> Mapping[str, Any] | None:
-    """What ingest_state says of the last applied snapshot; None before the first."""
-    return next((mark for mark in database.rows("read_marks") if mark["feed"] == "snapshot"), None)
-
-
-def read_proof(database: Database) -> str:
-    """The aggregate over fuel.records that tells whether anybody has touched it."""
-    return str(database.rows("read_proof")[0]["proof"])
-
-
-def read_summary(database: Database, run_id: str) -> dict[str, Any] | None:
-    """The `--json` object of an applied run; None where the ledger no longer has it."""
-    rows = database.rows("read_summary", run_id)
-    summary: dict[str, Any] | None = json.loads(rows[0]["summary"]) if rows else None
-    return summary
-
-
-def read_rules_state(database: Database) -> Mapping[str, str]:
-    """File of `rules/` → digest of what it said when `migrate` proved and synced it."""
-    return {row["file"]: row["digest"] for row in database.rows("read_rules_state")}
+def read_untouched(database: Database, mark: Mapping[str, Any], *, skips_proof: bool) -> str | None:
+    """The `--json` object of the run that set the snapshot's mark, as text, if that still stands and nobody has touched
+    the table since; else None. `skips_proof` takes the table's part as given."""
+    now = read_marks(database).get("snapshot")
+    if now != mark:
+        return None
+    if not skips_proof and mark["proof"] != database.rows("read_proof")[0]["proof"]:
+        return None
+    rows = database.rows("read_summary", mark["run_id"])
+    return rows[0]["summary"] if rows else None
 
 
 def read_files(database: Database) -> frozenset[tuple[str, str]]:
     """(key, etag) of every version of a file that a run has read."""
     table = database.table("read_files")
     return frozenset(zip(table["key"].to_pylist(), table["etag"].to_pylist(), strict=True))
-
-
-def read_unknown_spellings(database: Database, spellings: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
-    """(field, spelling) of those that the database's normalisers do not know; they are its alone to judge."""
-    rows = database.rows("read_unknown_spellings", json.dumps(spellings))
-    return [(row["field"], row["spelling"]) for row in rows]
-
-
-def read_column_shares(database: Database) -> Mapping[str, float]:
-    """Column → the share of live rows that have it; empty for an empty table."""
-    row = database.rows("read_column_shares")[0]
-    rows = row.pop("rows")
-    return {name: held / rows for name, held in row.items()} if rows else {}
 
 
 def _frame(table: pa.Table, schema: pl.Schema) -> pl.DataFrame:

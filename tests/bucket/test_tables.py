@@ -16,7 +16,8 @@ from table import EVERYTHING, Row, Table
 
 from fleetfuel import errors
 from fleetfuel.feed import bucket, deliver
-from fleetfuel.importer import Outcome, Request, run_import
+from fleetfuel.pipeline import Outcome, Request
+from fleetfuel.pipeline import run as run_import
 from fleetfuel.sandbox.postgres import PostgresServer
 from fleetfuel.settings import Settings
 

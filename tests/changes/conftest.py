@@ -15,7 +15,8 @@ import pytest
 from botocore.config import Config
 from table import Table, fill, iso
 
-from fleetfuel.importer import Outcome, Request, run_import
+from fleetfuel.pipeline import Outcome, Request
+from fleetfuel.pipeline import run as run_import
 from fleetfuel.sandbox.store import ObjectStore, object_store
 from fleetfuel.settings import Settings
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from table import fill
 
-from fleetfuel.importer import Outcome
+from fleetfuel.pipeline import Outcome
 
 from .conftest import START, Feed
 

@@ -13,6 +13,7 @@ import polars as pl
 
 from fleetfuel import errors
 from fleetfuel.report import evidence
+from fleetfuel.report.summary import as_object
 
 Row = dict[str, Any]
 
@@ -124,7 +125,7 @@ def read_reports(folder: Path) -> dict[str, Evidence]:
     found = {}
     for path in sorted(folder.iterdir()) if folder.exists() else ():
         try:
-            plan = evidence.read_report(path)
+            plan = as_object(evidence.read_report(path))
         except errors.SourceNotFound:
             assert path.name.endswith(".partial"), f"{path} is a report that cannot be shown"
             continue

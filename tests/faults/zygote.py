@@ -21,22 +21,24 @@ from pathlib import Path
 from typing import Any
 
 STAGES = {
+    "begin": "fleetfuel.table.ledger:begin_run",
     "fetch": "fleetfuel.feed.local:open_files",
     "cut": "fleetfuel.records.envelope:cut_file",
-    "state": "fleetfuel.table.state:read_state",
+    "state": "fleetfuel.table.state:Now.state",
     "match": "fleetfuel.plan.decide:match_rows",
     "read": "fleetfuel.records.frame:read_rows",
     "validate": "fleetfuel.records.judge:validate_rows",
     "check": "fleetfuel.records.judge:_verdict",
     "compare": "fleetfuel.plan.decide:compare_rows",
     "absent": "fleetfuel.plan.decide:find_absent",
-    "limits": "fleetfuel.pipeline:check_limits",
+    "limits": "fleetfuel.plan.assemble:check_limits",
     "report": "fleetfuel.report.evidence:write_report",
     "report file": "fleetfuel.report.evidence:_write",
     "report plan": "fleetfuel.report.evidence:_write_plan",
-    "apply": "fleetfuel.pipeline:apply_plan",
+    "apply": "fleetfuel.pipeline:apply",
+    "ledger": "fleetfuel.table.ledger:record_applied",
     "finish report": "fleetfuel.report.evidence:finish_report",
-    "summary": "fleetfuel.report.summary:render_summary",
+    "summary": "fleetfuel.report.text:render_summary",
 }
 """Step → the function that begins with it."""
 
@@ -49,7 +51,7 @@ Request = dict[str, Any]
 
 
 def serve() -> None:
-    for module in ("cli.main", "importer", "feed.bucket", "table.migrate", "report.summary", "report.ledger"):
+    for module in ("cli.main", "pipeline", "feed.bucket", "table.migrate", "report.text", "report.ledger"):
         importlib.import_module(f"fleetfuel.{module}")
     importlib.import_module("pandera.polars")
     assert not (working := threads() - SPARED), f"a fork would lack these threads: {working}"
@@ -180,10 +182,12 @@ def instrument(request: Request) -> None:
             time.sleep(slow[step])
 
     for step, place in STAGES.items():
-        module, function = place.split(":")
-        announce(importlib.import_module(module), function, lambda *_, step=step: reached(step))
+        module, _, function = place.partition(":")
+        *holders, name = function.split(".")
+        holder = functools.reduce(getattr, holders, importlib.import_module(module))
+        announce(holder, name, lambda *_, step=step: reached(step))
     announce(database.Database, "take_lock", lambda *_: reached("lock"))
-    announce(database.Database, "begin", lambda *_: reached("begin"))
+    announce(database.Database, "begin", lambda *_: reached("transaction"))
     announce(database.Database, "table", lambda _, name, *__: reached(f"sql {name}"))
     announce(database.Database, "stream", lambda _, name, *__: reached(f"sql {name}"))
     announce(database.Database, "execute", lambda _, name, *__: reached(f"sql {name}"))

@@ -21,6 +21,7 @@ from fleetfuel.records import values
 from fleetfuel.report import summary
 from fleetfuel.rules.book import Rules
 from fleetfuel.table.database import Database
+from fleetfuel.table.state import Now
 
 
 def examples(number: int) -> int:
@@ -76,12 +77,12 @@ class Quick:
         )
         delivery = Delivery(reading=reading, source="law", files=tuple(map(source_file, files)))
         self.database.begin("repeatable read")
-        return pipeline.plan_run(delivery, self.database, run)
+        return pipeline.plan_import(delivery, Now(self.database), run)
 
     def apply(self, files: Sequence[File], reading: Reading) -> Plan:
         plan = self.plan(files, reading)
         assert not plan.guards, plan.guards
-        pipeline.apply_plan(plan, summary.plan_object(plan, applied=False), self.database)
+        pipeline.apply(plan, summary.summarise(plan), self.database)
         return plan
 
     def live(self) -> dict[int, Any]:

@@ -14,7 +14,8 @@ import termios
 import click
 import pytest
 
-from fleetfuel import errors, progress
+from fleetfuel import errors
+from fleetfuel.cli import progress
 from fleetfuel.cli.main import cli
 
 from .stage import COMMAND, Stage, environment

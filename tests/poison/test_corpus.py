@@ -16,7 +16,7 @@ import pytest
 from table import COLUMNS, NOON, Row, Table, at, balance, fill, iso, told
 
 from fleetfuel import errors
-from fleetfuel.importer import Outcome
+from fleetfuel.pipeline import Outcome
 from fleetfuel.plan.limits import Overrides
 
 from .corpus import FILES, HEALTHY, RECORDS, BadFile, BadRecord

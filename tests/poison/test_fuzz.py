@@ -25,9 +25,11 @@ from fleetfuel import errors, pipeline
 from fleetfuel.model import Cut, Delivery, Reading, SourceFile
 from fleetfuel.plan.limits import Overrides
 from fleetfuel.records import envelope, frame, judge
+from fleetfuel.records.places import FeedTexts
 from fleetfuel.report import summary
 from fleetfuel.rules.book import Rules, load_rules
 from fleetfuel.table import database
+from fleetfuel.table.state import Now
 
 from .mutants import mutants, small_changes, small_snapshots
 
@@ -136,7 +138,8 @@ def _account_for(cuts: Sequence[Cut], rules: Rules) -> tuple[list[bytes], int]:
             _account_for([cut], rules)
         else:
             assert lost <= {*rows.legible_ids}, f"the ids {lost} can be read, and none of the elements has them"
-    return [frame.record_text(cuts, rows.unwrapped, file, position) for file, position in accepted], len(refused)
+    texts = FeedTexts([cut.records for cut in cuts], rows.unwrapped)
+    return [texts.text(file, position) for file, position in accepted], len(refused)
 
 
 BEGINNING: Final = re.compile(rb'\{\s*"id":\s*"?\s*([0-9]{1,9})(?:\.0)?\s*"?\s*,')
@@ -181,14 +184,13 @@ def run_mutant(
     delivery = Delivery(reading=reading, source="mutant", files=(source_file(content, number),))
     opened.begin("repeatable read")
     try:
-        plan = pipeline.plan_run(delivery, opened, run)
+        plan = pipeline.plan_import(delivery, Now(opened), run)
     except errors.BadInput:
         return None
-    shown = summary.plan_object(plan, applied=False)
+    shown = summary.summarise(plan)
     if not plan.guards:
-        pipeline.apply_plan(plan, shown, opened)
-        shown["applied"] = True
-    return shown
+        pipeline.apply(plan, shown, opened)
+    return summary.as_object(shown) | {"applied": not plan.guards}
 
 
 def marks(table: Table) -> dict[int, Row]:

@@ -9,7 +9,8 @@ from typing import Any, Final
 import pytest
 from table import Row, Table, told
 
-from fleetfuel.importer import Request, run_import
+from fleetfuel.pipeline import Request
+from fleetfuel.pipeline import run as run_import
 from fleetfuel.plan.limits import Overrides
 
 CASES: Final = Path(__file__).parents[1] / "cases"

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from table import EVERYTHING, NOON, Table, at, envelope, fill
 
-from fleetfuel import errors, importer
-from fleetfuel.importer import Outcome, Request, run_import
+from fleetfuel import course, errors
+from fleetfuel.pipeline import Outcome, Request
+from fleetfuel.pipeline import run as run_import
 from fleetfuel.report import evidence
 
 
@@ -20,7 +21,7 @@ from fleetfuel.report import evidence
 def writes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether the report is written before the rows, or meanwhile, as a long one is."""
     if request.param == "meanwhile":
-        monkeypatch.setattr(importer, "LONG", 0)
+        monkeypatch.setattr(course, "LONG_REPORT", 0)
 
 
 def load(table: Table, content: bytes, folder: Path | None = None, *, apply: bool = True) -> Outcome:
@@ -52,7 +53,7 @@ def test_the_report_tells_every_row_that_changed_with_what_was_and_what_is(table
     assert rejects.select("position", "rule").rows() == [(3, "id_missing")]
     assert json.loads(rejects["content"][0]) == stray
     assert json.loads((folder / "plan.json").read_text()) == outcome.run
-    assert evidence.read_report(folder) == outcome.run
+    assert evidence.read_report(folder) == outcome.summary
 
 
 def test_each_file_says_which_run_and_source_it_is_of_and_duckdb_reads_it(table: Table) -> None:

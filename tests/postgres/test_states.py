@@ -12,8 +12,9 @@ import polars as pl
 import pytest
 from table import EVERYTHING, NOON, Row, Table, at, balance, envelope, fill, told
 
-from fleetfuel.importer import Outcome, Request, run_import
 from fleetfuel.model import Reading
+from fleetfuel.pipeline import Outcome, Request
+from fleetfuel.pipeline import run as run_import
 from fleetfuel.plan.limits import Allowance, Overrides
 
 GONE: Final = "2026-06-11 10:00:00"

@@ -10,6 +10,7 @@ import pytest
 from fleetfuel import errors
 from fleetfuel.model import Cut, Rows, SourceFile
 from fleetfuel.records import envelope, frame, values
+from fleetfuel.records.places import FeedTexts
 from fleetfuel.rules.book import load_rules
 
 NOON = datetime(2026, 6, 11, 12, tzinfo=UTC)
@@ -242,9 +243,8 @@ def test_a_message_is_unwrapped_and_its_record_fingerprinted_like_a_plain_one() 
     record = json.dumps({"id": 7, "liters": 40})
     texts = [f'{{"op": "update", "row": {record}}}', record]
     found = rows(*texts)
-    numbers = frame.record_fingerprints(
-        [cut_list(*texts)], found.unwrapped, found.typed["file"], found.typed["position"]
-    )
+    texts_of = FeedTexts([cut_list(*texts).records], found.unwrapped)
+    numbers = texts_of.fingerprints(found.typed["file"], found.typed["position"])
     assert numbers[0] == numbers[1]
     message = found.typed.to_dicts()[0]
     assert (message["id"], message["litres"], message["is_delete"]) == (7, 40, False)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fleetfuel import logs
+from fleetfuel.cli import logs
 from fleetfuel.errors import Interruption
 
 

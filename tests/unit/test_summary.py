@@ -4,10 +4,12 @@ import copy
 import dataclasses
 from typing import Any
 
+import msgspec
 import pytest
 
 from fleetfuel.model import Counts
-from fleetfuel.report.summary import has_changes, render_summary
+from fleetfuel.report.summary import Summary
+from fleetfuel.report.text import render_summary
 
 COUNTS = dict.fromkeys((field.name for field in dataclasses.fields(Counts)), 0)
 RUN: dict[str, Any] = {
@@ -35,10 +37,10 @@ RUN: dict[str, Any] = {
 }
 
 
-def run(**changes: Any) -> dict[str, Any]:
+def run(**changes: Any) -> Summary:
     counts = {name: value for name, value in changes.items() if name in COUNTS}
     rest = {name: value for name, value in changes.items() if name not in COUNTS}
-    return {**copy.deepcopy(RUN), **rest, "counts": {**RUN["counts"], **counts}}
+    return msgspec.convert({**copy.deepcopy(RUN), **rest, "counts": {**RUN["counts"], **counts}}, Summary)
 
 
 def test_no_changes_is_said_outright() -> None:
@@ -51,13 +53,13 @@ def test_no_changes_is_said_outright() -> None:
 
 @pytest.mark.parametrize("count", ["inserts", "updates", "soft_deletes", "restores"])
 def test_any_change_of_a_row_is_a_change(count: str) -> None:
-    assert has_changes(run(**{count: 1}))
+    assert run(**{count: 1}).has_changes
     assert "No changes." not in render_summary(run(**{count: 1}))
 
 
 @pytest.mark.parametrize("count", ["unchanged", "stale", "superseded", "rejected", "warned", "skipped"])
 def test_what_leaves_the_rows_alone_is_no_change(count: str) -> None:
-    assert not has_changes(run(**{count: 1}))
+    assert not run(**{count: 1}).has_changes
 
 
 def test_soft_deletes_come_first_and_say_why() -> None:

@@ -19,6 +19,8 @@ with needed (schema, relation, privileges) as (
         ('fuel', 'record_versions', array['select', 'insert']),
         ('fuel', 'stale_plates', array['select', 'insert']),
         ('fuel', 'ingest_runs', array['select', 'insert']),
+        ('fuel', 'ingest_starts', array['select', 'insert']),
+        ('fuel', 'run_lock', array['update']),
         ('fuel', 'ingest_files', array['select', 'insert', 'update']),
         ('fuel', 'ingest_state', array['select', 'insert', 'update']),
         ('fuel', 'rejects', array['select', 'insert', 'update'])

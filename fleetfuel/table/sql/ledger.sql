@@ -1,20 +1,37 @@
 -- What the ledger holds, for people to look at.
 
 -- name: read_runs
--- The newest lines of the ledger of runs ($1: only of this status, where it is not null; $2: how many).
-select run_id, mode, source, source_at, started_at, finished_at, status, exit_code, counts::text as counts, message, version, role
+-- The newest lines of the ledger of runs ($1: only of this status, where it is not null; $2: how many). A run that began and
+-- did not end is at work as long as its session is there.
+select
+    run_id, mode, source, source_at, started_at, finished_at, status, exit_code, counts::text as counts, message, version, role,
+    false as is_at_work
 from fuel.ingest_runs
 where $1::text is null or status = $1::text
-order by finished_at desc, run_id desc
+union all
+select
+    s.run_id, s.mode, s.source, null, s.started_at, null, 'began', null, '{}', null, s.version, s.role,
+    exists (select from pg_stat_activity as a where a.application_name = 'fleetfuel ' || s.run_id)
+from fuel.ingest_starts as s
+where ($1::text is null or $1::text = 'began')
+and not exists (select from fuel.ingest_runs as r where r.run_id = s.run_id)
+order by finished_at desc nulls first, started_at desc, run_id desc
 limit $2::bigint;
 
 -- name: read_run
 -- The runs whose id begins with $1, in full: two are enough to see that it is ambiguous.
 select
     run_id, mode, source, source_at, started_at, finished_at, status, exit_code, counts::text as counts, message, version, role,
-    summary::text as summary, metadata::text as metadata
+    false as is_at_work, summary::text as summary, metadata::text as metadata
 from fuel.ingest_runs
 where starts_with(run_id, $1::text)
+union all
+select
+    s.run_id, s.mode, s.source, null, s.started_at, null, 'began', null, '{}', null, s.version, s.role,
+    exists (select from pg_stat_activity as a where a.application_name = 'fleetfuel ' || s.run_id), '{}', '[]'
+from fuel.ingest_starts as s
+where starts_with(s.run_id, $1::text)
+and not exists (select from fuel.ingest_runs as r where r.run_id = s.run_id)
 order by run_id
 limit 2;
 

@@ -176,6 +176,19 @@ where resolved_at is null
   and last_run_id <> $1
   and (reject_id = any ($2::text::bigint[]) or source_key = $3::text);
 
+-- name: write_start
+-- A run begins.
+insert into fuel.ingest_starts (run_id, mode, source, started_at, version)
+values ($1, $2, $3, $4::text::timestamptz, $5);
+
+-- name: write_failure
+-- A run that began has failed ($1: its id; $2: exit code; $3: why), unless it has ended already.
+insert into fuel.ingest_runs (run_id, mode, source, started_at, status, exit_code, message, version)
+select s.run_id, s.mode, s.source, s.started_at, 'failed', $2, $3, s.version
+from fuel.ingest_starts as s
+where s.run_id = $1
+and not exists (select from fuel.ingest_runs as r where r.run_id = s.run_id);
+
 -- name: write_run
 -- One line of the ledger of runs.
 insert into fuel.ingest_runs (

@@ -17,6 +17,11 @@ create table if not exists fuel.schema_migrations (
 
 comment on table fuel.schema_migrations is 'The migrations applied, each with the SHA-256 of its text: an applied file is never edited.';
 
+-- Held by whoever writes in `fuel`, in share row exclusive mode, for a transaction. It stays empty, so that no vacuum locks it.
+create table if not exists fuel.run_lock ();
+
+comment on table fuel.run_lock is 'One run at a time: an import, migrate or prune holds a lock on this table while it writes.';
+
 -- name: read_migration_ledger
 -- The migrations applied, in their order.
 select file, checksum, applied_at, milliseconds

@@ -47,11 +47,15 @@ with gone as (
 select count(*) as rows from gone;
 
 -- name: prune_runs
--- Remove these runs ($1: JSON array of run ids).
+-- Remove these runs ($1: JSON array of run ids), and where they began.
 with gone as (
     delete from fuel.ingest_runs
     where run_id in (select jsonb_array_elements_text($1::text::jsonb))
-    returning 1
+    returning run_id
+),
+begun as (
+    delete from fuel.ingest_starts
+    where run_id in (select jsonb_array_elements_text($1::text::jsonb))
 )
 select count(*) as rows from gone;
 

@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from fleetfuel import progress
+from fleetfuel.cli import progress
 
 log = logging.getLogger("fleetfuel")
 

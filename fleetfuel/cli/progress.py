@@ -7,22 +7,17 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-Progress = Callable[[str, int, int], None]
-"""Called with a stage, how much of it is done, and how much there is: `fetch` in bytes, all others in records."""
+from fleetfuel.model import Progress
 
 log = logging.getLogger("fleetfuel")
 
 PAUSE: Final = 0.1
 """Seconds between two drawings of a stage."""
 WIDEST: Final = 78
-
-
-def silence(_stage: str, _done: int, _total: int) -> None:
-    """Progress that nobody watches."""
 
 
 @contextmanager

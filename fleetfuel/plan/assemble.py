@@ -1,0 +1,110 @@
+"""Pure: what was read, matched, judged and decided → the plan."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from fleetfuel.model import Cut, Delivery, FileCount, Plan, State, Table
+from fleetfuel.plan import decide, notices
+from fleetfuel.plan.batch import COLUMNS, Batch
+from fleetfuel.plan.counts import Decisions, count_files, count_records, count_rules
+from fleetfuel.plan.files import origin_of, remarks_on
+from fleetfuel.plan.limits import Totals, check_limits
+from fleetfuel.plan.run import Run
+from fleetfuel.records.places import FeedTexts
+
+
+def make_plan(
+    run: Run,
+    delivery: Delivery,
+    cuts: tuple[Cut, ...],
+    texts: FeedTexts,
+    bad: tuple[FileCount, ...],
+    known: pl.DataFrame,
+    batch: Batch,
+    decided: Decisions,
+    current: State,
+    table: Table,
+) -> Plan:
+    """The plan, with its counts, samples, notices and the guards it trips."""
+    writes = decided.diff
+    counts = count_records(cuts, known, batch, decided)
+    rules = count_rules(batch)
+    live = int(current.rows["is_live"].sum())
+    totals = Totals(
+        reading=delivery.reading,
+        cuts=cuts,
+        counts=counts,
+        live_before=live,
+        vouched_at=current.vouched_at,
+        stops=tuple((code, found.rows) for code, found in rules.items() if found.severity == "stop"),
+        lost_columns=_lost_columns(batch, run, table),
+    )
+    samples, flips = decide.sample_changes(writes.others, texts.text, run.rules)
+    noticed = notices.feed_notices(
+        [
+            *notices.unknown_fields(batch.unknown_fields, batch.samples),
+            *notices.unknown_spellings(batch.spellings, _unknown_spellings(batch, table), run.rules),
+            *notices.type_flips(flips),
+            *notices.id_jump(
+                pl.concat([writes.inserts["id"], writes.others.filter(action="insert")["id"]]), _greatest(current)
+            ),
+        ]
+    )
+    files = (*count_files(cuts, known, batch, decided), *bad)
+    return Plan(
+        run_id=run.run_id,
+        mode=run.mode,
+        reading=delivery.reading,
+        source=delivery.source,
+        started_at=run.started_at,
+        origins=tuple(map(origin_of, cuts)),
+        texts=texts,
+        diff=writes,
+        rejected=batch.rejected,
+        notices=pl.concat([batch.notices, noticed]),
+        counts=counts,
+        columns=decide.changed_columns(writes.others, run.rules),
+        samples=samples,
+        rules=rules,
+        resolved_rejects=_resolved(current, known, batch),
+        files=tuple(sorted(files, key=lambda each: (each.at, each.key))),
+        guards=check_limits(totals, run.rules, run.overrides),
+        live_before=live,
+        watermark_before=current.watermark,
+        rules_digest=run.rules.digest,
+        remarks=(*delivery.notices, *remarks_on(delivery, cuts), *noticed["reason"]),
+    )
+
+
+def _resolved(current: State, known: pl.DataFrame, batch: Batch) -> tuple[int, ...]:
+    """Open rejects whose record is accepted now, or holds again what the table holds."""
+    if current.open_rejects.is_empty():
+        return ()
+    rejected = current.open_rejects["id"].drop_nulls().unique()
+    held = current.rows["id"].filter(decide.rows_of(rejected, current) & decide.rows_met(known, current))
+    read = batch.accepted["id"].filter(batch.accepted["id"].is_in(rejected.implode()))
+    return tuple(current.open_rejects.filter(pl.col("id").is_in(pl.concat([held, read]).implode()))["reject_id"])
+
+
+def _unknown_spellings(batch: Batch, table: Table) -> list[tuple[str, str]]:
+    if not batch.spellings:
+        return []
+    spellings: dict[str, list[str]] = {"fuel_type": [], "department": []}
+    for field, spelling in batch.spellings:
+        spellings[field].append(spelling)
+    return table.unknown_spellings(spellings)
+
+
+def _lost_columns(batch: Batch, run: Run, table: Table) -> tuple[tuple[str, float], ...]:
+    """Columns that no record read now has, and nearly every stored row: asked only where one seems to be gone."""
+    limit = run.rules.guards.lost_column
+    if batch.accepted.height < limit.exempt_under_rows or all(batch.given[name] for name in COLUMNS):
+        return ()
+    shares = table.column_shares()
+    return tuple((name, share) for name, share in shares.items() if share >= limit.share and not batch.given[name])
+
+
+def _greatest(current: State) -> int | None:
+    greatest = current.rows["id"].max()
+    return greatest if isinstance(greatest, int) else None

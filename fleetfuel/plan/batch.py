@@ -1,0 +1,162 @@
+"""Pure: the records that have to be read → what they say: accepted, rejected, noticed. Chunk by chunk, so that memory
+does not grow with the file.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Final
+
+import polars as pl
+
+from fleetfuel.model import Cut, Place, Rows, Unwrapped, Verdict
+from fleetfuel.plan import decide
+from fleetfuel.plan.run import Run
+from fleetfuel.records import frame, judge
+
+READERS: Final = 2
+"""Chunks read at a time: Polars lets other threads run meanwhile."""
+
+JUDGED: Final = 50
+"""Chunks whose odd rows are judged together, or fewer where these fill a chunk: what Pandera costs, it costs once."""
+
+COLUMNS: Final = ("car", "driver", "department", "fuel_type", "litres", "amount_kes", "odometer_km", "filled_at")
+"""Columns that a feed can lose."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Batch:
+    """The records that had to be read: what may load, what is set aside, and what was noticed."""
+
+    accepted: pl.DataFrame
+    accepted_of: Counter[int]
+    """Number of a file → how many of its records are accepted."""
+    warned: int
+    rejected: pl.DataFrame
+    notices: pl.DataFrame
+    unwrapped: dict[Place, Unwrapped]
+    unknown_fields: Counter[str]
+    samples: dict[str, str]
+    spellings: Counter[tuple[str, str]]
+    given: Counter[str]
+    markers: list[Place]
+    legible_ids: list[int]
+
+
+def judge_records(index: pl.DataFrame, cuts: tuple[Cut, ...], run: Run) -> Batch:
+    """What the records say, in their order. The odd rows of a few chunks are judged together."""
+    judged = group = NOTHING_READ
+    suspects: list[pl.DataFrame] = []
+    done = odd = 0
+    for height, rows in _read(index, cuts, run):
+        run.progress("read", done, index.height)
+        done += height
+        sound, others = judge.part_sound(rows.typed, run.rules)
+        group = join_batches(group, _as_read(rows), _as_accepted(sound))
+        suspects.append(others)
+        odd += others.height
+        if done == index.height or odd >= frame.CHUNK or len(suspects) == JUDGED:
+            group = join_batches(group, _as_judged(judge.validate_rows(pl.concat(suspects), run.rules)))
+            judged = join_batches(judged, replace(group, accepted=group.accepted.sort("file", "position")))
+            group, suspects, odd = NOTHING_READ, [], 0
+    run.progress("read", done, index.height)
+    return judged
+
+
+def _as_read(rows: Rows) -> Batch:
+    return replace(
+        NOTHING_READ,
+        rejected=rows.refused,
+        unwrapped=dict(rows.unwrapped),
+        unknown_fields=Counter({name: count for name, (count, _) in rows.unknown_fields.items()}),
+        samples={name: sample for name, (_, sample) in rows.unknown_fields.items()},
+        markers=list(rows.markers),
+        legible_ids=list(rows.legible_ids),
+    )
+
+
+def _as_accepted(rows: pl.DataFrame) -> Batch:
+    return replace(
+        NOTHING_READ,
+        accepted=rows.select(decide.CANDIDATES.names()),
+        accepted_of=Counter(dict(rows["file"].value_counts().iter_rows())),
+        spellings=_spellings(rows),
+        given=Counter({name: rows[name].count() for name in COLUMNS}),
+    )
+
+
+def _as_judged(verdict: Verdict) -> Batch:
+    return replace(
+        _as_accepted(verdict.accepted),
+        warned=int(verdict.accepted["warned"].sum()),
+        rejected=verdict.rejected,
+        notices=verdict.notices,
+    )
+
+
+def _read(index: pl.DataFrame, cuts: tuple[Cut, ...], run: Run) -> Iterator[tuple[int, Rows]]:
+    """Each chunk's height and rows, in order; a few chunks are read at a time."""
+
+    def read(chunk: pl.DataFrame) -> tuple[int, Rows]:
+        return chunk.height, frame.read_rows(chunk, cuts, run.rules, run.zone, run.seed)
+
+    if index.height <= frame.CHUNK:
+        yield from map(read, index.iter_slices(frame.CHUNK))
+        return
+    pool = ThreadPoolExecutor(READERS, "fleetfuel-read")
+    try:
+        chunks = index.iter_slices(frame.CHUNK)
+        ahead = deque(pool.submit(read, chunk) for chunk in islice(chunks, READERS))
+        while ahead:
+            found = ahead.popleft().result()
+            ahead.extend(pool.submit(read, chunk) for chunk in islice(chunks, 1))
+            yield found
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _spellings(accepted: pl.DataFrame) -> Counter[tuple[str, str]]:
+    return Counter(
+        {
+            (field, spelling): rows
+            for field in ("fuel_type", "department")
+            for spelling, rows in accepted[field].drop_nulls().value_counts().iter_rows()
+        }
+    )
+
+
+NOTHING_READ: Final = Batch(
+    accepted=decide.CANDIDATES.to_frame(),
+    accepted_of=Counter(),
+    warned=0,
+    rejected=frame.REFUSED.to_frame(),
+    notices=judge.NOTICES.to_frame(),
+    unwrapped={},
+    unknown_fields=Counter(),
+    samples={},
+    spellings=Counter(),
+    given=Counter(),
+    markers=[],
+    legible_ids=[],
+)
+
+
+def join_batches(*parts: Batch) -> Batch:
+    return Batch(
+        accepted=pl.concat([part.accepted for part in parts]),
+        accepted_of=sum((part.accepted_of for part in parts), Counter()),
+        warned=sum(part.warned for part in parts),
+        rejected=pl.concat([part.rejected for part in parts]),
+        notices=pl.concat([part.notices for part in parts]),
+        unwrapped={place: each for part in parts for place, each in part.unwrapped.items()},
+        unknown_fields=sum((part.unknown_fields for part in parts), Counter()),
+        samples={name: sample for part in reversed(parts) for name, sample in part.samples.items()},
+        spellings=sum((part.spellings for part in parts), Counter()),
+        given=sum((part.given for part in parts), Counter()),
+        markers=[place for part in parts for place in part.markers],
+        legible_ids=[found for part in parts for found in part.legible_ids],
+    )

@@ -1,0 +1,31 @@
+"""What a run is, before it has read anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from fleetfuel.model import Mode, Progress, silence
+from fleetfuel.plan.limits import Overrides
+from fleetfuel.rules.book import Rules
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """The run's name and time, and the rules it goes by."""
+
+    run_id: str
+    mode: Mode
+    started_at: datetime
+    zone: ZoneInfo
+    rules: Rules
+    overrides: Overrides
+    skip_bad_files: bool = False
+    progress: Progress = silence
+    """Told how far the stages are."""
+
+    @property
+    def seed(self) -> int:
+        """Seeds fingerprints with the rules: under other rules no record counts as already validated."""
+        return int(self.rules.digest[:15], 16)

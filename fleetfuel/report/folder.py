@@ -1,0 +1,106 @@
+"""A report's folder: it appears whole or not at all, and only its owner can read it, from the first byte on.
+
+It is written as `.RUN.partial` next to its place, then renamed. What a killed run left so, a later run removes: the
+folder is locked while somebody writes it, and nothing is removed that holds anything but a report's files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Final
+
+from fleetfuel import errors
+
+FILES: Final = frozenset({"changes.parquet", "rejects.parquet", "notices.parquet", "plan.json", ".plan.json.partial"})
+"""What may lie in a report that is not finished."""
+
+_PARTIAL: Final = re.compile(r"\.[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}\.partial")
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path, run_id: str) -> Iterator[Path]:
+    """Where to write the report of `run_id`: it becomes `folder` when the block ends well.
+
+    Raises `ReportUnwritable`, also where something is there that is not this run's own.
+    """
+    place = Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would follow a link to where the reports lie
+    if place == place.parent or Path.cwd().is_relative_to(place):
+        raise errors.ReportUnwritable(path=folder, reason="a report needs a folder of its own")
+    partial = place.with_name(f".{run_id}.partial")
+    try:
+        _make_folders(place.parent)
+        _remove_leftovers(place.parent)
+        partial.mkdir(mode=0o700)
+        with _locked(partial):
+            yield partial
+            if place.exists():
+                _make_way(place, folder)
+            partial.rename(place)
+            _sync(place.parent)
+    except OSError as error:
+        raise errors.ReportUnwritable(path=folder, reason=error.strerror or str(error)) from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)  # there is none after a success
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file of a report, open for writing; on the disk when the block ends."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _make_folders(folder: Path) -> None:
+    if not folder.exists():
+        _make_folders(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def _make_way(place: Path, folder: Path) -> None:
+    """Remove what may be replaced: an empty folder."""
+    if not place.is_dir() or any(place.iterdir()):
+        raise errors.ReportUnwritable(path=folder, reason="something is there already, and evidence is not overwritten")
+    place.rmdir()
+
+
+def remove_own(folder: Path, files: frozenset[str] = FILES) -> None:
+    """Remove a report that this very run wrote before it had to plan again."""
+    if folder.is_dir() and {path.name for path in folder.iterdir()} <= files:
+        shutil.rmtree(folder)
+
+
+def _remove_leftovers(parent: Path) -> None:
+    """Remove what killed runs left half written."""
+    for path in parent.iterdir():
+        if not _PARTIAL.fullmatch(path.name) or not path.is_dir() or path.is_symlink():
+            continue
+        with contextlib.suppress(OSError), _locked(path):
+            if {each.name for each in path.iterdir()} <= FILES:
+                shutil.rmtree(path)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, which ends with the process. Raises `OSError` where somebody else holds it."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,209 @@
+"""Pure: a summary → the text an operator reads. It is made from the summary alone, so a saved report shows exactly what
+the run showed.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from fleetfuel.report.summary import Summary
+
+SHOWN: Final = 8
+"""Lines a section shows at the most; the report holds them all."""
+
+FILE_WORDS: Final = {
+    "inserts": "inserted",
+    "updates": "updated",
+    "restores": "restored",
+    "soft_deletes_flagged": "soft-deleted",
+    "unchanged": "unchanged",
+    "stale": "stale",
+    "superseded": "superseded",
+    "rejected": "set aside",
+    "skipped": "skipped",
+}
+"""Counts as a line about one file says them."""
+
+REJECTING: Final = ("reject", "stop")
+
+
+def render_summary(run: Summary, *, width: int = 100, next_command: str | None = None) -> str:
+    """The object of a run as text, at most `width` columns wide where values allow."""
+    blocks = [
+        _head(run),
+        _counts(run),
+        _section("Files", _files(run), width),
+        _section("Changed fields", _changed(run, width), width),
+        _section("Set aside", _rules(run, rejected=True), width),
+        _section("Flagged, and loaded", _rules(run, rejected=False), width),
+        _section("Noticed", run.remarks, width),
+        _section("REFUSED: nothing is loaded", _guards(run), width, cap=None),
+        _foot(run, next_command),
+    ]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _head(run: Summary) -> str:
+    done = "REFUSED" if run.guards else "applied" if run.applied else "dry run: nothing written"
+    mode = run.mode if run.mode != "file" else f"file, read as {run.read_as}"
+    lines = [f"fleetfuel {mode} · {done} · run {run.run_id}", run.source]
+    if run.mode == "changes":
+        lines.append(_catch_up(run))
+    elif run.source_at:
+        lines.append(f"as of {_moment(run.source_at)}, {_records(run)}")
+    return "\n".join(lines)
+
+
+def _catch_up(run: Summary) -> str:
+    files = [file for file in run.files if file.status in ("applied", "empty")]
+    if not files:
+        return f"no new change file; the watermark stays at {_moment(run.watermark_before)}"
+    span = files[0].key if len(files) == 1 else f"from {files[0].key}\nto   {files[-1].key}"
+    marks = [file.at for file in files if file.status == "applied"]
+    after = max([*marks, *([run.watermark_before] if run.watermark_before else [])], default=None)
+    return (
+        f"{len(files):,} {'file' if len(files) == 1 else 'files'}, {_records(run)}\n{span}\n"
+        f"watermark {_moment(run.watermark_before)} → {_moment(after)}"
+    )
+
+
+def _files(run: Summary) -> list[str]:
+    """A line a file of a catch-up; those that could not be read say why."""
+    if run.mode != "changes" or (len(run.files) < 2 and all(not file.reason for file in run.files)):
+        return []
+    lines = []
+    for file in run.files:
+        name = file.key.rsplit("/", 1)[-1]
+        said = ", ".join(f"{rows:,} {FILE_WORDS[count]}" for count, rows in file.counts.items() if count != "records")
+        lines.append(f"{name:<32}{file.status + ': ' + file.reason if file.reason else said or 'no record'}")
+    return lines
+
+
+def _records(run: Summary) -> str:
+    counts = run.counts
+    markers = f" and {counts.skipped:,} markers" if counts.skipped else ""
+    return f"{counts.records:,} records{markers}"
+
+
+def _counts(run: Summary) -> str:
+    counts = run.counts
+    details = {
+        "soft_deletes": _listed(
+            {"gone from the snapshot": counts.soft_deletes_absent, "flagged": counts.soft_deletes_flagged}
+        ),
+        "unchanged": _listed({"stale": counts.stale, "superseded": counts.superseded}),
+    }
+    rows = [
+        (label, getattr(counts, key), details.get(key, ""))
+        for label, key in (
+            ("soft deletes", "soft_deletes"),
+            ("inserts", "inserts"),
+            ("updates", "updates"),
+            ("restores", "restores"),
+            ("unchanged", "unchanged"),
+            ("set aside", "rejected"),
+            ("flagged", "warned"),
+        )
+        if getattr(counts, key) or key in ("soft_deletes", "inserts", "updates", "unchanged") or details.get(key)
+    ]
+    lines = [f"  {label:<13}{number:>10,}  {detail}".rstrip() for label, number, detail in rows]
+    return "\n".join(["No changes.", *lines] if not run.has_changes else lines)
+
+
+def _listed(numbers: Mapping[str, int]) -> str:
+    return ", ".join(f"{number:,} {name}" for name, number in numbers.items() if number)
+
+
+def _changed(run: Summary, width: int) -> list[str]:
+    lines = []
+    for column, rows in run.columns.items():
+        shown = [
+            f"{_value(sample.before)} → {_value(sample.after)}, {sample.plate} {sample.day}".rstrip()
+            for sample in run.samples.get(column, [])
+        ]
+        lines.append(_fitting(f"{column:<16}{rows:>8,}", shown, width - 2))
+    return lines
+
+
+def _fitting(start: str, parts: list[str], width: int) -> str:
+    """`start` and as many of the parts as fit into the width, one at least."""
+    line = start
+    for number, part in enumerate(parts):
+        longer = f"{line}{'   ' if number == 0 else ' · '}{part}"
+        if number and len(longer) > width:
+            break
+        line = longer
+    return line
+
+
+def _value(text: str) -> str:
+    """A JSON value for people: thousands apart, long texts cut, strings in quotes only where they look like numbers."""
+    try:
+        value = json.loads(text)
+    except ValueError:  # a whole number of thousands of digits
+        value = text
+    if isinstance(value, bool) or value is None:
+        return text
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return text
+    if isinstance(value, str) and value.strip() and not value.strip().replace(".", "").replace(",", "").isdigit():
+        return _short(value)
+    return _short(text)
+
+
+def _short(text: str, most: int = 32) -> str:
+    """At most so many characters on one line, of a single long word too."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
+
+
+def _rules(run: Summary, *, rejected: bool) -> list[str]:
+    return [
+        f"{code:<28}{found.rows:>8,}" for code, found in run.rules.items() if (found.severity in REJECTING) == rejected
+    ]
+
+
+def _guards(run: Summary) -> list[str]:
+    return [
+        f"{guard.code}: {guard.seen}\n  limit: {guard.limit}\n  to let it through once: {guard.override}"
+        for guard in run.guards
+    ]
+
+
+def _section(title: str, lines: list[str], width: int, cap: int | None = SHOWN) -> str:
+    if not lines:
+        return ""
+    shown = [wrapped for line in lines[:cap] for wrapped in _wrapped(line, width)]
+    more = [f"  … {len(lines) - cap:,} more"] if cap and len(lines) > cap else []
+    return "\n".join([title, *shown, *more])
+
+
+def _wrapped(text: str, width: int) -> Iterator[str]:
+    for line in text.split("\n"):
+        indent = "  " + " " * (len(line) - len(line.lstrip()))
+        yield from textwrap.wrap(
+            line,
+            width,
+            initial_indent="  ",
+            subsequent_indent=indent + "  ",
+            drop_whitespace=True,
+            replace_whitespace=False,
+        ) or [""]
+
+
+def _foot(run: Summary, next_command: str | None) -> str:
+    lines = [f"Report  {run.report}"] if run.report else []
+    if next_command:
+        lines.append(f"Next    {next_command}")
+    return "\n".join(lines)
+
+
+def _moment(at: datetime | None) -> str:
+    """An instant for people, in UTC."""
+    return "never" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"

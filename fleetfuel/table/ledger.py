@@ -1,0 +1,131 @@
+"""The ledger: a line when a run begins, one when it ends, its files, and where the feeds stand after it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from fleetfuel import __version__, errors
+from fleetfuel.model import Plan
+from fleetfuel.table.database import Database
+
+
+def begin_run(run_id: str, mode: str, source: str, started_at: datetime, database: Database) -> None:
+    """The line of a run that begins, in a transaction of its own: whatever becomes of the run, it is seen."""
+    database.execute("write_start", run_id, mode, source, started_at.isoformat(), __version__)
+
+
+def record_applied(plan: Plan, summary: msgspec.Struct, database: Database) -> None:
+    """The lines of a run in the transaction that writes it: the run, its files, and where the feeds stand after it."""
+    bad = next((file for file in plan.files if file.status == "bad"), None)
+    exit_code, message = (errors.BadChangeFile.exit_code, f"{bad.key}: {bad.reason}") if bad else (0, None)
+    _write_run(plan, summary, database, status="applied", exit_code=exit_code, message=message)
+    lines = [*_file_lines(plan)]
+    if lines:
+        database.execute("write_files", json.dumps(lines))
+    mark = _mark(plan)
+    if mark and plan.mode == "snapshot":
+        mark["proof"] = database.rows("read_proof")[0]["proof"]
+    if mark:
+        database.execute("write_mark", json.dumps(mark))
+
+
+def record_refusal(plan: Plan, summary: msgspec.Struct, database: Database) -> None:
+    """The line of a run that a guard refused: all that it writes."""
+    message = "; ".join(f"{guard.code}: {guard.seen}, limit {guard.limit}" for guard in plan.guards)
+    database.begin()
+    _write_run(plan, summary, database, status="refused", exit_code=3, message=message)
+    database.commit()
+
+
+def record_untouched(summary: Any, database: Database) -> None:
+    """The line of a run that found the snapshot applied already, in the open transaction."""
+    line = {name: getattr(summary, name) for name in ("run_id", "mode", "source", "source_at", "started_at", "version")}
+    line |= {"counts": summary.counts, "rules_digest": summary.rules_digest, "metadata": []}
+    line |= {"status": "applied", "exit_code": 0, "summary": summary, "message": None}
+    database.execute("write_run", _json(line))
+
+
+def record_failure(run_id: str, error: errors.FleetfuelError, database: Database) -> None:
+    """The line of a run that failed; where it never began, or has ended, nothing."""
+    message = str(error).splitlines()[0]
+    database.begin()
+    database.execute("write_failure", run_id, error.exit_code, message)
+    database.commit()
+
+
+def _write_run(
+    plan: Plan, summary: msgspec.Struct, database: Database, *, status: str, exit_code: int, message: str | None
+) -> None:
+    line = {
+        "run_id": plan.run_id,
+        "mode": plan.mode,
+        "source": plan.source,
+        "source_at": plan.source_at,
+        "started_at": plan.started_at,
+        "status": status,
+        "exit_code": exit_code,
+        "counts": plan.counts,
+        "summary": msgspec.structs.replace(summary, applied=status == "applied"),
+        "metadata": [msgspec.Raw(origin.metadata.encode()) for origin in plan.origins],
+        "message": message,
+        "rules_digest": plan.rules_digest,
+        "version": __version__,
+    }
+    database.execute("write_run", _json(line))
+
+
+def _json(line: Any) -> str:
+    return msgspec.json.encode(line).decode()
+
+
+def _file_lines(plan: Plan) -> Iterator[dict[str, object]]:
+    """The files read, and those skipped as bad in a version that will not get better."""
+    origins = {origin.key: origin for origin in plan.origins}
+    for file in plan.files:
+        if file.status == "bad" or not file.is_lasting:
+            continue
+        origin = origins.get(file.key)
+        yield {
+            "key": file.key,
+            "etag": file.etag,
+            "size": origin.size if origin else 0,
+            "file_at": (origin.file_at if origin else file.at).isoformat(),
+            "modified_at": origin.modified_at.isoformat() if origin else None,
+            "status": file.status,
+            "records": origin.records if origin else 0,
+            "counts": file.counts,
+            "reason": file.reason,
+            "run_id": plan.run_id,
+        }
+
+
+def _mark(plan: Plan) -> dict[str, object] | None:
+    """Where the feed stands after this run; None where nothing of the feed was read.
+
+    A snapshot stands at its export time, because it vouches for what it held then. Change files stand at the time their
+    keys name, because that is what finds the next ones; a file of markers advances nothing.
+    """
+    if plan.reading == "snapshot":
+        at = {origin.key: origin.file_at for origin in plan.origins}
+    elif plan.mode == "changes":
+        at = {file.key: file.at for file in plan.files if file.status in ("applied", "quarantined") and file.is_lasting}
+    else:
+        return None
+    if not at:
+        return None
+    newest = max(at, key=lambda key: (at[key], key))
+    reached = at[newest] if plan.reading == "snapshot" else min(at[newest], plan.started_at)  # a key may name any day
+    etags = {file.key: file.etag for file in plan.files}
+    return {
+        "feed": plan.reading,
+        "watermark": reached.isoformat(),
+        "key": newest,
+        "etag": etags[newest],
+        "rules_digest": plan.rules_digest,
+        "run_id": plan.run_id,
+    }
