@@ -20,7 +20,8 @@ class FleetfuelError(Exception):
 
 class Bug(FleetfuelError):
     message = """fleetfuel has a bug: {reason}
-    Nothing was written. Please report this line together with the run's report folder."""
+    Nothing is half-written: what was not committed is rolled back, and `fleetfuel runs last` shows what was.
+    Please report this line together with the run's report folder."""
 
 
 # --- 65 · bad input -----------------------------------------------------------------------------------------------

@@ -1,7 +1,16 @@
 -- The fuel schema: the records, raw first, and the ledgers that account for every run, file, refusal and overwritten value.
 
-create schema if not exists fuel;
-create schema if not exists reporting;
+-- Whoever administers the database may have made them: `if not exists` asks for the right to create all the same.
+do $$
+begin
+    if to_regnamespace('fuel') is null then
+        create schema fuel;
+    end if;
+    if to_regnamespace('reporting') is null then
+        create schema reporting;
+    end if;
+end
+$$;
 
 -- One row per source record. `raw` is the record as the feed said it; what the normalisers make of it is derived by the
 -- trigger (0003) and cannot be written by hand. The columns from `absent_since` on are fleetfuel's own bookkeeping.

@@ -1,6 +1,15 @@
--- How the imports are doing, for a dashboard: the last run of each mode, how long ago, and what it counted.
+-- How the imports are doing, for a dashboard: the last run of each mode, how long ago, what it counted, how old the feed is.
+
+-- A dashboard asks often, and the ledger grows for years: each mode's last run is found by these, without a sort.
+create index on fuel.ingest_runs (mode, finished_at desc, run_id desc);
+create index on fuel.ingest_runs (mode, finished_at desc) where status = 'applied';
 
 create view reporting.v_ingest_health as
+with recursive modes (mode) as (
+    (select r.mode from fuel.ingest_runs as r order by r.mode limit 1)
+    union all
+    select (select r.mode from fuel.ingest_runs as r where r.mode > m.mode order by r.mode limit 1) from modes as m where m.mode is not null
+)
 select
     last.mode,
     last.status,
@@ -21,11 +30,24 @@ select
     (last.counts ->> 'rejected')::bigint as rejected,
     (last.counts ->> 'warned')::bigint as warned,
     (select count(*) from fuel.rejects as r where r.resolved_at is null) as open_rejects,
-    last.message
-from (select distinct on (r.mode) r.* from fuel.ingest_runs as r order by r.mode, r.finished_at desc, r.run_id desc) as last
-left join (select r.mode, max(r.finished_at) as finished_at from fuel.ingest_runs as r where r.status = 'applied' group by r.mode) as applied
-    on applied.mode = last.mode;
+    last.message,
+    extract(epoch from now() - source.written_at)::bigint as source_age_seconds,
+    last.exit_code
+from modes as m
+cross join lateral (
+    select r.* from fuel.ingest_runs as r where r.mode = m.mode order by r.finished_at desc, r.run_id desc limit 1
+) as last
+left join lateral (
+    select r.finished_at from fuel.ingest_runs as r where r.mode = m.mode and r.status = 'applied' order by r.finished_at desc limit 1
+) as applied on true
+left join lateral (
+    select greatest(s.watermark, max(f.modified_at)) as written_at
+    from fuel.ingest_state as s
+    left join fuel.ingest_files as f on f.key = s.key and f.etag = s.etag
+    where s.feed = m.mode
+    group by s.watermark
+) as source on true;
 
-comment on view reporting.v_ingest_health is 'The last run of each mode: when, with what result, and what it counted. open_rejects are records still set aside, whichever run did it.';
+comment on view reporting.v_ingest_health is 'The last run of each mode: when, with what result, and what it counted. open_rejects are records still set aside, whichever run did it. source_age_seconds is how long ago the export wrote what was applied last: it grows if the export stalls, though every run is applied.';
 
 do $$ begin perform fuel.grant_rights(); end $$;

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 import click
 
-from fleetfuel.cli import terminal
+from fleetfuel.cli import options, terminal
 
 
-@click.command("doctor", short_help="What works, what does not, and what to do.")
+@click.command("doctor", cls=options.Command, short_help="What works, what does not, and what to do.")
 @click.option("--quick", is_flag=True, help="Ask nothing of the bucket: for a health check every few minutes.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def doctor_command(*, quick: bool, as_json: bool) -> None:
@@ -25,14 +24,14 @@ def doctor_command(*, quick: bool, as_json: bool) -> None:
     fleetfuel doctor
     fleetfuel doctor --quick
     """
-    from fleetfuel.cli import checks
+    from fleetfuel.cli import checks, finding
 
     findings = []
-    for finding in checks.examine(quick=quick):
-        findings.append(finding)
+    for found in checks.examine(options.settings, quick=quick):
+        findings.append(found)
         if not as_json:
-            click.echo(_coloured(checks.render_finding(finding, width=terminal.width()), finding.state))
-    code = checks.worst(findings)
+            terminal.write(_coloured(finding.render_finding(found, width=terminal.width()), found.state) + "\n")
+    code = finding.worst(findings)
     if as_json:
         listed = [
             {
@@ -44,7 +43,7 @@ def doctor_command(*, quick: bool, as_json: bool) -> None:
             }
             for each in findings
         ]
-        click.echo(json.dumps({"checks": listed, "exit_code": code}, ensure_ascii=False))
+        terminal.write_json({"checks": listed, "exit_code": code})
     sys.exit(code)
 
 

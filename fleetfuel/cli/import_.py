@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,10 +13,10 @@ import click
 
 from fleetfuel import errors
 from fleetfuel.cli import options, signals, terminal
-from fleetfuel.settings import Settings, read_settings
+from fleetfuel.settings import Settings
 
 
-@click.command("import", short_help="Read the feed; show what would change, or do it.")
+@click.command("import", cls=options.Command, short_help="Read the feed; show what would change, or do it.")
 @click.option(
     "--snapshot", is_flag=True, help="Reconcile with the full snapshot in the bucket: what it lacks is soft-deleted."
 )
@@ -66,7 +67,7 @@ def import_command(**given: Any) -> None:
     fleetfuel import --file tuesday.json --as snapshot
     """
     request = _request(given)
-    settings = read_settings()
+    settings = options.settings()
     with ExitStack() as stack:
         url = _embedded(stack, settings) if given["embedded"] else settings.require_database_url()
         from fleetfuel import pipeline
@@ -86,8 +87,12 @@ def import_command(**given: Any) -> None:
 
     summary = outcome.summary
 
+    if summary.applied:
+        terminal.note_done("What the run did, it did: `fleetfuel runs last` shows it.")
+    elif summary.report:
+        terminal.note_done(f"Nothing was loaded; `fleetfuel show {shlex.quote(summary.report)}` shows the outcome.")
     if given["as_json"]:
-        terminal.write(as_json(summary) + "\n")
+        terminal.write_json(as_json(summary))
     else:
         terminal.write(render_summary(summary, width=terminal.width(), next_command=_next(given, summary)))
     if outcome.error:

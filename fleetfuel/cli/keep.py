@@ -8,43 +8,54 @@ from typing import Any
 import click
 
 from fleetfuel.cli import options, terminal
-from fleetfuel.settings import read_settings
 
 
-@click.command("migrate", short_help="Bring schema and rules up to date.")
+@click.command("migrate", cls=options.Command, short_help="Bring schema and rules up to date.")
 @click.option("--status", is_flag=True, help="Show what is applied and what is pending; change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(
-    "--wait", "wait_seconds", type=options.Seconds(), default=60, show_default=True, help="Wait for another run to end."
+    "--wait",
+    "wait_seconds",
+    type=options.Seconds(),
+    default=60,
+    show_default=True,
+    help="Wait for another run to end.",
 )
-def migrate_command(*, status: bool, wait_seconds: float) -> None:
+def migrate_command(*, status: bool, as_json: bool, wait_seconds: float) -> None:
     """Bring the fuel schema and the rules in the database up to this version. Twice changes nothing.
 
     \b
     fleetfuel migrate --status
     fleetfuel migrate
     """
-    settings = read_settings()
+    settings = options.settings()
     url = settings.require_database_url()
+    from fleetfuel.cli import progress
     from fleetfuel.packaged import packaged
     from fleetfuel.records import judge
+    from fleetfuel.report import migrations
     from fleetfuel.rules.book import load_rules
     from fleetfuel.table import database, migrate
 
     with database.connect(url, application_name="fleetfuel migrate") as connection:
         plan = migrate.plan_migrations(connection, packaged("migrations"))
         if status:
-            click.echo(migrate.render_status(plan))
+            terminal.show(migrations.status_object(plan), migrations.render_status(plan) + "\n", as_json=as_json)
             return
         rules = load_rules(settings.rules)
         judge.prove_rules(rules)
-        click.echo(migrate.render_receipt(migrate.apply_migrations(connection, plan, rules, wait_seconds=wait_seconds)))
+        with progress.shown() as shown:
+            receipt = migrate.apply_migrations(connection, plan, rules, wait_seconds=wait_seconds, progress=shown)
+    terminal.note_done("What was applied stays applied: `fleetfuel migrate --status` shows it.")
+    terminal.show(migrations.receipt_object(receipt), migrations.render_receipt(receipt) + "\n", as_json=as_json)
 
 
-@click.command("prune", short_help="Remove old evidence.")
+@click.command("prune", cls=options.Command, short_help="Remove old evidence.")
 @click.option("--older-than", "age", type=options.Age(), required=True, help="90d, 12w or 2y; a day at the least.")
 @click.option("--apply", is_flag=True, help="Remove it. Without it: only say what would go.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--wait", "wait_seconds", type=options.Seconds(), default=0, help="Wait for another run to end.")
-def prune_command(*, age: Any, apply: bool, wait_seconds: float) -> None:
+def prune_command(*, age: Any, apply: bool, as_json: bool, wait_seconds: float) -> None:
     """Remove old evidence: report folders, overwritten versions, resolved rejects, old runs and files of the ledger.
 
     Kept whatever their age: records, open rejects, the last runs of each mode, and the files that changes mode would
@@ -54,27 +65,27 @@ def prune_command(*, age: Any, apply: bool, wait_seconds: float) -> None:
     fleetfuel prune --older-than 90d
     fleetfuel prune --older-than 90d --apply
     """
-    settings = read_settings()
+    settings = options.settings()
     url = settings.require_database_url()
     from datetime import UTC, datetime
 
+    from fleetfuel.cli import progress
     from fleetfuel.table import database, prune
 
-    with database.connect(url, application_name="fleetfuel prune") as connection:
+    with database.connect(url, application_name="fleetfuel prune") as connection, progress.shown() as shown:
         if apply:
             connection.take_lock("repeatable read", wait_seconds=wait_seconds)
         else:
             connection.begin("repeatable read", read_only=True)
         plan = prune.plan_prune(connection, settings, datetime.now(UTC) - age)
         if apply:
-            prune.apply_prune(plan, connection)
-    click.echo(
-        prune.render_plan(plan, reports=settings.reports, age=f"{age.days}d", applied=apply, width=terminal.width()),
-        nl=False,
-    )
+            prune.apply_prune(plan, connection, shown)
+            terminal.note_done(f"What was older than {age.days}d is removed.")
+    text = prune.render_plan(plan, reports=settings.reports, age=f"{age.days}d", applied=apply, width=terminal.width())
+    terminal.show(prune.plan_object(plan, applied=apply), text, as_json=as_json)
 
 
-@click.command("demo", short_help="The whole job, on servers that come along.")
+@click.command("demo", cls=options.Command, short_help="The whole job, on servers that come along.")
 @click.option("--keep", is_flag=True, help="Keep the demo's reports in the reports folder.")
 def demo_command(*, keep: bool) -> None:
     """Everything on servers that come along, with a generated feed: migrate, dry run, apply, an hour later, again.
@@ -84,4 +95,8 @@ def demo_command(*, keep: bool) -> None:
     """
     from fleetfuel.sandbox.demo import run_demo
 
-    run_demo(width=terminal.width(), keep_reports=Path("reports") if keep else None, say=click.echo)
+    run_demo(
+        width=terminal.width(),
+        keep_reports=Path("reports") if keep else None,
+        say=lambda text: terminal.write(text + "\n"),
+    )

@@ -1,17 +1,17 @@
-"""The commands that look at what was: runs, rejects, history."""
+"""The commands that look at what was: runs, rejects, history, status."""
 
 from __future__ import annotations
 
-import json
-from typing import Any
+import dataclasses
+import sys
 
 import click
 
-from fleetfuel.cli import terminal
-from fleetfuel.settings import read_settings
+from fleetfuel import errors
+from fleetfuel.cli import options, terminal
 
 
-@click.command("runs", short_help="Did it run, and what did it do?")
+@click.command("runs", cls=options.Command, short_help="Did it run, and what did it do?")
 @click.argument("run_id", required=False, metavar="[ID]")
 @click.option("--status", type=click.Choice(["applied", "refused", "failed", "began"]), help="Only runs that ended so.")
 @click.option("--last", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="How many.")
@@ -28,7 +28,7 @@ def runs_command(run_id: str | None, *, status: str | None, last: int, as_json: 
     fleetfuel runs last
     fleetfuel runs 20260611T170502Z-3f9a1c
     """
-    settings = read_settings()
+    settings = options.settings()
     url = settings.require_database_url()
     from datetime import UTC, datetime
 
@@ -39,14 +39,14 @@ def runs_command(run_id: str | None, *, status: str | None, last: int, as_json: 
         connection.begin(read_only=True)
         if run_id:
             found = ledger.read_run(connection, run_id)
-            _print(found, ledger.render_run(found, width=terminal.width()), as_json=as_json)
+            terminal.show(found, ledger.render_run(found, width=terminal.width()), as_json=as_json)
         else:
             runs = ledger.read_runs(connection, status=status, last=last)
             text = ledger.render_runs(runs, width=terminal.width(), now=datetime.now(UTC), status=status)
-            _print(runs, text, as_json=as_json)
+            terminal.show(runs, text, as_json=as_json)
 
 
-@click.command("rejects", short_help="Why was this record refused?")
+@click.command("rejects", cls=options.Command, short_help="Why was this record refused?")
 @click.option("--open", "only_open", is_flag=True, help="Only those that no later run has resolved.")
 @click.option("--last", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="How many.")
 @click.option("--personal", is_flag=True, help="Show the whole record: driver, sender, message, unknown fields.")
@@ -57,7 +57,7 @@ def rejects_command(*, only_open: bool, last: int, personal: bool, as_json: bool
     \b
     fleetfuel rejects --open
     """
-    settings = read_settings()
+    settings = options.settings()
     url = settings.require_database_url()
     from fleetfuel.report import ledger
     from fleetfuel.rules.book import load_rules
@@ -67,10 +67,12 @@ def rejects_command(*, only_open: bool, last: int, personal: bool, as_json: bool
     with database.connect(url) as connection:
         connection.begin(read_only=True)
         rejects, total = ledger.read_rejects(connection, rules, only_open=only_open, last=last, personal=personal)
-    _print(rejects, ledger.render_rejects(rejects, total, width=terminal.width(), only_open=only_open), as_json=as_json)
+    terminal.show(
+        rejects, ledger.render_rejects(rejects, total, width=terminal.width(), only_open=only_open), as_json=as_json
+    )
 
 
-@click.command("history", short_help="Who changed this, when, from which file?")
+@click.command("history", cls=options.Command, short_help="Who changed this, when, from which file?")
 @click.argument("record", type=int, metavar="ID")
 @click.option("--personal", is_flag=True, help="Show the values of driver, sender, message and unknown fields, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
@@ -82,7 +84,7 @@ def history_command(record: int, *, personal: bool, as_json: bool) -> None:
     \b
     fleetfuel history 1042
     """
-    settings = read_settings()
+    settings = options.settings()
     url = settings.require_database_url()
     from fleetfuel.report import ledger
     from fleetfuel.rules.book import load_rules
@@ -92,8 +94,36 @@ def history_command(record: int, *, personal: bool, as_json: bool) -> None:
     with database.connect(url) as connection:
         connection.begin("repeatable read", read_only=True)
         history = ledger.read_history(connection, record, rules, personal=personal)
-    _print(history, ledger.render_history(history, width=terminal.width()), as_json=as_json)
+    terminal.show(history, ledger.render_history(history, width=terminal.width()), as_json=as_json)
 
 
-def _print(found: Any, text: str, *, as_json: bool) -> None:
-    click.echo(json.dumps(found, ensure_ascii=False) if as_json else text, nl=as_json)
+@click.command("status", cls=options.Command, short_help="Fresh, late or failing, in one line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def status_command(*, as_json: bool) -> None:
+    """Is the table kept true to the feed? One line and an exit code, for uptime checks.
+
+    \b
+    0  fresh     a run was applied within two hours, and the export wrote what it read
+    1  late      no run was applied for two hours, or the export has stalled
+    2  failing   the last run was refused or failed, or there is no asking
+
+    \b
+    fleetfuel status
+    """
+    from datetime import timedelta
+
+    from fleetfuel.report import health
+    from fleetfuel.rules.book import load_rules
+    from fleetfuel.table import database
+
+    try:
+        settings = options.settings()
+        stale_after = timedelta(hours=load_rules(settings.rules).guards.stale_feed_hours)
+        with database.connect(settings.require_database_url(), application_name="fleetfuel status") as connection:
+            connection.begin(read_only=True)
+            found = health.judge_health(connection.rows("read_health"), stale_after=stale_after)
+    except errors.FleetfuelError as error:
+        found = health.unknown_health(str(error))
+    line = f"{found.state}: {found.said}" + (f" → {found.next_step}" if found.next_step else "")
+    terminal.show(dataclasses.asdict(found) | {"exit_code": found.exit_code}, line + "\n", as_json=as_json)
+    sys.exit(found.exit_code)

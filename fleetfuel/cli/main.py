@@ -9,15 +9,13 @@ import logging
 import os
 import signal
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
 import click
 
 from fleetfuel import __version__, errors
-from fleetfuel.cli import doctor, import_, keep, logs, look, show, signals, terminal
-from fleetfuel.settings import read_settings
+from fleetfuel.cli import doctor, import_, keep, logs, look, options, show, signals, terminal
 
 log = logging.getLogger("fleetfuel")
 
@@ -27,11 +25,11 @@ USAGE: Final = 64
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Settings come from the environment or .env (see .env.example). `fleetfuel COMMAND --help` has examples.",
+    invoke_without_command=True,
 )
 @click.version_option(__version__, prog_name="fleetfuel")
-@click.option("-v", "--verbose", is_flag=True, help="Log each step to stderr, not warnings and errors alone.")
 @click.pass_context
-def cli(context: click.Context, *, verbose: bool) -> None:
+def cli(context: click.Context) -> None:
     """Keep a PostgreSQL fuel schema true to the fuel-record feed, and prove it.
 
     \b
@@ -42,21 +40,23 @@ def cli(context: click.Context, *, verbose: bool) -> None:
     Did it run?          fleetfuel runs
     Who changed that?    fleetfuel history 1042
     """
-    with suppress(errors.ConfigurationError):
-        logs.set_up(read_settings().log, verbose=verbose)
     if os.environ.get("NO_COLOR"):
         context.color = False
+    if context.invoked_subcommand is None:
+        terminal.write(context.get_help() + "\n")
 
 
+cli.params += options.shared()
 for command in (
     *(import_.import_command, keep.migrate_command, keep.prune_command, keep.demo_command, doctor.doctor_command),
-    *(show.show_command, look.runs_command, look.rejects_command, look.history_command),
+    *(show.show_command, look.runs_command, look.rejects_command, look.history_command, look.status_command),
 ):
     cli.add_command(command)
 
 
 def main() -> NoReturn:
     """Run the command line; every error ends here as a sentence and an exit code."""
+    terminal.open_streams()
     logs.set_up(os.environ.get("FLEETFUEL_LOG", "text"))
     sys.unraisablehook = signals.swallowed
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
@@ -72,11 +72,8 @@ def main() -> NoReturn:
 def _run() -> int:
     try:
         result = cli.main(prog_name="fleetfuel", standalone_mode=False)
-        sys.stdout.flush()
+        sys.stdout.flush()  # help and version are click's to print
         return result if isinstance(result, int) else 0
-    except terminal.Unprintable as error:
-        terminal.close_stdout()
-        return terminal.complain(error)
     except errors.FleetfuelError as error:
         return terminal.complain(signals.or_interrupted(error))
     except click.exceptions.Exit as done:
@@ -85,9 +82,6 @@ def _run() -> int:
         return terminal.complain(_usage(error))
     except (errors.Interruption, KeyboardInterrupt, click.Abort):
         return terminal.complain(errors.Interrupted())
-    except BrokenPipeError:
-        terminal.close_stdout()
-        return 0
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else 1
     except Exception as error:

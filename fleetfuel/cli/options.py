@@ -1,12 +1,85 @@
-"""What an option may hold: numbers of rows, seconds, ages, instants."""
+"""Options that every command has, and what an option may hold: numbers of rows, seconds, ages, instants."""
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import click
 
-from fleetfuel.settings import read_settings
+from fleetfuel import errors
+from fleetfuel.cli import logs
+from fleetfuel.settings import Settings, read_settings
+
+
+class _Chosen:
+    """What the options of every command chose, before the command or after it."""
+
+    env_file: Path | None = None
+    is_verbose: bool = False
+
+
+def settings() -> Settings:
+    """The settings, from the environment and the chosen file. Raises `ConfigurationError`."""
+    return read_settings(env_file=_Chosen.env_file)
+
+
+def set_up_logs() -> None:
+    """Log in the form that the settings ask for; settings that cannot be read are the command's to complain of."""
+    form = os.environ.get("FLEETFUEL_LOG", "text")
+    with suppress(errors.ConfigurationError):
+        form = settings().log
+    logs.set_up(form, verbose=_Chosen.is_verbose)
+
+
+def _choose_verbose(_context: click.Context, _option: click.Parameter, value: bool) -> None:  # noqa: FBT001
+    _Chosen.is_verbose = _Chosen.is_verbose or value
+
+
+def _choose_env_file(_context: click.Context, _option: click.Parameter, value: Path | None) -> None:
+    if value is None:
+        return
+    if not value.exists():
+        reason, hint = f"--env-file: {value} does not exist.", "Name a file of settings; .env.example is one to copy."
+        raise errors.ConfigurationError(reason=reason, next_step=hint)
+    _Chosen.env_file = value
+
+
+def shared() -> list[click.Option]:
+    """The options that every command has, and the program itself."""
+    return [
+        click.Option(
+            ["--env-file"],
+            type=click.Path(path_type=Path),
+            metavar="PATH",
+            is_eager=True,
+            expose_value=False,
+            callback=_choose_env_file,
+            help="Read the settings from this file.  [.env]",
+        ),
+        click.Option(
+            ["-v", "--verbose"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_choose_verbose,
+            help="Log each step to stderr, not warnings and errors alone.",
+        ),
+    ]
+
+
+class Command(click.Command):
+    """A command that has the shared options, too."""
+
+    def __init__(self, *arguments: Any, **given: Any) -> None:
+        super().__init__(*arguments, **given)
+        self.params += shared()
+
+    def invoke(self, ctx: click.Context) -> Any:
+        set_up_logs()
+        return super().invoke(ctx)
 
 
 class AllowanceType(click.ParamType[Any]):
@@ -64,4 +137,4 @@ class Instant(click.ParamType[Any]):
             moment = datetime.fromisoformat(str(value))
         except ValueError:
             self.fail(f"{value!r} is no instant; 2026-06-11T17:00Z is one", param, ctx)
-        return moment if moment.tzinfo else moment.replace(tzinfo=read_settings().timezone)
+        return moment if moment.tzinfo else moment.replace(tzinfo=settings().timezone)

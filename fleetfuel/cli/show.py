@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from fleetfuel import errors
-from fleetfuel.cli import terminal
-from fleetfuel.settings import read_settings
+from fleetfuel.cli import options, terminal
 
 if TYPE_CHECKING:
     from fleetfuel.report.saved import SavedReport
@@ -38,7 +37,7 @@ class Rows(click.ParamType[str]):
         return found
 
 
-@click.command("show", short_help="A saved report: its summary, its rows, or a page to look at.")
+@click.command("show", cls=options.Command, short_help="A saved report: its summary, its rows, or a page to look at.")
 @click.argument("path", type=click.Path(path_type=Path), metavar="REPORT")
 @click.option(
     "--rows",
@@ -86,7 +85,7 @@ def show_command(
     from fleetfuel.report import saved
     from fleetfuel.rules.book import load_rules
 
-    settings = read_settings()
+    settings = options.settings()
     rules = load_rules(settings.rules)
     report = saved.read_saved(path, rules, settings.timezone)
     chosen = None if group in (None, ALL) else group
@@ -102,7 +101,7 @@ def _summary(path: Path, *, as_json: bool) -> None:
     from fleetfuel.report.text import render_summary
 
     run = evidence.read_report(path)
-    terminal.write(summary.as_json(run) + "\n" if as_json else render_summary(run, width=terminal.width()))
+    terminal.show(summary.as_json(run), render_summary(run, width=terminal.width()), as_json=as_json)
 
 
 def _rows(
@@ -147,7 +146,8 @@ def _page(
     except OSError as error:
         raise errors.ReportUnwritable(path=path, reason=error.strerror or str(error)) from None
     part = f"{made.rows:,} of {made.of:,} rows" if made.rows < made.of else f"{made.rows:,} rows"
-    click.echo(f"Page    {path} ({part})")
+    terminal.note_done(f"The page is in {path}.")
+    terminal.write(f"Page    {path} ({part})\n")
     if not made.has_charts:
         click.echo("No charts are drawn: pip install 'fleetfuel[page]' brings what draws them.", err=True)
     if opens and not webbrowser.open(path.resolve().as_uri()):

@@ -132,6 +132,8 @@ class Guards:
 
     future_source_time_hours: Amount
     """A record's updated_at further than this after its file's time is not used."""
+    stale_feed_hours: Amount
+    """A snapshot that was not written for this long is a stalled export."""
     max_deletes: ShareLimit
     """Of the live rows, how many may be soft-deleted."""
     max_rejects: ShareLimit

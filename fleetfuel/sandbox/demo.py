@@ -14,6 +14,7 @@ from typing import Any, Final
 from fleetfuel import pipeline
 from fleetfuel.packaged import packaged
 from fleetfuel.pipeline import Request
+from fleetfuel.report import migrations
 from fleetfuel.report.summary import Summary
 from fleetfuel.report.text import render_summary
 from fleetfuel.rules.book import load_rules
@@ -48,7 +49,7 @@ class Demo:
     def migrate(self) -> None:
         with database.connect(self.url) as connection:
             plan = migrate.plan_migrations(connection, packaged("migrations"))
-            self.say(migrate.render_receipt(migrate.apply_migrations(connection, plan, load_rules())))
+            self.say(migrations.render_receipt(migrate.apply_migrations(connection, plan, load_rules())))
 
     def install_devices(self) -> None:
         """The table of vehicles that the tracking application owns, and fleetfuel only reads."""

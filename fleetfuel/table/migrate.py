@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from fleetfuel import errors
+from fleetfuel.model import Progress, silence
 from fleetfuel.rules.book import Rules
 from fleetfuel.rules.rows import rule_rows
 from fleetfuel.table.database import Database
@@ -88,28 +89,87 @@ class MigrationReceipt:
         return not (self.applied or self.rules or self.rederived or self.refreshed)
 
 
+NOTHING_DONE: Final = MigrationReceipt(applied=(), rules={}, rederived=None, devices=None, refreshed=0, rights=())
+
+
 def plan_migrations(database: Database, folder: Path) -> MigrationPlan:
     """Compare the files of `folder` with the ledger. Raises `MigrationError` where they cannot be applied in order."""
     return _planned(read_migrations(folder), _read_ledger(database))
 
 
+def require_current(database: Database, folder: Path) -> None:
+    """Refuse a database that another release's migrations shaped, an earlier one or a later one.
+
+    Raises `SchemaNotReady` and `MigrationError`.
+    """
+    plan = plan_migrations(database, folder)
+    if plan.pending:
+        raise errors.SchemaNotReady(reason=f"{plan.pending[0].file} is not applied")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissingRight:
+    """What a login lacks to migrate."""
+
+    lacking: str
+    """What it may not do."""
+    cure: str
+    """The statement that gives it the right."""
+
+
+def find_missing_rights(database: Database) -> tuple[MissingRight, ...]:
+    """What this login may not do and would have to; nothing for an owner."""
+    database.begin(read_only=True)
+    found = database.rows("read_migration_needs")
+    database.rollback()
+    return tuple(MissingRight(lacking=row["lacking"], cure=row["cure"]) for row in found)
+
+
 def apply_migrations(
-    database: Database, plan: MigrationPlan, rules: Rules, *, wait_seconds: float = 60
+    database: Database, plan: MigrationPlan, rules: Rules, *, wait_seconds: float = 60, progress: Progress = silence
 ) -> MigrationReceipt:
     """Apply the pending files, one transaction each, then sync the rules in another.
 
+    Rights are looked at before the first file; a login that lacks some, and has nothing to do, is told so.
     Holds the run lock all the while, in a transaction of a second connection; a run that waited for it applies only
     what is still pending then.
-    Raises `AnotherRun`, `MigrationError`, and what `database` raises. A file that fails leaves nothing of itself;
-    the files before it stay applied.
+    Raises `PermissionDenied`, `AnotherRun`, `MigrationError`, and what `database` raises. A file that fails leaves
+    nothing of itself; the files before it stay applied.
     """
+    missing = find_missing_rights(database)
+    if missing:
+        if not plan.pending and _is_synced(database, plan, rules):
+            return NOTHING_DONE
+        raise errors.PermissionDenied(
+            what=f"Migrating, from {plan.pending[0].file} on," if plan.pending else "Syncing the rules",
+            reason=f"this login may not {'; nor '.join(each.lacking for each in missing)}",
+            next_step=f"Nothing was applied. As an administrator: {'; '.join(each.cure for each in missing)};",
+        )
     _read_ledger(database, create=True)
     with database.second_connection() as holder:
         holder.take_lock(wait_seconds=wait_seconds)
         ledger = _read_ledger(database)
-        applied = tuple(_apply(database, file) for file in _planned(plan.files, ledger).pending)
-        receipt = _sync(database, rules, applied, [*ledger, *applied])
-        return dataclasses.replace(receipt, refreshed=_refresh_facts(database))
+        pending = _planned(plan.files, ledger).pending
+        applied: list[AppliedMigration] = []
+        for number, file in enumerate(pending):
+            progress("migrate", number, len(pending) + 1)
+            applied.append(_apply(database, file))
+        progress("migrate", len(pending), len(pending) + 1)
+        receipt = _sync(database, rules, tuple(applied), [*ledger, *applied])
+        receipt = dataclasses.replace(receipt, refreshed=_refresh_facts(database))
+        progress("migrate", len(pending) + 1, len(pending) + 1)
+        return receipt
+
+
+def _is_synced(database: Database, plan: MigrationPlan, rules: Rules) -> bool:
+    database.begin(read_only=True)
+    known = {row["file"]: row["digest"] for row in database.rows("read_rules_state")}
+    database.rollback()
+    return bool(plan.applied) and known == _synced(rules, plan.applied)
+
+
+def _synced(rules: Rules, ledger: Sequence[AppliedMigration]) -> dict[str, str]:
+    return {**rules.file_digests, "migrations": ledger[-1].checksum}
 
 
 def _read_ledger(database: Database, *, create: bool = False) -> tuple[AppliedMigration, ...]:
@@ -187,8 +247,7 @@ def _sync(
         for table, rows in rule_rows(rules).items()
     }
     changed = {table: change for table, change in changes.items() if change.total}
-    synced = {**rules.file_digests, "migrations": ledger[-1].checksum}
-    moved = {row["file"] for row in database.rows("record_rules_state", json.dumps(synced))}
+    moved = {row["file"] for row in database.rows("record_rules_state", json.dumps(_synced(rules, ledger)))}
     rederived = None
     if "migrations" in moved or changed.keys() & _DERIVING:
         _call(database, "rebuild_reader")
@@ -239,43 +298,3 @@ def _call(database: Database, function: Literal["rebuild_reader", "rederive", "g
     if not database.rows("has_function", f"fuel.{function}()")[0]["present"]:
         return []
     return [row["said"] for row in database.rows(f"call_{function}") if row["said"] is not None]
-
-
-def render_status(plan: MigrationPlan) -> str:
-    """The ledger and the pending files as a table."""
-    rows = [
-        *(
-            (line.file, f"{line.applied_at:%Y-%m-%d %H:%M:%S} UTC", f"{line.milliseconds:,} ms")
-            for line in plan.applied
-        ),
-        *((file.file, "pending", "") for file in plan.pending),
-    ]
-    width = max(len(file) for file, _, _ in rows)
-    lines = [f"{file:<{width}}  {applied:<23}  {took:>10}".rstrip() for file, applied, took in rows]
-    return "\n".join([*lines, "", f"{len(plan.applied)} applied, {len(plan.pending)} pending."])
-
-
-def render_receipt(receipt: MigrationReceipt) -> str:
-    """What was done, a line for each kind of thing."""
-    lines = [f"{_count(len(receipt.applied), 'migration')} applied:"] if receipt.applied else []
-    lines += [f"  {line.file}  {line.milliseconds:,} ms" for line in receipt.applied]
-    if receipt.rules:
-        lines.append("Rules synced:")
-        lines += [
-            f"  fuel.{table}: {change.inserted:,} new, {change.updated:,} changed, {change.deleted:,} removed"
-            for table, change in receipt.rules.items()
-        ]
-    if receipt.rederived is not None and (receipt.rederived or not receipt.is_empty):
-        lines.append(f"{_count(receipt.rederived, 'record')} derived anew.")
-    if receipt.refreshed:
-        lines.append(f"Facts of {_count(receipt.refreshed, 'vehicle')} computed anew.")
-    if receipt.is_empty:
-        lines.append("Nothing to do: schema and rules are up to date.")
-    if receipt.devices is not None:
-        lines.append(f"Devices: {receipt.devices}")
-    lines += [f"Rights: {said}" for said in receipt.rights]
-    return "\n".join(lines)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from fleetfuel import errors
 from fleetfuel.feed.keys import parse_instant
+from fleetfuel.model import Progress, silence
 from fleetfuel.report import evidence
 from fleetfuel.settings import Settings
 from fleetfuel.table import state
@@ -61,7 +63,7 @@ def plan_prune(database: Database, settings: Settings, before: datetime) -> Prun
     )
 
 
-def apply_prune(plan: PrunePlan, database: Database) -> None:
+def apply_prune(plan: PrunePlan, database: Database, progress: Progress = silence) -> None:
     """Remove it: the rows in the open transaction, which is committed, then the folders.
 
     Raises `LoadMismatch` where the table holds something else by now; nothing is removed then.
@@ -76,7 +78,8 @@ def apply_prune(plan: PrunePlan, database: Database) -> None:
     if done != planned:
         raise errors.LoadMismatch(what="rows to prune", planned=planned, done=done)
     database.commit()
-    for folder in plan.folders:
+    for number, folder in enumerate(plan.folders, 1):
+        progress("prune", number, len(plan.folders))
         try:
             shutil.rmtree(folder)
         except OSError as error:
@@ -113,6 +116,20 @@ def _old_files(database: Database, settings: Settings, before: datetime) -> Iter
             continue
         if (parse_instant(row["key"], settings.timezone) or written) < since:
             yield {"key": row["key"], "etag": row["etag"]}
+
+
+def plan_object(plan: PrunePlan, *, applied: bool) -> dict[str, Any]:
+    """What is, or was, old enough to go, JSON-ready."""
+    return {
+        "applied": applied,
+        "before": plan.before.isoformat().replace("+00:00", "Z"),
+        "folders": [str(folder) for folder in plan.folders],
+        "bytes": plan.bytes,
+        "versions": plan.versions,
+        "rejects": plan.rejects,
+        "runs": list(plan.runs),
+        "files": list(plan.files),
+    }
 
 
 def render_plan(plan: PrunePlan, *, reports: Path, age: str, applied: bool, width: int) -> str:

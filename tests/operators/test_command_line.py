@@ -118,6 +118,26 @@ def test_verbose_tells_every_step(stage: Stage) -> None:
     assert "\r" not in done.err
 
 
+def test_shared_options_stand_before_the_command_or_after_it(stage: Stage) -> None:
+    stage.snapshot()
+    said = [
+        [line.split(":")[0] for line in stage.done(*words).err.splitlines()]
+        for words in (["-v", "import", "--snapshot"], ["import", "--snapshot", "-v"], ["import", "-v", "--snapshot"])
+    ]
+    assert said[0] == said[1] == said[2] != []
+    (stage.folder / "other.env").write_text(f"DATABASE_URL={stage.url}\n")
+    for words in (["--env-file", "other.env", "runs"], ["runs", "--env-file", "other.env"]):
+        assert stage.done(*words, DATABASE_URL=None).err == ""
+    refused = stage.run("runs", "--env-file", "nowhere.env")
+    assert (refused.code, refused.err.splitlines()[0]) == (78, "fleetfuel: --env-file: nowhere.env does not exist.")
+
+
+def test_the_name_alone_is_answered_with_the_help(stage: Stage) -> None:
+    alone = stage.done()
+    assert alone.out == stage.done("--help").out
+    assert alone.out.startswith("Usage: fleetfuel")
+
+
 def test_json_logs_are_one_object_a_line_with_the_run_in_each(stage: Stage) -> None:
     stage.snapshot()
     done = stage.done("-v", "import", "--snapshot", "--apply", "--json", FLEETFUEL_LOG="json")

@@ -11,9 +11,10 @@ import pytest
 from table import Table, fill
 
 from fleetfuel.packaged import packaged
+from fleetfuel.report.migrations import render_receipt
 from fleetfuel.rules.book import load_rules
 from fleetfuel.table.database import connect
-from fleetfuel.table.migrate import apply_migrations, plan_migrations, render_receipt
+from fleetfuel.table.migrate import apply_migrations, plan_migrations
 
 from .conftest import Session
 

@@ -16,17 +16,12 @@ from table import NewRole
 
 from fleetfuel import errors
 from fleetfuel.packaged import packaged
+from fleetfuel.report.migrations import render_receipt, render_status
 from fleetfuel.rules.book import load_rules
 from fleetfuel.rules.rows import rule_rows
 from fleetfuel.sandbox.postgres import PostgresServer
 from fleetfuel.table.database import connect
-from fleetfuel.table.migrate import (
-    MigrationReceipt,
-    apply_migrations,
-    plan_migrations,
-    render_receipt,
-    render_status,
-)
+from fleetfuel.table.migrate import MigrationReceipt, apply_migrations, plan_migrations
 
 TABLES = ("source_field", "fuel_type_alias", "department_alias", "pump_prices", "vehicle_class", "check_limit")
 
@@ -434,3 +429,64 @@ def test_a_file_of_rules_that_is_wrong_changes_nothing(empty_database: str, fold
     with pytest.raises(errors.RulesError):
         migrate(empty_database, folder, rules)
     assert query(empty_database, "select * from fuel.department_alias order by 1") == before
+
+
+# --- rights -------------------------------------------------------------------------------------------------------
+
+
+def as_login(uri: str, name: str) -> str:
+    return f"postgresql://{name}:x@{uri.rpartition('@')[2]}"
+
+
+SITUATIONS = {
+    "nothing granted": ("", 2),
+    "reporting is somebody else's": ("create schema reporting; grant create on database {db} to {login}", 1),
+    "reporting may be looked into": (
+        "create schema reporting; grant usage on schema reporting to {login}; grant create on database {db} to {login}",
+        1,
+    ),
+    "both schemas are somebody else's": ("create schema reporting; create schema fuel", 2),
+}
+"""Situation → what an administrator did, and how many rights are then lacking."""
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_rights_are_looked_at_before_the_first_file_and_the_grants_it_names_are_enough(
+    empty_database: str, new_role: NewRole, situation: str
+) -> None:
+    login = f"migrator_{abs(hash(situation)) % 10_000}"
+    new_role(empty_database, login, "login password 'x'")
+    done, lacking = SITUATIONS[situation]
+    name = empty_database.rpartition("/")[2].partition("?")[0]
+    if done:
+        run(empty_database, done.format(db=name, login=login))
+    with pytest.raises(errors.PermissionDenied) as refused:
+        migrate(as_login(empty_database, login), packaged("migrations"))
+    assert not exists(empty_database, "fuel.schema_migrations")
+    assert "0001_fuel_schema.sql" in str(refused.value)
+    grants = str(refused.value).partition("As an administrator: ")[2]
+    assert 1 <= grants.count("grant ") <= lacking
+    run(empty_database, grants)
+    assert len(migrate(as_login(empty_database, login), packaged("migrations")).applied) == 9
+
+
+def test_nothing_to_do_is_no_failure_whoever_asks(empty_database: str, new_role: NewRole) -> None:
+    new_role(empty_database, "only_imports", "login password 'x'")
+    new_role(empty_database, "fuel_ingest", "nologin")
+    run(empty_database, "grant fuel_ingest to only_imports")
+    migrate(empty_database, packaged("migrations"))
+    assert migrate(as_login(empty_database, "only_imports"), packaged("migrations")).is_empty
+
+
+def test_what_an_import_may_not_migrate_it_says_with_the_file(
+    empty_database: str, new_role: NewRole, tmp_path: Path
+) -> None:
+    new_role(empty_database, "only_imports", "login password 'x'")
+    new_role(empty_database, "fuel_ingest", "nologin")
+    run(empty_database, "grant fuel_ingest to only_imports")
+    migrate(empty_database, packaged("migrations"))
+    later = tmp_path / "later"
+    shutil.copytree(packaged("migrations"), later)
+    (later / "0010_later.sql").write_text("create table fuel.later (id int);\n")
+    with pytest.raises(errors.PermissionDenied, match=r"0010_later\.sql(.|\n)*grant \w+ to only_imports"):
+        migrate(as_login(empty_database, "only_imports"), later)

@@ -35,13 +35,22 @@ union all
 select 'temporary tables in this database'
 where not has_database_privilege(current_database(), 'temporary');
 
+-- name: read_reader_rights
+-- Whether grafana_ro exists and may look into the schema of the views; no row where either does not exist.
+select
+    has_schema_privilege(r.oid, n.oid, 'usage') as may_look,
+    pg_get_userbyid(n.nspowner)::text as owner
+from pg_roles as r
+cross join pg_namespace as n
+where r.rolname = 'grafana_ro' and n.nspname = 'reporting';
+
 -- name: read_devices
 -- What the last copy of the devices table found.
 select said, is_broken, cardinality(columns) > 0 as is_read, since from fuel.devices_state;
 
--- name: read_last_runs
--- The last applied run of each mode.
-select distinct on (mode) mode, run_id, finished_at
-from fuel.ingest_runs
-where status = 'applied'
-order by mode, finished_at desc, run_id desc;
+-- name: read_health
+-- How each mode does: its last run, when one was last applied, how old its feed is.
+select mode, run_id, status, exit_code, age_seconds, last_applied_age_seconds, source_age_seconds
+from reporting.v_ingest_health
+where mode in ('snapshot', 'changes')
+order by mode desc;

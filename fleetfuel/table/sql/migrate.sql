@@ -2,11 +2,20 @@
 
 -- name: has_migration_ledger
 -- Whether the ledger of migrations exists: before the first migration it does not.
-select to_regclass('fuel.schema_migrations') is not null as present;
+select exists (
+    select from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
+    where n.nspname = 'fuel' and c.relname = 'schema_migrations'
+) as present;
 
 -- name: create_migration_ledger
 -- The ledger of migrations: it precedes the first migration, so the runner makes it.
-create schema if not exists fuel;
+do $$
+begin
+    if to_regnamespace('fuel') is null then
+        create schema fuel;
+    end if;
+end
+$$;
 
 create table if not exists fuel.schema_migrations (
     file         text primary key,
@@ -27,6 +36,39 @@ comment on table fuel.run_lock is 'One run at a time: an import, migrate or prun
 select file, checksum, applied_at, milliseconds
 from fuel.schema_migrations
 order by file collate "C";
+
+-- name: read_migration_needs
+-- What this login lacks to migrate: the fault, and the statement that an administrator runs against it.
+with schemas (schema) as (
+    values ('fuel'), ('reporting')
+),
+found as (
+    select s.schema, n.oid, n.nspowner from schemas as s left join pg_namespace as n on n.nspname = s.schema
+)
+select
+    'create schema ' || string_agg(f.schema, ', ' order by f.schema) as lacking,
+    format('grant create on database %I to %I', current_database(), current_user) as cure
+from found as f
+where f.oid is null and not has_database_privilege(current_database(), 'create')
+having count(*) > 0
+union all
+select
+    'create in schema ' || f.schema,
+    format('grant usage, create on schema %I to %I', f.schema, current_user)
+from found as f
+where f.oid is not null and not (has_schema_privilege(f.oid, 'usage') and has_schema_privilege(f.oid, 'create'))
+union all
+select distinct
+    format('alter what %s owns in schema %s', pg_get_userbyid(c.relowner), f.schema),
+    format('grant %I to %I', pg_get_userbyid(c.relowner), current_user)
+from found as f
+join pg_class as c on c.relnamespace = f.oid
+where
+    not pg_has_role(c.relowner, 'usage')
+    and (
+        f.schema = 'fuel'
+        or c.relname in ('v_fuel_fills', 'v_fuel_efficiency', 'v_fuel_anomalies', 'v_fuel_monthly', 'v_ingest_health')
+    );
 
 -- name: record_migration
 -- One line in the ledger, in the transaction of the migration itself.

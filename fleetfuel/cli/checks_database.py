@@ -1,0 +1,127 @@
+"""What doctor looks at in the database: server, migrations, rights, devices, the last runs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from fleetfuel import errors
+from fleetfuel.cli.finding import Finding, clock, guarded
+from fleetfuel.settings import Settings
+
+if TYPE_CHECKING:
+    from fleetfuel.table.database import Database
+
+OLDEST_SERVER: Final = 15
+
+
+def look_at_database(settings: Settings) -> Iterator[Finding]:
+    """Each finding, as soon as it is known."""
+    if not settings.database_url:
+        return
+    from fleetfuel.table import database
+
+    with database.connect(settings.database_url, application_name="fleetfuel doctor") as connection:
+        yield from _server(connection)
+        looked = list(guarded("migrations", lambda: _migrations(connection)))
+        yield from looked
+        if all(each.name != "rights" for each in looked):  # one row a name
+            yield from guarded("rights", lambda: _rights(connection))
+        yield from guarded("devices", lambda: _devices(connection))
+        with contextlib.suppress(errors.SchemaNotReady, errors.PermissionDenied):  # said above
+            yield from _last_runs(connection, settings)
+
+
+def _server(connection: Database) -> Iterator[Finding]:
+    asked_at = datetime.now(UTC)
+    connection.begin(read_only=True)
+    server = connection.rows("read_server")[0]
+    said = f"PostgreSQL {server['version'].split()[0]}, {connection.target}"
+    hint, code = None, 0
+    if server["number"] < OLDEST_SERVER * 10_000:
+        hint, code = f"fleetfuel needs PostgreSQL {OLDEST_SERVER} or later.", errors.ConfigurationError.exit_code
+    elif server["is_replica"]:
+        hint = "This is a replica, which nobody can write to: let DATABASE_URL name the primary."
+        code = errors.ConfigurationError.exit_code
+    elif server["is_superuser"]:
+        hint = "This login is a superuser: a run needs only the role fuel_ingest (README, Security)."
+    elif not server["is_encrypted"] and not _is_local(connection.target):
+        hint = "The connection is not encrypted: add ?sslmode=verify-full to DATABASE_URL."
+    yield Finding(name="database", said=said, next_step=hint, exit_code=code)
+    yield clock("database", server["now"], asked_at)
+
+
+def _is_local(target: str) -> bool:
+    return target.startswith(("localhost:", "127.", "::1"))
+
+
+def _migrations(connection: Database) -> Iterator[Finding]:
+    from fleetfuel.packaged import packaged
+    from fleetfuel.table import migrate
+
+    plan = migrate.plan_migrations(connection, packaged("migrations"))
+    if not plan.pending:
+        yield Finding(name="migrations", said=f"{len(plan.applied)} applied, none pending")
+        return
+    yield Finding(
+        name="migrations",
+        said=f"{len(plan.applied)} applied, {len(plan.pending)} pending, from {plan.pending[0].file} on",
+        next_step="fleetfuel migrate",
+        exit_code=errors.SchemaNotReady.exit_code,
+    )
+    missing = migrate.find_missing_rights(connection)
+    if missing:
+        yield Finding(
+            name="rights",
+            said=f"to migrate, this login lacks: {'; '.join(each.lacking for each in missing)}",
+            next_step=f"As an administrator: {'; '.join(each.cure for each in missing)};",
+            exit_code=errors.PermissionDenied.exit_code,
+        )
+
+
+def _rights(connection: Database) -> Iterator[Finding]:
+    connection.begin(read_only=True)
+    missing = [row["missing"] for row in connection.rows("read_missing_rights")]
+    if missing:
+        yield Finding(
+            name="rights",
+            said=f"lacking: {', '.join(missing)}",
+            next_step="Grant this user the role fuel_ingest (README, Security).",
+            exit_code=errors.PermissionDenied.exit_code,
+        )
+    for reader in connection.rows("read_reader_rights"):
+        if not reader["may_look"]:
+            yield Finding(
+                name="readers",
+                said=f"grafana_ro may not look into the schema reporting, which belongs to {reader['owner']}",
+                next_step="As its owner: grant usage on schema reporting to grafana_ro;",
+            )
+    if not missing:
+        yield Finding(name="rights", said="read and write as an import does")
+
+
+def _devices(connection: Database) -> Iterator[Finding]:
+    connection.begin(read_only=True)
+    try:
+        found = connection.rows("read_devices")[0]
+    except errors.SchemaNotReady:
+        yield Finding(name="devices", said="not looked at yet", next_step="fleetfuel migrate")
+        return
+    hint = None
+    if found["is_broken"]:
+        hint = f"So it is since {found['since']:%Y-%m-%d %H:%M} UTC. Restore it; if it is meant: fleetfuel migrate"
+    elif not found["is_read"]:
+        hint = "If it should be: the next import, or `fleetfuel migrate`, reads it as soon as it can."
+    yield Finding(name="devices", said=found["said"].rstrip("."), next_step=hint)
+
+
+def _last_runs(connection: Database, settings: Settings) -> Iterator[Finding]:
+    from fleetfuel.report.health import judge_health
+    from fleetfuel.rules.book import load_rules
+
+    stale_after = timedelta(hours=load_rules(settings.rules).guards.stale_feed_hours)
+    connection.begin(read_only=True)
+    health = judge_health(connection.rows("read_health"), stale_after=stale_after)
+    yield Finding(name="last runs", said=health.said, next_step=health.next_step)
