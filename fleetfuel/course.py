@@ -18,8 +18,8 @@ import msgspec
 
 from fleetfuel import errors
 from fleetfuel.feed import deliver
-from fleetfuel.model import Delivery, Mode, Plan, Reading, Receipt, Table
-from fleetfuel.plan.limits import Overrides
+from fleetfuel.model import Counts, Delivery, Mode, Plan, Reading, Receipt, Table, version_of
+from fleetfuel.plan.limits import Overrides, Totals, check_limits
 from fleetfuel.report import evidence
 from fleetfuel.report.summary import Summary, as_object, read_summary, same_again, summarise
 from fleetfuel.rules.book import Rules
@@ -68,6 +68,8 @@ class Request:
     strict: bool = False
     skip_unchanged: bool = False
     """Snapshot mode: where the snapshot is the one applied last, do not even look whether the table still matches."""
+    trusts_nothing: bool = False
+    """Compare every row's `raw` with the file's, whatever its fingerprint says."""
     reseed: datetime | None = None
     """Changes mode: read again from this instant on, whatever the ledger says."""
     wait_seconds: float = 0
@@ -184,22 +186,28 @@ class Writing(Looking):
     def find_untouched(self, rules: Rules, standing: state.Standing, connection: Database) -> Outcome | None:
         """The hourly case: the snapshot in the bucket is the one applied last, and nobody has touched the table since.
 
-        Its ETag tells the first without a download; an aggregate over the table tells the second without reading the
-        rows. Whatever alters a row, a load or an edit by hand, alters the aggregate.
+        Its ETag and LastModified tell the first without a download; an aggregate over the table tells the second
+        without reading the rows. Whatever alters a row, a load or an edit by hand, alters the aggregate.
         """
         request = self.request
         mark = standing.marks.get("snapshot")
         if request.mode != "snapshot" or request.reading == "changes" or not mark:
             return None
-        if mark["rules_digest"] != rules.digest:
+        if mark["rules_digest"] != rules.digest or request.trusts_nothing or request.overrides.force_old_snapshot:
+            return None
+        if mark["modified_at"] is None:
             return None
         listed = deliver.look_at_snapshot(self.settings)
-        if (listed.key, listed.etag) != (mark["key"], mark["etag"]):
+        applied_version = version_of(mark["key"], mark["etag"], mark["modified_at"])
+        if version_of(listed.key, listed.etag, listed.modified_at) != applied_version:
             return None
         connection.take_lock("repeatable read", wait_seconds=max(request.wait_seconds, GRACE))
         found = state.read_untouched(connection, mark, skips_proof=request.skip_unchanged)
         applied = read_summary(found) if found else None
         if applied is None or (applied.mode, applied.read_as) != ("snapshot", "snapshot"):
+            connection.rollback()
+            return None
+        if _needs_override(applied, rules, request.overrides):
             connection.rollback()
             return None
         summary = same_again(applied, request.run_id, request.started_at, skips_proof=request.skip_unchanged)
@@ -218,7 +226,10 @@ class Writing(Looking):
         if self.request.mode != "changes" or self.request.reseed:
             return delivery
         read = state.read_files(connection)
-        return replace(delivery, files=tuple(file for file in delivery.files if (file.key, file.etag) not in read))
+        files = (
+            file for file in delivery.files if version_of(file.key, file.etag, file.modified_at) not in read.versions
+        )
+        return replace(delivery, files=tuple(files))
 
     def finish(self, plan: Plan, connection: Database, apply: Apply) -> Outcome:
         folder = _report_folder(self.request, self.settings, plan) if _has_something_to_tell(plan) else None
@@ -242,6 +253,14 @@ class Writing(Looking):
 
 
 # --- what the courses share ---------------------------------------------------------------------------------------
+
+
+def _needs_override(applied: Summary, rules: Rules, overrides: Overrides) -> bool:
+    """Whether a snapshot that was let through once would not be again: that is for the whole run to say."""
+    counts = applied.counts
+    told = Counts(records=counts.records, rejected=counts.rejected)
+    totals = Totals(reading="snapshot", cuts=(), counts=told, live_before=0, mark=None, stops=())
+    return counts.records == counts.rejected or bool(check_limits(totals, rules, overrides))
 
 
 def _has_something_to_tell(plan: Plan) -> bool:

@@ -82,6 +82,25 @@ class Listed:
         return self.key_at or self.modified_at
 
 
+Version = tuple[str, str, datetime]
+"""Key, ETag and LastModified, in whole seconds: one version of a file."""
+
+
+def version_of(key: str, etag: str, modified_at: datetime) -> Version:
+    """Listings know fractions of a second that other answers of the same store do not."""
+    return key, etag, modified_at.replace(microsecond=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilesRead:
+    """What runs have read of the change files."""
+
+    versions: frozenset[Version] = frozenset()
+    """Of each file the version that was read last."""
+    unread: frozenset[str] = frozenset()
+    """Keys of files that could not be had when they were looked at last."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeListing:
     """The change files of the bucket, none of them fetched. What a listing lacks is not thereby gone."""
@@ -100,6 +119,8 @@ class UnreadableFile:
     etag: str
     at: datetime
     """Where the file stands in time, like `Listed.at`."""
+    modified_at: datetime
+    """LastModified or mtime, UTC."""
     reason: str
     """Completes the sentence "KEY cannot be read: …", without a full stop."""
     is_lasting: bool
@@ -109,6 +130,9 @@ class UnreadableFile:
 # --- from file to rows --------------------------------------------------------------------------------------------
 
 
+TimeOrigin = Literal["metadata", "key", "modification time"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Cut:
     """One file cut into the exact texts of its records."""
@@ -116,9 +140,13 @@ class Cut:
     file: SourceFile
     file_at: datetime
     """When the file was true: its metadata's export time, else its key's instant, else its modification time; UTC."""
-    file_at_from: Literal["metadata", "key", "modification time"]
+    file_at_from: TimeOrigin
+    claims: tuple[tuple[TimeOrigin, datetime], ...]
+    """What the file says of its time, UTC, the first to be believed first; its modification time is the last."""
     metadata: str
     """The file's metadata as JSON text, verbatim; `null` where it has none."""
+    partial: str | None = None
+    """What the file says of itself that shows it is not complete (`has_more`), as it stands there."""
     declared: int | None
     """How many records the metadata announces."""
     records: Records
@@ -204,11 +232,15 @@ class State:
     """What a plan needs to know of the database."""
 
     rows: pl.DataFrame
-    """Every row of fuel.records: `id`, `fingerprint` (a number or null), `source_at`, `is_live`, `is_present`."""
-    vouched_at: datetime | None
-    """Export time of the last applied snapshot: it vouches for every row it held."""
+    """Every row of fuel.records: `id`, `fingerprint` (a number or null), `change_at`, `is_live`, `is_present`."""
+    now: datetime
+    """The database's clock: no file is newer."""
+    mark: datetime | None
+    """File time of the last applied snapshot, which spoke of every row; None before the first."""
     watermark: datetime | None
     """Time of the newest change file applied."""
+    disbelieved: tuple[str, ...]
+    """Stored times that are yet to come, and so count as none, in sentences."""
     open_rejects: pl.DataFrame
     """Unresolved rows of fuel.rejects: `reject_id`, `id`, `rule`, `source_key`."""
 
@@ -261,13 +293,15 @@ class FileCount:
     key: str
     at: datetime
     """Where the file stands in time: its key's instant, else its modification time."""
-    status: Literal["applied", "empty", "quarantined", "bad"]
-    """empty: nothing but markers. quarantined: skipped, as asked. bad: the run stopped before it."""
+    status: Literal["applied", "empty", "quarantined", "unread", "bad"]
+    """empty: nothing but markers. quarantined: skipped, as asked. unread: skipped because the store failed, and tried
+    again by the next run. bad: the run stopped before it."""
     counts: Mapping[str, int]
     """Names of `Counts` → records; those that are zero are left out."""
     reason: str | None = None
     """Why it could not be read."""
     etag: str
+    modified_at: datetime
     is_lasting: bool = True
     """Whether reading this version again cannot help."""
 

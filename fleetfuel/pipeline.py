@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from itertools import chain
 from typing import Final
@@ -17,12 +18,13 @@ import polars as pl
 from fleetfuel import errors
 from fleetfuel.course import Looking, Outcome, Request, Writing
 from fleetfuel.feed import client, wanted
-from fleetfuel.model import Cut, Delivery, FileCount, Plan, Progress, Receipt, State, Table, silence
-from fleetfuel.plan import decide, winners
+from fleetfuel.model import Cut, Delivery, FileCount, Plan, Progress, Reading, Receipt, State, Table, silence
+from fleetfuel.plan import decide, words
 from fleetfuel.plan.assemble import make_plan
 from fleetfuel.plan.batch import Batch, join_batches, judge_records
 from fleetfuel.plan.counts import count_decisions
-from fleetfuel.plan.files import cut_files
+from fleetfuel.plan.evidence import Mark
+from fleetfuel.plan.files import cut_files, find_partial, put_in_order, read_markers
 from fleetfuel.plan.run import Run
 from fleetfuel.records import frame, judge
 from fleetfuel.records.places import FeedTexts
@@ -53,15 +55,17 @@ def plan_import(delivery: Delivery, table: Table, run: Run) -> Plan:
     Raises `BadInput` for a file that cannot be cut into records.
     """
     (cuts, bad), current = _cut_and_read_state(delivery, table, run)
-    known, batch = _match(delivery, cuts, current, run)
+    cuts = put_in_order(cuts, delivery.reading, current.now)
+    mark = _mark(delivery, current, run)
+    reading, partial, known, batch = _read(delivery, cuts, current, mark, run)
     texts = FeedTexts([cut.records for cut in cuts], batch.unwrapped)
-    winning = winners.find_winners(batch, current)
-    batch = replace(batch, accepted=batch.accepted.select("id"))  # the winners hold the rest, until they are decided
-    decisions = [winners.compare_winners(winning, texts, cuts, current, table)]
-    if delivery.reading == "snapshot" and cuts:
-        decisions.append(winners.find_gone(known, batch, texts, cuts, current, table))
+    said = words.find_words(reading, batch, cuts, current)
+    batch = replace(batch, accepted=batch.accepted.select("id"))  # the words hold the rest, until they are decided
+    decisions = [words.compare_words(reading, said, texts, mark, table)]
+    if reading == "snapshot" and cuts:
+        decisions.append(words.find_gone(known, batch, texts, cuts[-1].file_at, current, mark, table))
     decided = count_decisions(chain.from_iterable(decisions))
-    return make_plan(run, delivery, cuts, texts, bad, known, batch, decided, current, table)
+    return make_plan(run, delivery, reading, partial, cuts, texts, bad, known, batch, decided, current, table)
 
 
 def apply(
@@ -124,11 +128,34 @@ def _cut_and_read_state(
         return cutting.result(), current
 
 
-def _match(delivery: Delivery, cuts: tuple[Cut, ...], current: State, run: Run) -> tuple[pl.DataFrame, Batch]:
+def _mark(delivery: Delivery, current: State, run: Run) -> Mark:
+    return Mark(
+        at=current.mark,
+        overlap=timedelta(minutes=run.rules.guards.overlap_minutes),
+        is_forced=delivery.reading == "snapshot" and run.overrides.force_old_snapshot,
+    )
+
+
+def _read(
+    delivery: Delivery, cuts: tuple[Cut, ...], current: State, mark: Mark, run: Run
+) -> tuple[Reading, str | None, pl.DataFrame, Batch]:
+    """How the delivery is read, why if not as it came, and what matched and what did not. A snapshot that shows that it
+    is not complete is read like a change file: nothing is absent by it."""
+    known, batch = _match(delivery.reading, cuts, current, mark, run)
+    partial = find_partial(cuts, read_markers(cuts, batch.markers)) if delivery.reading == "snapshot" else None
+    if partial is None:
+        return delivery.reading, None, known, batch
+    return "changes", partial, *_match("changes", cuts, current, mark, run)
+
+
+def _match(reading: Reading, cuts: tuple[Cut, ...], current: State, mark: Mark, run: Run) -> tuple[pl.DataFrame, Batch]:
     """The records that the table holds as they stand (`INDEX` with `row`), and what the others say."""
     index = pl.concat([frame.INDEX.to_frame(), *(frame.index_records(cut, number) for number, cut in enumerate(cuts))])
-    times = [cut.file_at for cut in cuts] if delivery.reading == "changes" else None
-    known, unknown = decide.match_rows(index, current, times)
+    times = [cut.file_at for cut in cuts] if reading == "changes" else None
+    if run.trusts_nothing or mark.is_forced:
+        known, unknown = decide.match_nothing(index)
+    else:
+        known, unknown = decide.match_rows(index, current, mark, times)
     batch = judge_records(unknown, cuts, run)
     known, repeated = decide.split_repeated(known, batch.accepted["id"], current)
     if repeated.height:
@@ -145,6 +172,7 @@ def _about(request: Request, settings: Settings, rules: Rules, progress: Progres
         rules=rules,
         overrides=request.overrides,
         skip_bad_files=request.skip_bad_files,
+        trusts_nothing=request.trusts_nothing,
         progress=progress,
     )
 

@@ -33,6 +33,7 @@ create table fuel.records (
     absent_since        timestamptz,
     source_key          text,
     source_at           timestamptz not null default now(),
+    change_at           timestamptz,
     fingerprint         uuid,
     run_id              text,
     first_seen_at       timestamptz not null default now(),
@@ -42,7 +43,8 @@ create table fuel.records (
 comment on column fuel.records.raw is 'The source record, whole. Holds personal data (sender, raw_message): never grant it to readers of reports.';
 comment on column fuel.records.deleted_at is 'When the source said this record is deleted; null while it is live.';
 comment on column fuel.records.absent_since is 'Export time of the first complete snapshot that no longer held this record; null while it is present.';
-comment on column fuel.records.source_at is 'The record''s own updated_at where usable, else the time of the file it came from: the order of versions.';
+comment on column fuel.records.source_at is 'The record''s own updated_at where usable, else the time of the file it came from.';
+comment on column fuel.records.change_at is 'Time of the newest change file whose word on this record was taken; null if none was. A snapshot older than it says nothing of the row.';
 comment on column fuel.records.fingerprint is 'XXH3-128 of the record''s text, seeded with the rules it was validated under; null where raw, deletion or absence was changed by anything but a load, so that the next load looks again.';
 comment on column fuel.records.run_id is 'The run that wrote this version.';
 
@@ -55,6 +57,8 @@ create table fuel.record_versions (
     absent_since     timestamptz,
     source_key       text,
     source_at        timestamptz,
+    change_at        timestamptz,
+    fingerprint      uuid,
     run_id           text,
     valid_from       timestamptz not null,
     replaced_at      timestamptz not null default now(),
@@ -100,24 +104,25 @@ create table fuel.ingest_starts (
 );
 create index on fuel.ingest_starts (started_at desc);
 
--- One row per version (etag) of a file that was read.
+-- One row per version of a file that was read (its etag and when it was written), or that could not be had and is remembered.
 create table fuel.ingest_files (
     key          text not null,
     etag         text not null,
     size         bigint not null,
     file_at      timestamptz not null,
-    modified_at  timestamptz,
-    status       text not null check (status in ('applied', 'empty', 'quarantined')),
+    modified_at  timestamptz not null,
+    status       text not null check (status in ('applied', 'empty', 'quarantined', 'unread')),
     records      bigint not null default 0,
     counts       jsonb not null default '{}',
     reason       text,
     run_id       text not null,
     processed_at timestamptz not null default now(),
-    primary key (key, etag)
+    primary key (key, etag, modified_at)
 );
 create index on fuel.ingest_files (file_at);
 
-comment on column fuel.ingest_files.file_at is 'The export time in the file''s metadata, else the instant in its key, else its modification time.';
+comment on column fuel.ingest_files.file_at is 'When the file was true: the export time in its metadata, else the instant in its key, else its modification time; never later than it was written.';
+comment on column fuel.ingest_files.status is 'applied; empty: nothing but markers; quarantined: skipped as bad, until it changes; unread: skipped because the store failed, tried again by each run.';
 
 -- Where each feed stands: one row for `snapshot`, one for `changes`.
 create table fuel.ingest_state (
@@ -125,6 +130,7 @@ create table fuel.ingest_state (
     watermark    timestamptz not null,
     key          text,
     etag         text,
+    modified_at  timestamptz,
     rules_digest text,
     proof        text,
     run_id       text not null,
@@ -133,7 +139,7 @@ create table fuel.ingest_state (
 
 comment on column fuel.ingest_state.proof is 'snapshot: an aggregate over fuel.records as the run left it. While it holds, nobody has touched the table since.';
 
-comment on column fuel.ingest_state.watermark is 'snapshot: export time of the last applied snapshot, which vouches for every row it held. changes: time of the newest change file applied.';
+comment on column fuel.ingest_state.watermark is 'snapshot: file time of the last applied snapshot, which spoke of every row, held or lacking: the mark. changes: time of the newest change file applied.';
 
 -- Records set aside, whole. The same text refused again next hour is one row seen twice.
 create table fuel.rejects (

@@ -165,11 +165,14 @@ declare
     written  text;
     deletion timestamptz;
 begin$$ || body || $$
+    -- A new text that names its deletion is deleted, unless the same statement decides otherwise. Nothing here undoes a
+    -- deletion: that is decided by a load or by hand.
     if deletion is not null then
-        fill.deleted_at := deletion;
-    elsif tg_op = 'UPDATE' and new.raw is distinct from old.raw and new.deleted_at is not distinct from old.deleted_at then
-        -- The new text says nothing of a deletion and nobody decided on one: the record is live again.
-        fill.deleted_at := null;
+        if tg_op = 'INSERT' then
+            fill.deleted_at := coalesce(new.deleted_at, deletion);
+        elsif new.raw is distinct from old.raw and new.deleted_at is not distinct from old.deleted_at then
+            fill.deleted_at := deletion;
+        end if;
     end if;
     return fill;
 end
@@ -256,9 +259,12 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    insert into fuel.record_versions (id, raw, deleted_at, absent_since, source_key, source_at, run_id, valid_from, replaced_by_run)
+    insert into fuel.record_versions (
+        id, raw, deleted_at, absent_since, source_key, source_at, change_at, fingerprint, run_id, valid_from, replaced_by_run
+    )
     values (
-        old.id, old.raw, old.deleted_at, old.absent_since, old.source_key, old.source_at, old.run_id, old.last_changed_at,
+        old.id, old.raw, old.deleted_at, old.absent_since, old.source_key, old.source_at, old.change_at, old.fingerprint, old.run_id,
+        old.last_changed_at,
         case when tg_op = 'UPDATE' and new.run_id is distinct from old.run_id then new.run_id end
     );
     return null;
@@ -285,16 +291,16 @@ begin
     set
         car = d.car, plate = d.plate, driver = d.driver, department = d.department, fuel_type = d.fuel_type, litres = d.litres,
         amount_kes = d.amount_kes, price_per_litre_kes = d.price_per_litre_kes, odometer_km = d.odometer_km, filled_at = d.filled_at,
-        source_created_at = d.source_created_at, source_updated_at = d.source_updated_at, deleted_at = coalesce(d.deleted_at, r.deleted_at)
+        source_created_at = d.source_created_at, source_updated_at = d.source_updated_at
     from fuel.records as s
     cross join lateral fuel.derive(s.raw, s.source_at) as d
     where s.id = r.id
     and (
         s.car, s.plate, s.driver, s.department, s.fuel_type, s.litres, s.amount_kes, s.price_per_litre_kes, s.odometer_km, s.filled_at,
-        s.source_created_at, s.source_updated_at, s.deleted_at
+        s.source_created_at, s.source_updated_at
     ) is distinct from (
         d.car, d.plate, d.driver, d.department, d.fuel_type, d.litres, d.amount_kes, d.price_per_litre_kes, d.odometer_km, d.filled_at,
-        d.source_created_at, d.source_updated_at, coalesce(d.deleted_at, s.deleted_at)
+        d.source_created_at, d.source_updated_at
     );
     get diagnostics changed = row_count;
     return changed;

@@ -43,9 +43,14 @@ from fleetfuel.settings import Settings
 @click.option("--max-deletes", type=options.AllowanceType(), help="Let this many soft deletes through, once.")
 @click.option("--max-rejects", type=options.AllowanceType(), help="Let this many rejected records through, once.")
 @click.option("--max-updates", type=options.AllowanceType(), help="Let this many updates through, once.")
-@click.option("--force-old-snapshot", is_flag=True, help="Read a snapshot older than the one applied last.")
+@click.option(
+    "--force-old-snapshot",
+    is_flag=True,
+    help="The source was restored to this snapshot, older than the last one applied.",
+)
 @click.option("--allow-lost-columns", is_flag=True, help="Load, although a field that every record had is gone.")
 @click.option("--skip-bad-files", is_flag=True, help="Changes: go on behind a file that cannot be read.")
+@click.option("--deep", is_flag=True, help="Compare every row's raw with the file, trusting no fingerprint.")
 @click.option(
     "--skip-unchanged",
     is_flag=True,
@@ -142,6 +147,7 @@ def _request(given: dict[str, Any]) -> Any:
         skip_bad_files=given["skip_bad_files"],
         strict=given["strict"],
         skip_unchanged=given["skip_unchanged"],
+        trusts_nothing=given["deep"],
         reseed=given["reseed"],
         wait_seconds=given["wait_seconds"],
     )

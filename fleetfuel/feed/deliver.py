@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from datetime import datetime
@@ -50,8 +50,8 @@ def fetch_snapshot(settings: Settings, progress: Progress | None = None) -> Iter
             yield Delivery(reading="snapshot", source=_address(settings, key), files=files, notices=body.notices)
 
 
-def list_changes(settings: Settings, since: datetime | None = None) -> ChangeListing:
-    """Every change file the bucket admits to, or those that stand at or were written since an instant.
+def list_changes(settings: Settings, since: datetime | None = None, also: Collection[str] = ()) -> ChangeListing:
+    """Every change file the bucket admits to, or those that stand at or were written since an instant; and `also`.
 
     An overwritten or late file was written after `since` whatever its name says, so it is among them. What the listing
     lacks may exist all the same: it proves nothing gone.
@@ -65,7 +65,7 @@ def list_changes(settings: Settings, since: datetime | None = None) -> ChangeLis
         if each.key.endswith("/"):
             continue
         listed = _listed(each, settings)
-        if since and listed.at < since and listed.modified_at < since:
+        if since and listed.at < since and listed.modified_at < since and listed.key not in also:
             continue
         if listed.key_at is None and not re.search(r"\.(json|gz)$", listed.key, re.IGNORECASE):
             notices.append(f"{listed.key} is left alone: its name has neither a time nor .json")
@@ -147,7 +147,12 @@ def _fetch(store: bucket.Bucket, spool: Spool, listed: Listed, meter: Meter) -> 
 def _unreadable(listed: Listed, error: Exception) -> UnreadableFile:
     reason = str(error.facts["reason"] if isinstance(error, errors.FleetfuelError) else error)
     return UnreadableFile(
-        key=listed.key, etag=listed.etag, at=listed.at, reason=reason, is_lasting=isinstance(error, Undecodable)
+        key=listed.key,
+        etag=listed.etag,
+        at=listed.at,
+        modified_at=listed.modified_at,
+        reason=reason,
+        is_lasting=isinstance(error, Undecodable),
     )
 
 

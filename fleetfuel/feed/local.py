@@ -51,7 +51,14 @@ def open_files(
                     if reading == "snapshot":
                         raise errors.BadInput(key=key, reason=f"{error}.") from None
                     unreadable.append(
-                        UnreadableFile(key=key, etag=etag, at=key_at or modified_at, reason=str(error), is_lasting=True)
+                        UnreadableFile(
+                            key=key,
+                            etag=etag,
+                            at=key_at or modified_at,
+                            modified_at=modified_at,
+                            reason=str(error),
+                            is_lasting=True,
+                        )
                     )
                     continue
             fetched.append(file)

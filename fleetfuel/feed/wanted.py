@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fleetfuel.feed import deliver, local, parcel
 from fleetfuel.feed.gaps import describe_gaps
-from fleetfuel.model import Delivery, Progress, Reading
+from fleetfuel.model import Delivery, FilesRead, Progress, Reading, version_of
 from fleetfuel.settings import Settings
 
 
@@ -34,15 +34,19 @@ def fetch_snapshot(reading: Reading | None, settings: Settings, progress: Progre
 @contextmanager
 def fetch_changes(
     watermark: datetime | None,
-    read: frozenset[tuple[str, str]],
+    read: FilesRead,
     reseed: datetime | None,
     settings: Settings,
     progress: Progress,
 ) -> Iterator[Delivery]:
     """The change files that no run has read: all since the watermark, late and overwritten ones in the look-back."""
     since = reseed or (watermark - timedelta(hours=settings.lookback_hours) if watermark else None)
-    listing = deliver.list_changes(settings, since)
-    wanted = [file for file in listing.files if (file.at >= reseed if reseed else (file.key, file.etag) not in read)]
+    listing = deliver.list_changes(settings, since, read.unread)
+    wanted = [
+        file
+        for file in listing.files
+        if (file.at >= reseed if reseed else version_of(file.key, file.etag, file.modified_at) not in read.versions)
+    ]
     times = [file.at for file in wanted] + ([watermark] if watermark else [])
     notices = (*listing.notices, *describe_gaps(_from(watermark, times)))
     with deliver.fetch_changes(settings, wanted, _fetching(progress)) as delivery:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import polars as pl
 
-from fleetfuel.model import Cut, Delivery, FileCount, Plan, State, Table
+from fleetfuel.model import Cut, Delivery, FileCount, Plan, Reading, State, Table
 from fleetfuel.plan import decide, notices
 from fleetfuel.plan.batch import COLUMNS, Batch
 from fleetfuel.plan.counts import Decisions, count_files, count_records, count_rules
-from fleetfuel.plan.files import origin_of, remarks_on
+from fleetfuel.plan.files import origin_of, read_markers, remarks_on
 from fleetfuel.plan.limits import Totals, check_limits
 from fleetfuel.plan.run import Run
 from fleetfuel.records.places import FeedTexts
@@ -17,6 +17,8 @@ from fleetfuel.records.places import FeedTexts
 def make_plan(
     run: Run,
     delivery: Delivery,
+    reading: Reading,
+    partial: str | None,
     cuts: tuple[Cut, ...],
     texts: FeedTexts,
     bad: tuple[FileCount, ...],
@@ -26,7 +28,8 @@ def make_plan(
     current: State,
     table: Table,
 ) -> Plan:
-    """The plan, with its counts, samples, notices and the guards it trips."""
+    """The plan, with its counts, samples, notices and the guards it trips. `reading` is how the delivery was read in
+    the end: like changes where it shows that it is `partial`."""
     writes = decided.diff
     counts = count_records(cuts, known, batch, decided)
     rules = count_rules(batch)
@@ -36,7 +39,8 @@ def make_plan(
         cuts=cuts,
         counts=counts,
         live_before=live,
-        vouched_at=current.vouched_at,
+        mark=current.mark,
+        markers=read_markers(cuts, batch.markers),
         stops=tuple((code, found.rows) for code, found in rules.items() if found.severity == "stop"),
         lost_columns=_lost_columns(batch, run, table),
     )
@@ -55,7 +59,7 @@ def make_plan(
     return Plan(
         run_id=run.run_id,
         mode=run.mode,
-        reading=delivery.reading,
+        reading=reading,
         source=delivery.source,
         started_at=run.started_at,
         origins=tuple(map(origin_of, cuts)),
@@ -73,7 +77,12 @@ def make_plan(
         live_before=live,
         watermark_before=current.watermark,
         rules_digest=run.rules.digest,
-        remarks=(*delivery.notices, *remarks_on(delivery, cuts), *noticed["reason"]),
+        remarks=(
+            *delivery.notices,
+            *current.disbelieved,
+            *remarks_on(reading, partial, cuts),
+            *noticed["reason"],
+        ),
     )
 
 

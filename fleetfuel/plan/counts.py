@@ -96,7 +96,12 @@ def count_files(cuts: tuple[Cut, ...], known: pl.DataFrame, batch: Batch, decide
         found = {name: rows for name, rows in counts[number].items() if rows}
         is_empty = bool(found.get("skipped")) and not found.get("records")
         yield FileCount(
-            key=cut.file.key, etag=cut.file.etag, at=cut.at, status="empty" if is_empty else "applied", counts=found
+            key=cut.file.key,
+            etag=cut.file.etag,
+            at=cut.at,
+            modified_at=cut.file.modified_at,
+            status="empty" if is_empty else "applied",
+            counts=found,
         )
 
 

@@ -1,8 +1,7 @@
 """Pure: the delivery's records against the table's rows → what has to be written.
 
-The order of versions decides, not the order of arrival. A record's value is as old as its own `updated_at`, or else as
-its file. A row is as old as the version it holds; where that version has no time of its own, the last applied snapshot
-vouches for it as of its export. What is older than the row is stale. On a tie the later arrival wins.
+Whose word is taken is decided in `evidence`, what several words on one id leave in `fold`; here the outcome is compared
+with the row.
 """
 
 from __future__ import annotations
@@ -19,6 +18,8 @@ import polars as pl
 import pyarrow as pa
 
 from fleetfuel.model import Diff, Sample, State
+from fleetfuel.plan import fold
+from fleetfuel.plan.evidence import Mark, snapshot_lacks
 from fleetfuel.records.frame import INSTANT, TYPED, columns
 from fleetfuel.records.values import EAST_AFRICA
 from fleetfuel.rules.book import Rules
@@ -38,6 +39,7 @@ WRITES: Final = columns(
         "position": pl.UInt32,  # where in it the record's text lies; null where `raw` is left as it is
         "fingerprint": pl.Int128,
         "source_at": INSTANT,
+        "change_at": INSTANT,
         "deleted_at": INSTANT,
         "absent_since": INSTANT,
         "changed": pl.List(pl.String),  # names of fields, as the feed calls them
@@ -47,13 +49,16 @@ WRITES: Final = columns(
     }
 )
 """Rows to write. Actions: insert, update, restore, soft_delete_flagged, soft_delete_absent; and, without meaning for a
-reader of the table, refresh (fingerprint and time of an unchanged row) and mark_absent (a deleted row is gone, too)."""
+reader of the table, refresh (fingerprint and times of an unchanged row), forget (newer change files are void) and
+mark_absent (a deleted row is gone, too)."""
 
 DECISIONS: Final = columns({**WRITES, "said_by": pl.UInt32})
 """`WRITES` with two more actions, unchanged and stale, which write nothing. `said_by` is the file whose version wins;
 null for a row that is absent."""
 
-INSERTS: Final = columns({name: WRITES[name] for name in ("id", "file", "position", "fingerprint", "source_at")})
+INSERTS: Final = columns(
+    {name: WRITES[name] for name in ("id", "file", "position", "fingerprint", "source_at", "change_at")}
+)
 """What is to be said of a row that is new, neither deleted nor absent: the other columns of `WRITES` are null."""
 
 TOGETHER: Final = 2_000_000
@@ -62,17 +67,17 @@ TOGETHER: Final = 2_000_000
 LOOKED_AT: Final = 5_000
 """Updated rows that are looked at for samples."""
 
-QUIET: Final = ("refresh", "mark_absent")
+QUIET: Final = ("refresh", "forget", "mark_absent")
 
 
 def match_rows(
-    index: pl.DataFrame, state: State, file_times: Sequence[datetime] | None = None
+    index: pl.DataFrame, state: State, mark: Mark, file_times: Sequence[datetime] | None = None
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Records whose very text the table holds as it stands (`INDEX` with `row`, the place in `state.rows`), and the
     others (`INDEX`).
 
-    Changes come with the times of their files: a row seen unchanged in a file newer than itself is as new as that file,
-    which has to be noted, so its record is among the others. A snapshot needs no such note: it vouches for its rows.
+    Changes come with the times of their files: that a newer file said the same has to be noted, so such a record is
+    among the others. A snapshot needs no such note: its mark speaks of every row.
     """
     rows = state.rows.select("fingerprint").with_row_index("row")
     is_sound = state.rows["fingerprint"].is_not_null() & state.rows["is_present"]
@@ -80,13 +85,20 @@ def match_rows(
     is_held = row.is_not_null()
     if file_times is not None:
         times = pl.Series(file_times, dtype=INSTANT).gather(index["file"])
-        known_at = state.rows.select(pl.max_horizontal("source_at", pl.lit(state.vouched_at, dtype=INSTANT)))
-        is_held &= (times <= known_at.to_series().gather(row)).fill_null(value=False)
+        is_noted = (times <= state.rows["change_at"].gather(row)).fill_null(value=False)
+        if mark.at is not None:
+            is_noted |= times < mark.at - mark.overlap
+        is_held &= is_noted
     if is_held.all():
         return index.with_columns(row), index.clear()
     if not is_held.any():
         return index.with_columns(row).clear(), index
     return index.with_columns(row).filter(is_held), index.filter(~is_held)
+
+
+def match_nothing(index: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What `match_rows` gives if no fingerprint is trusted."""
+    return index.clear().with_columns(row=pl.lit(None, dtype=pl.UInt32)), index
 
 
 def _look_up(fingerprints: pl.Series, rows: pl.DataFrame) -> pl.Series:
@@ -134,44 +146,73 @@ def rows_of(ids: pl.Series, state: State) -> pl.Series:
     return state.rows["id"].is_in(ids.implode())
 
 
-VALUE_PLACE: Final = {"file": "file", "position": "position", "at": "source_at"}
-"""What `value_<key>` says of the version that holds the values, and where that is said of each version."""
-
-
 def last_words(candidates: pl.DataFrame) -> pl.DataFrame:
-    """One row an id, the version that wins: by source time, then file, then position.
+    """One row an id of a snapshot, the version that wins: by source time, then file, then position.
 
-    A delete message that wins keeps the values of the newest version before it: `value_file`, `value_position`
-    and `value_at` say where those lie and how old they are (null for a delete message alone).
+    A delete message that wins keeps the values of the newest version before it: `value_file` and `value_position` say
+    where those lie (null for a delete message alone).
     """
-    carries = ~pl.col("is_delete") | pl.col("carries_values")
+    carries = fold.carries_values()
+    place = {"value_file": "file", "value_position": "position"}
     ordered = candidates if candidates["id"].is_sorted() else candidates.sort("id")
     if not (ordered["id"] == ordered["id"].shift()).any():  # as in nearly every file: nothing to choose from
         has_values = bool(ordered.select(carries.all()).item())
-        own = {said: pl.col(name) if has_values else pl.when(carries).then(name) for said, name in VALUE_PLACE.items()}
-        return ordered.with_columns(place.alias(f"value_{said}") for said, place in own.items())
+        return ordered.with_columns(
+            (pl.col(name) if has_values else pl.when(carries).then(name)).alias(said) for said, name in place.items()
+        )
     ordered = candidates.sort("id", "source_at", "file", "position")
-    values = (
-        ordered.filter(carries)
-        .unique("id", keep="last")
-        .select("id", **{f"value_{said}": name for said, name in VALUE_PLACE.items()})
-    )
+    values = ordered.filter(carries).unique("id", keep="last").select("id", **place)
     return ordered.unique("id", keep="last", maintain_order=True).join(
         values, on="id", how="left", maintain_order="left"
     )
 
 
-def compare_rows(
-    winners: pl.DataFrame, details: pl.DataFrame, texts: pa.Array, vouched_at: datetime | None
-) -> pl.DataFrame:
-    """Decide each winner against the row it meets (`state.DETAILS`) → `DECISIONS`.
+def meet_rows(words: pl.DataFrame, details: pl.DataFrame) -> pl.DataFrame:
+    """`words` with what the settling needs to know of the row each meets (`state.DETAILS`): see `fold`."""
+    met = details.select(
+        "id",
+        row_own_at="own_at",
+        row_change_at="change_at",
+        row_deleted_at="deleted_at",
+        row_is_absent=pl.col("absent_since").is_not_null(),
+        is_met=pl.lit(value=True),
+    )
+    return words.join(met, on="id", how="left", maintain_order="left").with_columns(
+        pl.col("row_is_absent", "is_met").fill_null(value=False)
+    )
 
-    `winners` are those of `last_words` with `file_at`, the time of their file, and their `fingerprint`.
-    `texts` (large binary) holds the record's text for each winner that meets a row; null for a delete message without
+
+def compare_rows(settled: pl.DataFrame, details: pl.DataFrame, texts: pa.Array, mark: Mark) -> pl.DataFrame:
+    """Decide each settled id (`fold`, with its `fingerprint`) against the row it meets (`state.DETAILS`) → `DECISIONS`.
+
+    `texts` (large binary) holds the text of the values for each id that meets a row; null for a delete message without
     values.
+
+    | word taken | row           | says         | differs           | action                                   |
+    |------------|---------------|--------------|-------------------|------------------------------------------|
+    | always     | none          | whatever     |                   | insert                                   |
+    | no         | whatever      | whatever     | yes               | stale                                    |
+    | no         | whatever      | whatever     | no                | unchanged                                |
+    | yes        | live          | live         | no                | unchanged, or refresh: its evidence only |
+    | yes        | live          | live         | yes               | update                                   |
+    | yes        | live          | deleted      | whatever          | soft_delete_flagged                      |
+    | yes        | deleted       | deleted      | no                | unchanged or refresh                     |
+    | yes        | deleted       | deleted      | yes               | update                                   |
+    | yes        | deleted       | live         | whatever          | restore                                  |
+    | yes        | absent        | live         | whatever          | restore                                  |
+    | yes        | absent        | deleted      | yes, or now there | update                                   |
+    | yes        | absent        | deleted      | no, still absent  | unchanged or refresh                     |
     """
-    met = winners.join(
-        details.rename({name: f"row_{name}" for name in details.columns if name != "id"}),
+    met = settled.join(
+        details.select(
+            "id",
+            *(
+                pl.col(name).alias(f"row_{name}")
+                for name in ("raw", "fingerprint", "deleted_at", "absent_since", "source_at", "change_at")
+            ),
+            row_plate="plate",
+            row_filled_at="filled_at",
+        ),
         on="id",
         how="left",
         maintain_order="left",
@@ -183,81 +224,59 @@ def compare_rows(
         type=pa.list_(pa.string()),
     )
     place = pl.select(pl.when(is_met).then(is_met.cum_sum() - 1)).to_series()
-    vouched = pl.lit(vouched_at, dtype=INSTANT)
-    exists = pl.col("row_raw").is_not_null()
-    row_absent = pl.col("row_absent_since").is_not_null()
-    row_deleted = pl.col("row_deleted_at").is_not_null()
-    row_time = (
-        pl.when(~pl.col("has_own_time") & ~row_absent)
-        .then(pl.max_horizontal("row_source_at", vouched))
-        .otherwise("row_source_at")
-    )
-    says_deleted = pl.col("is_delete") | pl.col("is_deleted")
-    applies = (pl.col("source_at") >= pl.col("row_time")).fill_null(value=True)
-    differs = pl.col("changed").list.len() > 0
-    brings_older_values = pl.col("is_delete") & (pl.col("value_at") < pl.col("row_time"))
-    is_same = ~differs | brings_older_values.fill_null(value=False)
-    # The last applied snapshot lacks an absent row, too: only what is no older than that brings it back.
-    absent_as_of = pl.coalesce(vouched, "row_absent_since")
-    is_back = row_absent & ~pl.col("is_delete") & (pl.col("file_at") >= absent_as_of)
-    will_delete = pl.when(applies).then(says_deleted).otherwise(row_deleted)
-    will_absent = row_absent & ~is_back
-    was_live = ~row_deleted & ~row_absent
-    writes_nothing = (is_same | ~applies) & (will_delete == row_deleted) & ~is_back
-    is_older = ~applies & (differs | (says_deleted != row_deleted))
-    is_newer = pl.col("source_at") > pl.col("row_time")
-    has_fingerprint = (pl.col("fingerprint") == pl.col("row_fingerprint")).fill_null(value=False)
-    needs_fingerprint = ~has_fingerprint & ~pl.col("is_delete") & ~row_absent
-    arrives_absent = ~exists & (pl.col("file_at") < vouched).fill_null(value=False)
 
+    exists = pl.col("row_raw").is_not_null()
+    is_taken = pl.col("is_taken")
+    differs = pl.col("changed").list.len() > 0
+    was_deleted = pl.col("row_deleted_at").is_not_null()
+    was_absent = pl.col("row_absent_since").is_not_null()
+    will_delete = pl.col("deleted_at").is_not_null()
+    is_back = was_absent & ~pl.col("is_absent")
+    was_live = ~was_deleted & ~was_absent
+    will_live = ~will_delete & ~pl.col("is_absent")
+    stays = ~is_taken | (~differs & (will_delete == was_deleted) & ~is_back)
+    is_older = ~is_taken & (differs | (pl.col("says_deleted") != was_deleted))
+
+    writes_raw = ~exists | (is_taken & differs)
+    has_value = pl.col("value_position").is_not_null()
+    is_sound = ~pl.col("is_delete") & ~pl.col("is_absent")  # else the text alone does not say what the row is
+    brings_fingerprint = is_sound & pl.col("fingerprint").ne_missing(pl.col("row_fingerprint"))
+    brings_evidence = (
+        brings_fingerprint
+        | pl.col("change_at").ne_missing(pl.col("row_change_at"))
+        | (pl.lit(mark.is_forced) & (pl.col("source_at") != pl.col("row_source_at")))
+    )
     action = (
         pl.when(~exists)
         .then(pl.lit("insert"))
-        .when(writes_nothing & is_older)
+        .when(stays & is_older)
         .then(pl.lit("stale"))
-        .when(writes_nothing & applies & (is_newer | needs_fingerprint))
+        .when(stays & is_taken & brings_evidence)
         .then(pl.lit("refresh"))
-        .when(writes_nothing)
+        .when(stays)
         .then(pl.lit("unchanged"))
         .when(was_live & will_delete)
         .then(pl.lit("soft_delete_flagged"))
-        .when(~was_live & ~will_delete & ~will_absent)
+        .when(~was_live & will_live)
         .then(pl.lit("restore"))
         .otherwise(pl.lit("update"))
     )
-    writes_raw = ~exists | (applies & ~is_same)
-    has_value = pl.col("value_position").is_not_null()
-    deleted_at = (
-        pl.when(~exists)
-        .then(pl.when(says_deleted).then(pl.coalesce("deleted_at", "source_at")))
-        .when(~will_delete)
-        .then(None)
-        .when(~applies)
-        .then("row_deleted_at")
-        .otherwise(
-            pl.coalesce(
-                "deleted_at", pl.when(is_same).then("row_deleted_at"), pl.max_horizontal("source_at", "row_source_at")
-            )
-        )
-    )
+    is_told = pl.col("is_delete") & (will_delete != was_deleted)
     return (
-        met.with_columns(changed=pl.Series(changed.take(place.to_arrow())), row_time=row_time)
+        met.with_columns(changed=pl.Series(changed.take(place.to_arrow())))
         .with_columns(action=action)
         .select(
             "action",
             "id",
             pl.when(writes_raw & has_value).then("value_file").otherwise("file").alias("file"),
             pl.when(writes_raw).then(pl.when(has_value).then("value_position").otherwise("position")).alias("position"),
-            fingerprint=pl.when(
-                ~pl.col("is_delete") & (applies | ~exists) & ~will_absent.fill_null(value=False) & ~arrives_absent
-            ).then("fingerprint"),
-            source_at=pl.max_horizontal("source_at", pl.when(exists).then("row_source_at")),
-            deleted_at=deleted_at,
-            absent_since=pl.when(arrives_absent).then(vouched).when(will_absent).then("row_absent_since"),
+            fingerprint=pl.when(is_sound & (is_taken | ~exists)).then("fingerprint"),
+            source_at=pl.when(is_taken).then("source_at").otherwise("row_source_at"),
+            change_at="change_at",
+            deleted_at="deleted_at",
+            absent_since=pl.when("is_absent").then(pl.coalesce("row_absent_since", pl.lit(mark.at, dtype=INSTANT))),
             changed=pl.when(exists).then(
-                pl.when(pl.col("is_delete") & (says_deleted != row_deleted))
-                .then(pl.col("changed").list.concat(pl.lit(["deleted_at"])))
-                .otherwise("changed")
+                pl.when(is_told).then(pl.col("changed").list.concat(pl.lit(["deleted_at"]))).otherwise("changed")
             ),
             before=pl.col("row_raw"),
             plate=pl.col("row_plate"),
@@ -309,11 +328,10 @@ def _values(text: bytes) -> str | None:
         return None
 
 
-def mark_absent(details: pl.DataFrame, snapshot_at: datetime, vouched_at: datetime | None) -> pl.DataFrame:
-    """Rows that the snapshot lacks (`state.DETAILS`) → `DECISIONS` for those that are not newer than the snapshot."""
-    row_time = pl.max_horizontal("source_at", pl.lit(vouched_at, dtype=INSTANT))
+def mark_absent(details: pl.DataFrame, snapshot_at: datetime, mark: Mark) -> pl.DataFrame:
+    """Rows that the snapshot lacks (`state.DETAILS`) → `DECISIONS` for those whose lack is taken for their absence."""
     return (
-        details.filter(row_time <= snapshot_at)
+        details.filter(snapshot_lacks(snapshot_at, mark))
         .select(
             action=pl.when(pl.col("deleted_at").is_null())
             .then(pl.lit("soft_delete_absent"))
@@ -323,6 +341,7 @@ def mark_absent(details: pl.DataFrame, snapshot_at: datetime, vouched_at: dateti
             position=pl.lit(None, dtype=pl.UInt32),
             fingerprint=pl.lit(None, dtype=pl.Int128),
             source_at="source_at",
+            change_at=_still_known(snapshot_at),
             deleted_at="deleted_at",
             absent_since=pl.lit(snapshot_at, dtype=INSTANT),
             changed=pl.lit(["absent_since"]),
@@ -333,6 +352,40 @@ def mark_absent(details: pl.DataFrame, snapshot_at: datetime, vouched_at: dateti
         )
         .cast(dict(DECISIONS.items()))
     )
+
+
+def find_forgotten(state: State, snapshot_at: datetime, decided_ids: pl.Series) -> pl.Series:
+    """Ids of the rows of which a restored source says nothing, and of which a change file newer than it did."""
+    is_newer = (state.rows["change_at"] > snapshot_at).fill_null(value=False)
+    return (
+        state.rows["id"].filter(is_newer & ~rows_of(decided_ids, state))
+        if is_newer.any()
+        else pl.Series(dtype=pl.Int64)
+    )
+
+
+def forget_changes(details: pl.DataFrame, snapshot_at: datetime) -> pl.DataFrame:
+    """Rows that keep what they hold (`state.DETAILS`) → `DECISIONS` that make void what newer change files said."""
+    return details.select(
+        action=pl.lit("forget"),
+        id="id",
+        file=pl.lit(0, dtype=pl.UInt32),
+        position=pl.lit(None, dtype=pl.UInt32),
+        fingerprint="fingerprint",
+        source_at="source_at",
+        change_at=_still_known(snapshot_at),
+        deleted_at="deleted_at",
+        absent_since="absent_since",
+        changed=pl.lit([], dtype=pl.List(pl.String)),
+        before="raw",
+        plate="plate",
+        filled_at="filled_at",
+        said_by=pl.lit(None),
+    ).cast(dict(DECISIONS.items()))
+
+
+def _still_known(snapshot_at: datetime) -> pl.Expr:
+    return pl.when(pl.col("change_at") <= pl.lit(snapshot_at, dtype=INSTANT)).then("change_at")
 
 
 # --- equality of JSON values, as jsonb sees it --------------------------------------------------------------------

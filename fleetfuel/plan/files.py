@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime
 
 from fleetfuel import errors
-from fleetfuel.model import Cut, Delivery, FileCount, Origin
+from fleetfuel.model import Cut, Delivery, FileCount, Origin, Place, Reading
 from fleetfuel.plan.run import Run
 from fleetfuel.records import care, envelope
+from fleetfuel.records.complete import CountFit, Marker, fit_count, read_marker
+from fleetfuel.records.times import believe_time
 
 
 def cut_files(delivery: Delivery, run: Run) -> tuple[tuple[Cut, ...], tuple[FileCount, ...]]:
@@ -21,6 +23,7 @@ def cut_files(delivery: Delivery, run: Run) -> tuple[tuple[Cut, ...], tuple[File
             key=each.key,
             etag=each.etag,
             at=each.at,
+            modified_at=each.modified_at,
             status="bad",
             counts={},
             reason=each.reason,
@@ -30,19 +33,60 @@ def cut_files(delivery: Delivery, run: Run) -> tuple[tuple[Cut, ...], tuple[File
     ]
     for file in delivery.files:
         try:
-            latest = max(run.started_at, file.modified_at) + timedelta(hours=run.rules.guards.future_source_time_hours)
-            cuts.append(envelope.cut_file(file, run.zone, latest, run.seed))
+            cut = envelope.cut_file(file, run.zone, run.seed)
+            if delivery.reading == "changes":
+                envelope.refuse_error_body(cut)
+            cuts.append(cut)
         except errors.BadInput as error:
             if run.mode != "changes":
                 raise
             at = file.key_at or file.modified_at
-            bad.append(FileCount(key=file.key, etag=file.etag, at=at, status="bad", counts={}, reason=error.why))
+            bad.append(
+                FileCount(
+                    key=file.key,
+                    etag=file.etag,
+                    at=at,
+                    modified_at=file.modified_at,
+                    status="bad",
+                    counts={},
+                    reason=error.why,
+                )
+            )
     if run.skip_bad_files:
-        return tuple(cuts), tuple(replace(each, status="quarantined") for each in bad)
+        skipped = (replace(each, status="quarantined" if each.is_lasting else "unread") for each in bad)
+        return tuple(cuts), tuple(skipped)
     first = min(bad, key=lambda each: (each.at, each.key), default=None)
     if first is None:
         return tuple(cuts), ()
     return tuple(cut for cut in cuts if (cut.at, cut.file.key) < (first.at, first.key)), (first,)
+
+
+def put_in_order(cuts: tuple[Cut, ...], reading: Reading, now: datetime) -> tuple[Cut, ...]:
+    """The files with the times that are believed; those of changes in the order in which they are folded."""
+    believed = [believe_time(cut, now) for cut in cuts]
+    if reading == "changes":
+        believed.sort(key=lambda cut: (cut.file_at, cut.file.key))
+    return tuple(believed)
+
+
+def read_markers(cuts: tuple[Cut, ...], places: Sequence[Place]) -> tuple[tuple[Marker, ...], ...]:
+    """What the markers of each file say."""
+    markers: list[list[Marker]] = [[] for _ in cuts]
+    for file, position in places:
+        markers[file].append(read_marker(cuts[file].records[position]))
+    return tuple(map(tuple, markers))
+
+
+def find_partial(cuts: tuple[Cut, ...], markers: tuple[tuple[Marker, ...], ...]) -> str | None:
+    """Why a snapshot is not complete, as it says itself; None if nothing says so."""
+    for cut, said in zip(cuts, markers, strict=True):
+        if cut.partial:
+            return cut.partial
+        if Marker.ERROR in said:
+            return "a marker with an error"
+        if fit_count(cut.declared, len(cut.records), said) is CountFit.BY_MARKERS:
+            return f"its count, {cut.declared:,}, fits only if markers are counted"
+    return None
 
 
 def origin_of(cut: Cut) -> Origin:
@@ -60,9 +104,11 @@ def origin_of(cut: Cut) -> Origin:
     )
 
 
-def remarks_on(delivery: Delivery, cuts: tuple[Cut, ...]) -> Iterator[str]:
-    """What the framing noticed of the files, in sentences."""
+def remarks_on(reading: Reading, partial: str | None, cuts: tuple[Cut, ...]) -> Iterator[str]:
+    """What was noticed of the files, in sentences."""
     for cut in cuts:
         yield from cut.remarks
-        if delivery.reading == "changes" and cut.declared not in (None, len(cut.records)):
+        if partial:
+            yield f"{cut.file.key} is not complete ({partial}): it is read like a change file, nothing is absent by it"
+        elif reading == "changes" and cut.declared not in (None, len(cut.records)):
             yield f"{cut.file.key} announces {cut.declared:,} records and holds {len(cut.records):,}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fleetfuel.model import Counts, Cut, Guard, Reading
+from fleetfuel.records.complete import CountFit, Marker, fit_count
 from fleetfuel.rules.book import Rules
 from fleetfuel.rules.entries import ShareLimit
 
@@ -43,12 +44,14 @@ class Totals:
     counts: Counts
     live_before: int
     """Live rows in the table."""
-    vouched_at: datetime | None
-    """Export time of the last applied snapshot."""
+    mark: datetime | None
+    """File time of the last applied snapshot."""
     stops: tuple[tuple[str, int], ...]
     """Rule of severity stop → how many records break it."""
     lost_columns: tuple[tuple[str, float], ...] = ()
     """Column that no new record has → the share of stored rows that have it."""
+    markers: tuple[tuple[Marker, ...], ...] = ()
+    """What the markers of each file say; () if no file has any."""
 
 
 def check_limits(totals: Totals, rules: Rules, overrides: Overrides) -> tuple[Guard, ...]:
@@ -69,21 +72,22 @@ def _snapshot_guards(totals: Totals, rules: Rules, overrides: Overrides) -> Iter
             limit="a snapshot holds at least one record that can be loaded",
             override=f"--max-deletes {totals.live_before}",
         )
-    for cut in totals.cuts:
-        held = len(cut.records)
-        if guards.count_mismatch.enabled and cut.declared is not None and cut.declared != held:
+    for cut, markers in zip(totals.cuts, totals.markers or ((),) * len(totals.cuts), strict=True):
+        fit = fit_count(cut.declared, len(cut.records), markers)
+        if guards.count_mismatch.enabled and cut.declared is not None and fit is CountFit.DIFFERS:
+            held = len(cut.records) - len(markers)
             yield Guard(
                 code="count_mismatch",
                 seen=f"the metadata announces {cut.declared:,} records, the file holds {held:,}",
                 limit="a snapshot is deleted from only when it is complete",
                 override="--as changes (loads what is there, deletes nothing by absence)",
             )
-        is_old = totals.vouched_at is not None and cut.file_at < totals.vouched_at
+        is_old = totals.mark is not None and cut.file_at < totals.mark
         if guards.old_snapshot.enabled and is_old and not overrides.force_old_snapshot:
             yield Guard(
                 code="old_snapshot",
                 seen=f"the snapshot is of {cut.file_at:%Y-%m-%d %H:%M:%SZ}",
-                limit=f"the last one applied is of {totals.vouched_at:%Y-%m-%d %H:%M:%SZ}",
+                limit=f"the last one applied is of {totals.mark:%Y-%m-%d %H:%M:%SZ}",
                 override="--force-old-snapshot",
             )
 

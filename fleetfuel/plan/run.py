@@ -22,6 +22,8 @@ class Run:
     rules: Rules
     overrides: Overrides
     skip_bad_files: bool = False
+    trusts_nothing: bool = False
+    """Compare every row's `raw`, whatever its fingerprint says."""
     progress: Progress = silence
     """Told how far the stages are."""
 

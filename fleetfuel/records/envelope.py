@@ -13,8 +13,9 @@ import msgspec
 import pyarrow as pa
 
 from fleetfuel import errors
-from fleetfuel.model import Cut, SourceFile
+from fleetfuel.model import Cut, SourceFile, TimeOrigin
 from fleetfuel.records.care import decodes, json_value, reads_loosely
+from fleetfuel.records.complete import MARKER_KEYS, Marker, is_marker, read_marker, shows_partial
 from fleetfuel.records.texts import Records, cut_list, is_long, records_of, records_within
 from fleetfuel.records.values import read_instant
 
@@ -23,10 +24,10 @@ EXPORT_TIME_KEYS: Final = ("exported_at", "generated_at")
 COUNT_KEYS: Final = ("record_count", "total", "count")
 HEAD: Final = 1 << 16
 """Bytes at the start of a file in which the list of its records starts, where it is to be cut piece by piece."""
-MARKER_KEYS: Final = frozenset(
-    {"success", "message", "error", "status", "ok", "code", "description", "stack", "timestamp"}
-)
-"""Fields of an element that is no record but a word of the exporter about itself."""
+A_FEW: Final = 16
+"""Elements of a file that is probably the answer to a failed request."""
+SHORT: Final = 10_000
+"""Bytes of a value next to the list of records that is looked at."""
 
 
 class _Envelope(msgspec.Struct):
@@ -48,18 +49,18 @@ class _Ambiguous(Exception):
     """Which of several lists is the export cannot be told; the message says what was found."""
 
 
-def cut_file(file: SourceFile, zone: ZoneInfo, latest: datetime | None = None, seed: int = 0) -> Cut:
+def cut_file(file: SourceFile, zone: ZoneInfo, seed: int = 0) -> Cut:
     """Cut a file into the texts of its records. Raises `BadInput`, with the offset where it has one.
 
-    `seed` is that of the records' fingerprints. A time of the file's own that lies after `latest` is a wrong clock's
-    and is not used: it would make stale whatever comes after it.
+    `seed` is that of the records' fingerprints. `file_at` is what the file claims first: `times.believe_time` says what
+    is believed.
     """
     content = file.content
     if bytes(content[:3]) == b"\xef\xbb\xbf":
         content = content[3:]
     is_recovered = False
     try:
-        metadata, records = _cut(content, seed)
+        metadata, records, around = _cut(content, seed)
     except _Ambiguous as error:
         raise errors.BadInput(key=file.key, reason=str(error)) from None
     except msgspec.ValidationError as error:
@@ -68,31 +69,43 @@ def cut_file(file: SourceFile, zone: ZoneInfo, latest: datetime | None = None, s
         recovered = _recover(content)
         if recovered is None:
             raise _not_json(file, error) from None
-        metadata, records = recovered[0], records_of(recovered[1], seed)
+        metadata, records, around = recovered[0], records_of(recovered[1], seed), {}
         is_recovered = True
     if records is None:
         raise errors.WrongEnvelope(key=file.key, shape=f"it holds {_shape(content)}")
     said = _metadata(metadata)
-    exported_at = next((read_instant(said[name], zone) for name in EXPORT_TIME_KEYS if name in said), None)
-    times = [("metadata", exported_at), ("key", file.key_at), ("modification time", file.modified_at)]
-    said_at = [(origin, at) for origin, at in times if at is not None]
-    usable = [(origin, at) for origin, at in said_at if latest is None or at <= latest]
-    file_at_from, file_at = (usable or said_at[-1:])[0]
+    claims: list[tuple[TimeOrigin, datetime | None]] = [
+        ("metadata", next((_export_time(said[name], zone) for name in EXPORT_TIME_KEYS if name in said), None)),
+        ("key", file.key_at),
+        ("modification time", file.modified_at),
+    ]
+    claimed = tuple((origin, at) for origin, at in claims if at is not None)
     return Cut(
         file=file,
-        file_at=file_at,
-        file_at_from=file_at_from,  # type: ignore[arg-type]
-        remarks=tuple(
-            f"{file.key} is of {file_at:%Y-%m-%dT%H:%M:%SZ}, by its {file_at_from}: its {origin} says {at:%Y-%m-%d}, "
-            "which is yet to come"
-            for origin, at in said_at
-            if (origin, at) not in (usable or said_at)
-        ),
+        file_at=claimed[0][1],
+        file_at_from=claimed[0][0],
+        claims=claimed,
         metadata=metadata.decode("utf-8", "replace"),
+        partial=shows_partial(said) or shows_partial(around),
         declared=_announced(said),
         records=records,
         is_recovered=is_recovered,
     )
+
+
+def _export_time(value: object, zone: ZoneInfo) -> datetime | None:
+    """A date without a time is no time."""
+    is_date = isinstance(value, str) and re.fullmatch(r"\s*[0-9]{4}-?[0-9]{2}-?[0-9]{2}\s*", value)
+    return None if is_date else read_instant(value, zone)
+
+
+def refuse_error_body(cut: Cut) -> None:
+    """Raises `BadInput` if a file of changes holds nothing but the exporter's or a proxy's error."""
+    if not 0 < len(cut.records) <= A_FEW:
+        return
+    texts = [bytes(text) for text in cut.records]
+    if all(is_marker(text) for text in texts) and Marker.ERROR in map(read_marker, texts):
+        raise errors.BadInput(key=cut.file.key, reason="it holds an error message and no record.")
 
 
 def _not_json(file: SourceFile, error: Exception) -> errors.BadInput:
@@ -108,16 +121,16 @@ def _not_json(file: SourceFile, error: Exception) -> errors.BadInput:
     return errors.NotJson(key=file.key, reason=why, offset=offset, size=file.size)
 
 
-def _cut(content: memoryview, seed: int) -> tuple[bytes, Records | None]:
-    """Metadata and records; None where there is no list of records."""
+def _cut(content: memoryview, seed: int) -> tuple[bytes, Records | None, Mapping[str, object]]:
+    """Metadata, records (None where there is no list of records), and what else the envelope says of the file."""
     if is_long(content) and (found := _cut_out(content, seed)):
         return found
-    metadata, elements = _open_envelope(content)
-    return metadata, None if elements is None else records_within(content, elements, seed)
+    metadata, elements, around = _open_envelope(content)
+    return metadata, None if elements is None else records_within(content, elements, seed), around
 
 
-def _cut_out(content: memoryview, seed: int) -> tuple[bytes, Records] | None:
-    """Metadata and records of a long file, whose list is cut first, and what is around it read then.
+def _cut_out(content: memoryview, seed: int) -> tuple[bytes, Records, Mapping[str, object]] | None:
+    """What `_cut` gives of a long file, whose list is cut first, and what is around it read then.
 
     None where the list that was cut is not the file's list of records, or where anything is wrong with the file.
     """
@@ -127,13 +140,13 @@ def _cut_out(content: memoryview, seed: int) -> tuple[bytes, Records] | None:
     try:
         records, end = cut_list(content, start, seed)
         around = memoryview(b"".join((content[:start], b"0", content[end:])))
-        metadata, elements = _open_envelope(around)
+        metadata, elements, said = _open_envelope(around)
     except (ValueError, RecursionError, _Ambiguous):
         return None
     if elements is None or len(elements) != 1:
         return None
     is_that_list = pa.py_buffer(elements[0]).address - pa.py_buffer(around).address == start
-    return (metadata, records) if is_that_list else None
+    return (metadata, records, said) if is_that_list else None
 
 
 def _find_list(content: memoryview) -> int | None:
@@ -160,8 +173,9 @@ def _is_list_key(token: bytes) -> bool:
     return token.strip(b'"').decode("utf-8", "replace") in LIST_KEYS
 
 
-def _open_envelope(content: memoryview) -> tuple[bytes, Sequence[msgspec.Raw] | None]:
-    """Metadata and the elements of the list of records, views on `content`; None where there is no list."""
+def _open_envelope(content: memoryview) -> tuple[bytes, Sequence[msgspec.Raw] | None, Mapping[str, object]]:
+    """Metadata, the elements of the list of records (views on `content`; None where there is no list), and what else
+    the envelope says of the file."""
     start = bytes(content[:64]).lstrip()[:1]
     if start == b"[":
         elements = _list.decode(content)
@@ -171,17 +185,30 @@ def _open_envelope(content: memoryview) -> tuple[bytes, Sequence[msgspec.Raw] | 
                 return _open_envelope(inner)
         elif elements and bytes(elements[0])[:1] == b"{" and _list_key(memoryview(elements[0])) is not None:
             raise _Ambiguous(f"it holds {len(elements):,} exports, and which of them is the feed cannot be told")
-        return b"null", elements
+        return b"null", elements, {}
     envelope = _envelope.decode(content)
     for key in LIST_KEYS:
         found = getattr(envelope, key)
         if found is not msgspec.UNSET:
             _refuse_other_lists(content, found)
-            return bytes(envelope.metadata), found
+            return bytes(envelope.metadata), found, _around(content)
     names = set(json_fields.decode(content))
     if names <= MARKER_KEYS:
-        return b"null", [_value.decode(content)]
-    return b"null", None
+        return b"null", [_value.decode(content)], {}
+    return b"null", None, {}
+
+
+def _around(content: memoryview) -> Mapping[str, object]:
+    """What the envelope says next to its list: short values only."""
+    try:
+        fields = json_fields.decode(content)
+        return {
+            name: json_value.decode(value)
+            for name, value in fields.items()
+            if name not in LIST_KEYS and name != "metadata" and len(memoryview(value)) <= SHORT
+        }
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
 
 
 def _refuse_other_lists(content: memoryview, records: Sequence[msgspec.Raw]) -> None:

@@ -22,7 +22,8 @@ from polars._typing import PolarsDataType
 
 from fleetfuel.model import Cut, Place, Rows, Unwrapped
 from fleetfuel.records.care import UNREAD, as_strings, find_unstorable, reads_loosely
-from fleetfuel.records.envelope import MARKER_KEYS, TOKEN, json_fields
+from fleetfuel.records.complete import MARKER_KEYS
+from fleetfuel.records.envelope import TOKEN, json_fields
 from fleetfuel.records.places import FeedTexts
 from fleetfuel.records.shapes import find_plain
 from fleetfuel.records.texts import as_number, fingerprint

@@ -134,6 +134,8 @@ class Guards:
     """A record's updated_at further than this after its file's time is not used."""
     stale_feed_hours: Amount
     """A snapshot that was not written for this long is a stalled export."""
+    overlap_minutes: Amount
+    """A change file is older than the last snapshot only if it lies before it by more than this."""
     max_deletes: ShareLimit
     """Of the live rows, how many may be soft-deleted."""
     max_rejects: ShareLimit

@@ -84,10 +84,10 @@ def _json(line: Any) -> str:
 
 
 def _file_lines(plan: Plan) -> Iterator[dict[str, object]]:
-    """The files read, and those skipped as bad in a version that will not get better."""
+    """The files read, and those skipped: bad in a version that will not get better, or to be tried again."""
     origins = {origin.key: origin for origin in plan.origins}
     for file in plan.files:
-        if file.status == "bad" or not file.is_lasting:
+        if file.status == "bad":
             continue
         origin = origins.get(file.key)
         yield {
@@ -95,7 +95,7 @@ def _file_lines(plan: Plan) -> Iterator[dict[str, object]]:
             "etag": file.etag,
             "size": origin.size if origin else 0,
             "file_at": (origin.file_at if origin else file.at).isoformat(),
-            "modified_at": origin.modified_at.isoformat() if origin else None,
+            "modified_at": file.modified_at.isoformat(),
             "status": file.status,
             "records": origin.records if origin else 0,
             "counts": file.counts,
@@ -113,19 +113,20 @@ def _mark(plan: Plan) -> dict[str, object] | None:
     if plan.reading == "snapshot":
         at = {origin.key: origin.file_at for origin in plan.origins}
     elif plan.mode == "changes":
-        at = {file.key: file.at for file in plan.files if file.status in ("applied", "quarantined") and file.is_lasting}
+        at = {file.key: file.at for file in plan.files if file.status in ("applied", "quarantined")}
     else:
         return None
     if not at:
         return None
     newest = max(at, key=lambda key: (at[key], key))
     reached = at[newest] if plan.reading == "snapshot" else min(at[newest], plan.started_at)  # a key may name any day
-    etags = {file.key: file.etag for file in plan.files}
+    versions = {file.key: file for file in plan.files}
     return {
         "feed": plan.reading,
         "watermark": reached.isoformat(),
         "key": newest,
-        "etag": etags[newest],
+        "etag": versions[newest].etag,
+        "modified_at": versions[newest].modified_at.isoformat(),
         "rules_digest": plan.rules_digest,
         "run_id": plan.run_id,
     }

@@ -42,6 +42,7 @@ STAGE: Final = pa.schema(
         ("fingerprint", pa.uuid()),
         ("source_key", pa.string()),
         ("source_at", pa.timestamp("us", tz="UTC")),
+        ("change_at", pa.timestamp("us", tz="UTC")),
         ("deleted_at", pa.timestamp("us", tz="UTC")),
         ("absent_since", pa.timestamp("us", tz="UTC")),
     ]
@@ -77,7 +78,7 @@ def load_plan(plan: Plan, database: Database, progress: Progress = silence) -> R
         _stage(plan, database, progress)
         _merge(plan, planned, database, progress)
     _quarantine(plan, database)
-    refreshed = planned.get("refresh", 0) + planned.get("mark_absent", 0)
+    refreshed = sum(planned.get(action, 0) for action in decide.QUIET)
     return Receipt(written=sum(planned.values()) - refreshed, refreshed=refreshed)
 
 
@@ -99,7 +100,7 @@ def _stage_batches(plan: Plan, progress: Progress) -> Iterator[pa.RecordBatch]:
                 pa.ExtensionArray.from_storage(pa.json_(), texts.cast(pa.string())),
                 _uuids(as_bytes(rows["fingerprint"])),
                 keys.take(rows["file"].to_arrow()),
-                *(rows[name].to_arrow() for name in ("source_at", "deleted_at", "absent_since")),
+                *(rows[name].to_arrow() for name in ("source_at", "change_at", "deleted_at", "absent_since")),
             ],
             schema=STAGE,
         )
@@ -126,8 +127,9 @@ def _merge(plan: Plan, planned: Mapping[str, int], database: Database, progress:
     if "mark_absent" in planned:
         done["mark_absent"] = _rows(database, "merge_marks", plan.run_id)
         versions += done["mark_absent"]
-    if "refresh" in planned:
-        done["refresh"] = _rows(database, "merge_refreshes")
+    for action in ("refresh", "forget"):
+        if action in planned:
+            done[action] = _rows(database, "merge_refreshes", action)
     progress("merge", total, total)
     _prove(plan.run_id, planned, done, versions, counted, database)
 

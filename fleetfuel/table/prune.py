@@ -112,10 +112,10 @@ def _old_files(database: Database, settings: Settings, before: datetime) -> Iter
     since = mark["watermark"] - timedelta(hours=settings.lookback_hours)
     for row in database.rows("read_prunable_files", before):
         written = row["modified_at"]
-        if written is None or written >= since:
+        if written >= since:
             continue
         if (parse_instant(row["key"], settings.timezone) or written) < since:
-            yield {"key": row["key"], "etag": row["etag"]}
+            yield {"key": row["key"], "etag": row["etag"], "modified_at": written.isoformat()}
 
 
 def plan_object(plan: PrunePlan, *, applied: bool) -> dict[str, Any]:

@@ -11,13 +11,13 @@ from typing import Any, Final
 import polars as pl
 import pyarrow as pa
 
-from fleetfuel.model import State
+from fleetfuel.model import FilesRead, State, version_of
 from fleetfuel.records.frame import INSTANT, columns
 from fleetfuel.records.texts import as_numbers
 from fleetfuel.table.database import Database
 
 ROWS: Final = columns(
-    {"id": pl.Int64, "fingerprint": pl.Int128, "source_at": INSTANT, "is_live": pl.Boolean, "is_present": pl.Boolean}
+    {"id": pl.Int64, "fingerprint": pl.Int128, "change_at": INSTANT, "is_live": pl.Boolean, "is_present": pl.Boolean}
 )
 
 DETAILS: Final = columns(
@@ -28,6 +28,8 @@ DETAILS: Final = columns(
         "deleted_at": INSTANT,
         "absent_since": INSTANT,
         "source_at": INSTANT,
+        "own_at": INSTANT,
+        "change_at": INSTANT,
         "plate": pl.String,
         "filled_at": INSTANT,
     }
@@ -42,9 +44,9 @@ class Standing:
     """What a run has to know of the ledger before it fetches anything."""
 
     marks: Mapping[str, Mapping[str, Any]]
-    """Feed → where it stands, by fuel.ingest_state."""
-    read: frozenset[tuple[str, str]]
-    """(key, etag) of every version of a file that a run has read; empty where nobody asked."""
+    """Feed → where it stands, by fuel.ingest_state, unless that lies in the future."""
+    read: FilesRead
+    """The change files that runs have read; none where nobody asked."""
     proven: Mapping[str, str]
     """File of `rules/` → digest of what it said when `migrate` proved and synced it."""
     last_summary: str | None
@@ -63,8 +65,8 @@ def read_standing(database: Database, *, with_files: bool) -> Standing:
     """Read it, in the open transaction. Raises `SchemaNotReady` where migrations are missing."""
     last = database.rows("read_last_summary")[0]
     return Standing(
-        marks=read_marks(database),
-        read=read_files(database) if with_files else frozenset(),
+        marks=believed_marks(read_marks(database)),
+        read=read_files(database) if with_files else FilesRead(),
         proven={row["file"]: row["digest"] for row in database.rows("read_rules_state")},
         last_summary=last["summary"],
         has_stale_facts=last["has_stale_facts"],
@@ -72,8 +74,17 @@ def read_standing(database: Database, *, with_files: bool) -> Standing:
 
 
 def read_marks(database: Database) -> Mapping[str, Mapping[str, Any]]:
-    """Feed → where it stands."""
+    """Feed → where it stands, as the table says, and `asked_at`."""
     return {mark["feed"]: mark for mark in database.rows("read_marks")}
+
+
+def believed_marks(marks: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mapping[str, Any]]:
+    """Feed → where it stands, without `asked_at`; no feed whose mark lies in the future, which is a wrong clock's."""
+    return {
+        feed: {name: value for name, value in mark.items() if name != "asked_at"}
+        for feed, mark in marks.items()
+        if mark["watermark"] is not None and mark["watermark"] <= mark["asked_at"]
+    }
 
 
 class Now:
@@ -86,11 +97,17 @@ class Now:
         """Ids, fingerprints and marks. Raises `SchemaNotReady` where migrations are missing."""
         marks = read_marks(self._database)
         rows = self._database.stream("read_rows", lambda batch: _frame(pa.Table.from_batches([batch]), ROWS))
-        snapshot = marks.get("snapshot", {})
+        believed = believed_marks(marks)
         return State(
             rows=_whole(rows),
-            vouched_at=snapshot.get("watermark"),
-            watermark=marks.get("changes", {}).get("watermark"),
+            now=marks["snapshot"]["asked_at"],
+            mark=believed.get("snapshot", {}).get("watermark"),
+            watermark=believed.get("changes", {}).get("watermark"),
+            disbelieved=tuple(
+                f"the mark of the {feed} lies in the future, {mark['watermark']:%Y-%m-%d %H:%MZ}: it counts as none"
+                for feed, mark in marks.items()
+                if mark["watermark"] is not None and feed not in believed
+            ),
             open_rejects=_frame(self._database.table("read_open_rejects"), OPEN_REJECTS),
         )
 
@@ -124,7 +141,7 @@ def _whole(parts: list[pl.DataFrame]) -> pl.DataFrame:
 def read_untouched(database: Database, mark: Mapping[str, Any], *, skips_proof: bool) -> str | None:
     """The `--json` object of the run that set the snapshot's mark, as text, if that still stands and nobody has touched
     the table since; else None. `skips_proof` takes the table's part as given."""
-    now = read_marks(database).get("snapshot")
+    now = believed_marks(read_marks(database)).get("snapshot")
     if now != mark:
         return None
     if not skips_proof and mark["proof"] != database.rows("read_proof")[0]["proof"]:
@@ -133,10 +150,15 @@ def read_untouched(database: Database, mark: Mapping[str, Any], *, skips_proof: 
     return rows[0]["summary"] if rows else None
 
 
-def read_files(database: Database) -> frozenset[tuple[str, str]]:
-    """(key, etag) of every version of a file that a run has read."""
-    table = database.table("read_files")
-    return frozenset(zip(table["key"].to_pylist(), table["etag"].to_pylist(), strict=True))
+def read_files(database: Database) -> FilesRead:
+    """What runs have read of the change files."""
+    rows = database.table("read_files").to_pylist()
+    return FilesRead(
+        versions=frozenset(
+            version_of(row["key"], row["etag"], row["modified_at"]) for row in rows if row["status"] != "unread"
+        ),
+        unread=frozenset(row["key"] for row in rows if row["status"] == "unread"),
+    )
 
 
 def _frame(table: pa.Table, schema: pl.Schema) -> pl.DataFrame:

@@ -66,24 +66,28 @@ class Quick:
         with self._asking.cursor() as cursor:
             cursor.execute(f"truncate {STATE} restart identity")
 
-    def plan(self, files: Sequence[File], reading: Reading) -> Plan:
+    def plan(self, files: Sequence[File], reading: Reading, *, forced: bool = False) -> Plan:
         run = pipeline.Run(
             run_id=f"run {next(self._numbers)}",
             mode="file",
             started_at=datetime.now(UTC),
             zone=values.EAST_AFRICA,
             rules=self.rules,
-            overrides=EVERYTHING,
+            overrides=dataclasses.replace(EVERYTHING, force_old_snapshot=forced),
         )
         delivery = Delivery(reading=reading, source="law", files=tuple(map(source_file, files)))
         self.database.begin("repeatable read")
         return pipeline.plan_import(delivery, Now(self.database), run)
 
-    def apply(self, files: Sequence[File], reading: Reading) -> Plan:
-        plan = self.plan(files, reading)
+    def apply(self, files: Sequence[File], reading: Reading, *, forced: bool = False) -> Plan:
+        plan = self.plan(files, reading, forced=forced)
         assert not plan.guards, plan.guards
-        pipeline.apply(plan, summary.summarise(plan), self.database)
+        self.write(plan)
         return plan
+
+    def write(self, plan: Plan) -> None:
+        """Apply a plan just made."""
+        pipeline.apply(plan, summary.summarise(plan), self.database)
 
     def live(self) -> dict[int, Any]:
         """Id → raw of the live rows."""

@@ -93,7 +93,7 @@ def test_a_long_file_is_cut_piece_by_piece() -> None:
         content = memoryview(before + b",\n  ".join(texts) + after)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(record_texts, "PIECE", 1000)
-            metadata, found = envelope._cut_out(content, 7) or (b"", None)
+            metadata, found, _ = envelope._cut_out(content, 7) or (b"", None, {})
         assert found
         assert len(found._pieces) > 40
         assert [*found] == texts

@@ -237,10 +237,22 @@ def test_a_deletion_that_comes_with_a_new_text_is_kept(session: Session) -> None
     assert derived(session)["deleted_at"] == "2026-06-12 10:00:00"
 
 
-def test_a_new_text_that_says_nothing_of_a_deletion_brings_the_record_back(session: Session) -> None:
+def test_a_deletion_is_undone_by_who_says_so_and_never_by_a_text_that_says_nothing_of_it(session: Session) -> None:
     store(session, FILL | {"deleted_at": "2026-06-12 08:00:00"})
     assert is_deleted(session)
     session.run("update fuel.records set raw = raw || '{\"deleted_at\": null}'")
+    assert is_deleted(session)
+    session.run("update fuel.records set raw = raw || '{\"liters\": 20}', deleted_at = null")
+    assert not is_deleted(session)
+
+
+def test_deriving_again_leaves_deletions_alone(session: Session) -> None:
+    store(session, FILL | {"deleted_at": "2026-06-12 08:00:00"})
+    session.run("update fuel.records set deleted_at = null")
+    session.run("alter table fuel.records disable trigger user")
+    session.run("update fuel.records set plate = 'WRONG'")
+    session.run("alter table fuel.records enable trigger user")
+    assert session.one("select fuel.rederive()") == 1
     assert not is_deleted(session)
 
 

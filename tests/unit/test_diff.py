@@ -7,12 +7,14 @@ import pyarrow as pa
 import pytest
 
 from fleetfuel.model import State
-from fleetfuel.plan import decide
+from fleetfuel.plan import decide, fold
+from fleetfuel.plan.evidence import Mark
 from fleetfuel.records.frame import INDEX
 from fleetfuel.rules.book import load_rules
 from fleetfuel.table import state
 
 RULES = load_rules()
+OVERLAP = timedelta(minutes=15)
 NOON = datetime(2026, 6, 11, 12, tzinfo=UTC)
 
 
@@ -73,14 +75,24 @@ def test_a_raw_that_somebody_made_no_object_differs_as_a_whole() -> None:
 # --- which records need a look ------------------------------------------------------------------------------------
 
 
-def table(*rows: tuple[int, int | None, float, bool, bool], vouched: float | None = None) -> State:
-    """(id, fingerprint, hour, is_live, is_present) each."""
+def table(*rows: tuple[int, int | None, float | None, bool, bool]) -> State:
+    """(id, fingerprint, hour of the newest change, is_live, is_present) each."""
     return State(
-        rows=pl.DataFrame([(*row[:2], at(row[2]), *row[3:]) for row in rows], schema=state.ROWS, orient="row"),
-        vouched_at=None if vouched is None else at(vouched),
+        rows=pl.DataFrame(
+            [(*row[:2], None if row[2] is None else at(row[2]), *row[3:]) for row in rows],
+            schema=state.ROWS,
+            orient="row",
+        ),
+        now=at(1000),
+        mark=None,
         watermark=None,
+        disbelieved=(),
         open_rejects=state.OPEN_REJECTS.to_frame(),
     )
+
+
+def standing(mark: float | None = None, *, is_forced: bool = False) -> Mark:
+    return Mark(at=None if mark is None else at(mark), overlap=OVERLAP, is_forced=is_forced)
 
 
 def index(*fingerprints: int) -> pl.DataFrame:
@@ -91,7 +103,7 @@ def index(*fingerprints: int) -> pl.DataFrame:
 
 def test_a_text_that_the_table_holds_needs_no_look_unless_its_row_is_absent() -> None:
     held = table((1, 1, 0, True, True), (2, 2, 0, False, True), (3, 3, 0, False, False))
-    known, unknown = decide.match_rows(index(1, 2, 3, 4), held)
+    known, unknown = decide.match_rows(index(1, 2, 3, 4), held, standing())
     assert known.select("position", "row").rows() == [(0, 0), (1, 1)]
     assert unknown["position"].to_list() == [2, 3]
 
@@ -99,10 +111,12 @@ def test_a_text_that_the_table_holds_needs_no_look_unless_its_row_is_absent() ->
 def test_a_text_in_a_newer_file_of_changes_is_looked_at_so_that_its_time_is_noted() -> None:
     held = table((1, 1, 2, True, True))
     for file_at, is_known in ((1, True), (2, True), (3, False)):
-        known, unknown = decide.match_rows(index(1), held, [at(file_at)])
+        known, unknown = decide.match_rows(index(1), held, standing(), [at(file_at)])
         assert (known.height, unknown.height) == (is_known, not is_known)
-    known, _ = decide.match_rows(index(1), table((1, 1, 2, True, True), vouched=5), [at(3)])
-    assert known.height == 1
+    for mark, is_known in ((3, False), (3.2, False), (3.3, True)):
+        known, _ = decide.match_rows(index(1), held, standing(mark), [at(3)])
+        assert known.height == is_known
+    assert decide.match_rows(index(1), table((1, 1, None, True, True)), standing(), [at(3)])[0].is_empty()
 
 
 @pytest.mark.parametrize("together", [1, 3, 100])
@@ -110,32 +124,32 @@ def test_what_is_looked_up_in_parts_is_found_as_at_once(together: int, monkeypat
     monkeypatch.setattr(decide, "TOGETHER", together)
     numbers = [7, -(2**100), 2**99 + 1, 0, 12, -1]
     held = table(*((key, number, 0, True, True) for key, number in enumerate(numbers)))
-    known, unknown = decide.match_rows(index(-1, 5, *numbers, 7), held, [at(1)])
+    known, unknown = decide.match_rows(index(-1, 5, *numbers, 7), held, standing(), [at(1)])
     assert known["row"].to_list() == []
-    known, unknown = decide.match_rows(index(-1, 5, *numbers, 7), held, [at(0)])
+    known, unknown = decide.match_rows(index(-1, 5, *numbers, 7), held, standing(), [at(0)])
     assert known["row"].to_list() == [5, 0, 1, 2, 3, 4, 5, 0]
     assert unknown["position"].to_list() == [1]
-    assert decide.match_rows(index(-1, 5, *numbers, 7), held)[0]["row"].equals(known["row"])
+    assert decide.match_rows(index(-1, 5, *numbers, 7), held, standing())[0]["row"].equals(known["row"])
 
 
 @pytest.mark.parametrize("together", [1, 100])
 def test_of_rows_with_one_fingerprint_none_is_known(together: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decide, "TOGETHER", together)
     held = table((1, 7, 0, True, True), (2, 7, 0, True, True), (3, 8, 0, True, True))
-    known, unknown = decide.match_rows(index(7, 8), held)
+    known, unknown = decide.match_rows(index(7, 8), held, standing())
     assert (known["row"].to_list(), unknown["position"].to_list()) == ([2], [0])
 
 
 def test_known_records_whose_id_occurs_again_are_split_off() -> None:
     held = table(*((key, key, 0, True, True) for key in (4, 3, 2, 1)))
-    known, _ = decide.match_rows(index(1, 2, 3, 3), held)
+    known, _ = decide.match_rows(index(1, 2, 3, 3), held, standing())
     alone, repeated = decide.split_repeated(known, pl.Series("id", [2, 9], dtype=pl.Int64), held)
     assert (alone["position"].to_list(), repeated["position"].to_list()) == ([0], [1, 2, 3])
 
 
 def test_where_no_id_occurs_again_none_is_split_off() -> None:
     held = table((4, 1, 0, True, True), (3, 2, 0, True, True))
-    known, _ = decide.match_rows(index(2, 1), held)
+    known, _ = decide.match_rows(index(2, 1), held, standing())
     for others in ([], [9]):
         alone, repeated = decide.split_repeated(known, pl.Series("id", others, dtype=pl.Int64), held)
         assert (alone["position"].to_list(), repeated.height) == ([0, 1], 0)
@@ -168,30 +182,35 @@ def test_the_latest_source_time_wins_then_the_file_then_the_position() -> None:
 def test_a_bare_delete_that_wins_points_to_the_newest_values_before_it() -> None:
     delete = candidate(1, 3, 2, is_delete=True, carries_values=False)
     [winner] = decide.last_words(candidates(candidate(1, 1, 0), candidate(1, 2, 1), delete)).to_dicts()
-    assert (winner["position"], winner["value_position"], winner["value_at"]) == (2, 1, at(2))
+    assert (winner["position"], winner["value_position"]) == (2, 1)
 
 
 # --- decisions ----------------------------------------------------------------------------------------------------
 
 
-def detail(key: int, hour: float, raw: str = '{"id":1,"amount":1}', **marks: object) -> dict[str, object]:
-    plain = {"id": key, "raw": raw, "fingerprint": 15, "deleted_at": None, "absent_since": None}
-    return {**plain, "source_at": at(hour), "plate": "KCA542Q", "filled_at": NOON, **marks}
+def detail(key: int, change: float | None, raw: str = '{"id":1,"amount":1}', **marks: object) -> dict[str, object]:
+    plain = {"id": key, "raw": raw, "fingerprint": 15, "deleted_at": None, "absent_since": None, "source_at": at(0)}
+    change_at = None if change is None else at(change)
+    return {**plain, "change_at": change_at, "plate": "KCA542Q", "filled_at": NOON, **marks}
 
 
 def decided(
     record: dict[str, object],
     text: bytes | None,
     row: dict[str, object] | None,
-    vouched: float | None = None,
+    against: Mark | None = None,
+    *,
+    snapshot: bool = False,
 ) -> dict[str, object]:
+    """What comes of one record; its `source_at` is its file's time, unless `file_at` says otherwise."""
+    against = against or standing()
     details = pl.DataFrame([row] if row else [], schema=state.DETAILS)
-    winners = decide.last_words(candidates(record)).with_columns(
-        file_at="source_at", fingerprint=pl.lit(14, dtype=pl.Int128)
-    )
-    [decision] = decide.compare_rows(
-        winners, details, pa.array([text], pa.large_binary()), None if vouched is None else at(vouched)
-    ).to_dicts()
+    file_at = record.pop("file_at", record["source_at"])
+    words = candidates(record)
+    words = (decide.last_words(words) if snapshot else words).with_columns(file_at=pl.lit(file_at))
+    settle = fold.settle_snapshot if snapshot else fold.settle_changes
+    settled = settle(decide.meet_rows(words, details), against).with_columns(fingerprint=pl.lit(14, dtype=pl.Int128))
+    [decision] = decide.compare_rows(settled, details, pa.array([text], pa.large_binary()), against).to_dicts()
     return decision
 
 
@@ -205,15 +224,18 @@ def test_a_record_without_a_row_is_inserted_a_deleted_one_as_deleted() -> None:
 
 
 def test_an_insert_from_before_the_last_snapshot_is_absent_and_keeps_no_fingerprint() -> None:
-    told = decided(candidate(1, 1), EDITED, None, vouched=2)
+    told = decided(candidate(1, 1), EDITED, None, standing(2))
     assert (told["action"], told["absent_since"], told["fingerprint"]) == ("insert", at(2), None)
+    assert decided(candidate(1, 1), EDITED, None, standing(2), snapshot=True)["absent_since"] is None
 
 
 def test_an_edit_is_an_update_with_its_fields_and_an_older_one_is_stale() -> None:
     told = decided(candidate(1, 2), EDITED, detail(1, 1))
-    assert (told["action"], told["changed"], told["source_at"]) == ("update", ["amount"], at(2))
+    assert (told["action"], told["changed"]) == ("update", ["amount"])
+    assert (told["source_at"], told["change_at"]) == (at(2), at(2))
     assert decided(candidate(1, 1), EDITED, detail(1, 2))["action"] == "stale"
-    assert decided(candidate(1, 2), EDITED, detail(1, 1), vouched=3)["action"] == "stale"
+    assert decided(candidate(1, 2), EDITED, detail(1, 1), standing(3))["action"] == "stale"
+    assert decided(candidate(1, 2), EDITED, detail(1, 1), standing(2.2))["action"] == "update"
 
 
 def test_the_same_value_in_other_words_is_only_a_refresh() -> None:
@@ -224,9 +246,16 @@ def test_the_same_value_in_other_words_is_only_a_refresh() -> None:
 
 def test_a_version_seen_again_in_a_newer_file_is_a_refresh_and_in_the_same_one_unchanged() -> None:
     same = detail(1, 1, fingerprint=14)
-    assert decided(candidate(1, 2), SAME, same)["source_at"] == at(2)
+    assert decided(candidate(1, 2), SAME, same)["change_at"] == at(2)
     assert decided(candidate(1, 2), SAME, same)["action"] == "refresh"
     assert decided(candidate(1, 1), SAME, same)["action"] == "unchanged"
+    assert decided(candidate(1, 2), SAME, same, snapshot=True)["action"] == "unchanged"
+
+
+def test_a_restored_source_makes_void_what_newer_files_said_of_a_row_it_agrees_with() -> None:
+    row = detail(1, 9, fingerprint=14, source_at=at(9))
+    told = decided(candidate(1, 2), SAME, row, standing(8, is_forced=True), snapshot=True)
+    assert (told["action"], told["change_at"], told["source_at"]) == ("refresh", None, at(2))
 
 
 def test_a_flag_deletes_softly_and_its_absence_restores() -> None:
@@ -237,44 +266,54 @@ def test_a_flag_deletes_softly_and_its_absence_restores() -> None:
 
 
 def test_a_bare_delete_keeps_the_values_and_does_not_make_an_absent_row_present() -> None:
-    bare = candidate(1, 3, is_delete=True, carries_values=False, position=7)
-    told = decided(bare, None, detail(1, 1))
+    def bare() -> dict[str, object]:
+        return candidate(1, 3, is_delete=True, carries_values=False, position=7)
+
+    told = decided(bare(), None, detail(1, 1))
     assert (told["action"], told["position"], told["deleted_at"]) == ("soft_delete_flagged", None, at(3))
-    assert decided(bare, None, detail(1, 1, absent_since=at(2)))["absent_since"] == at(2)
+    assert decided(bare(), None, detail(1, 1, absent_since=at(2)))["absent_since"] == at(2)
+
+
+def test_a_deletion_told_again_keeps_its_time_and_takes_the_values() -> None:
+    again = candidate(1, 3, is_delete=True)
+    told = decided(again, EDITED, detail(1, 3, deleted_at=at(3)))
+    assert (told["action"], told["deleted_at"], told["changed"]) == ("update", at(3), ["amount"])
 
 
 def test_an_absent_row_comes_back_with_a_file_no_older_than_the_last_snapshot() -> None:
     absent = detail(1, 1, absent_since=at(2))
-    assert decided(candidate(1, 3), SAME, absent, vouched=2)["action"] == "restore"
-    assert decided(candidate(1, 3), SAME, absent, vouched=4)["action"] != "restore"
+    assert decided(candidate(1, 3), SAME, absent, standing(2))["action"] == "restore"
+    assert decided(candidate(1, 3), SAME, absent, standing(4))["action"] == "unchanged"
+    assert decided(candidate(1, 4), SAME, absent, standing(2), snapshot=True)["action"] == "restore"
 
 
 # --- absence ------------------------------------------------------------------------------------------------------
 
 
-def test_what_a_snapshot_lacks_is_absent_unless_it_is_newer() -> None:
+def test_what_a_snapshot_lacks_is_absent_unless_a_change_file_newer_than_it_spoke_of_it() -> None:
     details = pl.DataFrame(
-        [detail(1, 1), detail(2, 9), detail(3, 1, deleted_at=at(0)), detail(4, 2)], schema=state.DETAILS
+        [detail(1, 1), detail(2, 9), detail(3, None, deleted_at=at(0)), detail(4, 2)], schema=state.DETAILS
     )
-    told = decide.mark_absent(details, at(2), None)
+    told = decide.mark_absent(details, at(2), standing())
     assert told.select("id", "action").rows() == [
         (1, "soft_delete_absent"),
         (3, "mark_absent"),
         (4, "soft_delete_absent"),
     ]
     assert told["absent_since"].unique().to_list() == [at(2)]
-    assert decide.mark_absent(details, at(2), at(3)).is_empty()
+    forced = decide.mark_absent(details, at(2), standing(is_forced=True))
+    assert forced.select("id", "change_at").rows() == [(1, at(1)), (2, None), (3, None), (4, at(2))]
 
 
 def test_only_rows_present_so_far_can_become_absent() -> None:
     held = table((1, None, 0, True, True), (2, None, 0, False, True), (3, None, 0, False, False))
-    known, _ = decide.match_rows(index(), held)
+    known, _ = decide.match_rows(index(), held, standing())
     assert decide.find_absent(held, known, pl.Series("id", [1], dtype=pl.Int64)).to_list() == [2]
 
 
 def test_rows_whose_text_a_snapshot_holds_are_not_absent() -> None:
     held = table((1, 7, 0, True, True), (2, 8, 0, True, True), (3, 9, 0, True, True))
-    known, _ = decide.match_rows(index(9, 7, 5), held)
+    known, _ = decide.match_rows(index(9, 7, 5), held, standing())
     assert decide.find_absent(held, known, pl.Series("id", [5], dtype=pl.Int64)).to_list() == [2]
 
 

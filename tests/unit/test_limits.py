@@ -20,6 +20,7 @@ def cut(held: int, declared: int | None = None, hours: float = 0) -> Cut:
         file=file,
         file_at=NOON + timedelta(hours=hours),
         file_at_from="metadata",
+        claims=(),
         metadata="null",
         declared=declared,
         records=records_of([b"{}"] * held, 0),
@@ -33,7 +34,7 @@ def guards(
     live: int = 100,
     overrides: Overrides = Overrides(),  # noqa: B008
     held: Cut | None = None,
-    vouched_at: datetime | None = None,
+    mark: datetime | None = None,
     stops: tuple[tuple[str, int], ...] = (),
     lost: tuple[tuple[str, float], ...] = (),
     records: int = 100,
@@ -46,7 +47,7 @@ def guards(
         cuts=(held or cut(100),),
         counts=Counts(records=records, soft_deletes=soft_deletes, updates=updates, rejected=rejected),
         live_before=live,
-        vouched_at=vouched_at,
+        mark=mark,
         stops=stops,
         lost_columns=lost,
     )
@@ -117,8 +118,8 @@ def test_a_count_that_differs_from_the_metadata_trips_a_snapshot(declared: int |
 
 @pytest.mark.parametrize(("hours", "trips"), [(-1, True), (0, False), (1, False)])
 def test_a_snapshot_older_than_the_last_one_trips(hours: float, trips: bool) -> None:
-    assert ("old_snapshot" in guards(held=cut(100, hours=hours), vouched_at=NOON)) == trips
-    assert guards(held=cut(100, hours=hours), vouched_at=NOON, overrides=Overrides(force_old_snapshot=True)) == {}
+    assert ("old_snapshot" in guards(held=cut(100, hours=hours), mark=NOON)) == trips
+    assert guards(held=cut(100, hours=hours), mark=NOON, overrides=Overrides(force_old_snapshot=True)) == {}
 
 
 def test_a_stopping_rule_and_a_lost_column_trip() -> None:

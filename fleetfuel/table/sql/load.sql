@@ -13,6 +13,7 @@ create temporary table fuel_stage (
     fingerprint  uuid,
     source_key   text not null,
     source_at    timestamptz not null,
+    change_at    timestamptz,
     deleted_at   timestamptz,
     absent_since timestamptz
 ) on commit drop;
@@ -37,8 +38,8 @@ select set_config('fuel.marks_plates', 'on', true);
 -- name: merge_inserts
 -- New records. A row that somebody else inserted meanwhile makes this fail, and the run is planned again.
 with written as (
-    insert into fuel.records (id, raw, fingerprint, source_key, source_at, deleted_at, absent_since, run_id)
-    select id, raw, fingerprint, source_key, source_at, deleted_at, absent_since, $1
+    insert into fuel.records (id, raw, fingerprint, source_key, source_at, change_at, deleted_at, absent_since, run_id)
+    select id, raw, fingerprint, source_key, source_at, change_at, deleted_at, absent_since, $1
     from fuel_stage
     where action = 'insert'
     returning plate
@@ -65,6 +66,7 @@ written as (
         fingerprint = s.fingerprint,
         source_key = s.source_key,
         source_at = s.source_at,
+        change_at = s.change_at,
         deleted_at = s.deleted_at,
         absent_since = s.absent_since,
         run_id = $1,
@@ -90,7 +92,7 @@ left join old o using (id);
 -- Deleted rows that are gone from the snapshot, too: noted, so that a late file cannot bring them back.
 with written as (
     update fuel.records r
-    set absent_since = s.absent_since, fingerprint = null, run_id = $1
+    set absent_since = s.absent_since, change_at = s.change_at, fingerprint = null, run_id = $1
     from fuel_stage s
     where s.id = r.id and s.action = 'mark_absent'
     returning 1
@@ -98,12 +100,13 @@ with written as (
 select count(*) as rows from written;
 
 -- name: merge_refreshes
--- Unchanged rows whose text, or the rules it was validated under, is another, or that were seen in a newer file.
+-- Rows of which only the evidence changed: their text as another wrote it, the rules it was validated under, the newest
+-- change file that said the same, or what a restored source made void.
 with written as (
     update fuel.records r
-    set fingerprint = s.fingerprint, source_at = s.source_at
+    set fingerprint = s.fingerprint, source_at = s.source_at, change_at = s.change_at
     from fuel_stage s
-    where s.id = r.id and s.action = 'refresh'
+    where s.id = r.id and s.action = $1
     returning 1
 )
 select count(*) as rows from written;
@@ -115,15 +118,16 @@ select
     count(*) filter (
         where r.id is null
            or r.fingerprint is distinct from s.fingerprint
-           or s.action in ('refresh', 'mark_absent') and r.last_changed_at = now()
-           or s.action <> 'refresh' and (
+           or r.change_at is distinct from s.change_at
+           or s.action in ('refresh', 'forget', 'mark_absent') and r.last_changed_at = now()
+           or s.action not in ('refresh', 'forget') and (
                   r.run_id is distinct from $1
                or r.absent_since is distinct from s.absent_since
                or (r.deleted_at is null) <> (s.deleted_at is null)
                or s.raw is not null and record_image_ne(row(r.raw), row(s.raw)) -- bytes: the merge copies what was staged
            )
            or s.action <> 'mark_absent' and r.source_at <> s.source_at
-           or s.action not in ('refresh', 'mark_absent') and (
+           or s.action not in ('refresh', 'forget', 'mark_absent') and (
                   r.source_key is distinct from s.source_key
                or r.last_changed_at <> now()
                or (s.action = 'insert') <> (r.first_seen_at = now())
@@ -133,7 +137,7 @@ select
         select count(*)
         from fuel_stage o
         join fuel.record_versions v on v.id = o.id and v.replaced_at = now()
-        where o.action not in ('insert', 'refresh') and v.replaced_by_run = $1
+        where o.action not in ('insert', 'refresh', 'forget') and v.replaced_by_run = $1
     ) as versions
 from fuel_stage s
 -- One look-up a row (offset 0 keeps it so): a hash of either side would spill its texts to disk.
@@ -203,17 +207,16 @@ from jsonb_to_record($1::text::jsonb) as r (
 -- name: write_files
 -- The files of a run, one row a version of a file (a file may be named twice); read again, it says what came of it last.
 insert into fuel.ingest_files (key, etag, size, file_at, modified_at, status, records, counts, reason, run_id)
-select distinct on (key, etag)
+select distinct on (key, etag, modified_at)
     key, etag, size, file_at, modified_at, status, records, coalesce(counts, '{}'), reason, run_id
 from jsonb_to_recordset($1::text::jsonb) as f (
     key text, etag text, size bigint, file_at timestamptz, modified_at timestamptz, status text, records bigint,
     counts jsonb, reason text, run_id text
 )
-order by key, etag
-on conflict (key, etag) do update
+order by key, etag, modified_at
+on conflict (key, etag, modified_at) do update
 set size = excluded.size,
     file_at = excluded.file_at,
-    modified_at = excluded.modified_at,
     status = excluded.status,
     records = excluded.records,
     counts = excluded.counts,
@@ -222,18 +225,22 @@ set size = excluded.size,
     processed_at = now();
 
 -- name: write_mark
--- Where a feed stands now. It never moves back.
-insert into fuel.ingest_state as s (feed, watermark, key, etag, rules_digest, proof, run_id)
-select feed, watermark, key, etag, rules_digest, proof, run_id
+-- Where a feed stands now. The changes' mark never moves back, unless it lies in the future; that of the snapshots is that of
+-- the last one applied.
+insert into fuel.ingest_state as s (feed, watermark, key, etag, modified_at, rules_digest, proof, run_id)
+select feed, watermark, key, etag, modified_at, rules_digest, proof, run_id
 from jsonb_to_record($1::text::jsonb) as m (
-    feed text, watermark timestamptz, key text, etag text, rules_digest text, proof text, run_id text
+    feed text, watermark timestamptz, key text, etag text, modified_at timestamptz, rules_digest text, proof text, run_id text
 )
 on conflict (feed) do update
-set watermark = greatest(s.watermark, excluded.watermark),
-    key = case when excluded.watermark >= s.watermark then excluded.key else s.key end,
-    etag = case when excluded.watermark >= s.watermark then excluded.etag else s.etag end,
+set (watermark, key, etag, modified_at, proof) = (
+        select moved.watermark, moved.key, moved.etag, moved.modified_at, moved.proof
+        from (values (true, excluded.watermark, excluded.key, excluded.etag, excluded.modified_at, excluded.proof),
+                     (false, s.watermark, s.key, s.etag, s.modified_at, s.proof))
+            as moved (moves, watermark, key, etag, modified_at, proof)
+        where moved.moves = (excluded.feed = 'snapshot' or excluded.watermark >= s.watermark or s.watermark > now())
+    ),
     rules_digest = excluded.rules_digest,
-    proof = case when excluded.watermark >= s.watermark then excluded.proof end,
     run_id = excluded.run_id,
     updated_at = now();
 

@@ -60,10 +60,13 @@ begun as (
 select count(*) as rows from gone;
 
 -- name: prune_files
--- Forget these versions of files ($1: JSON array of objects with key and etag).
+-- Forget these versions of files ($1: JSON array of objects with key, etag and modified_at).
 with gone as (
     delete from fuel.ingest_files
-    where (key, etag) in (select key, etag from jsonb_to_recordset($1::text::jsonb) as f (key text, etag text))
+    where (key, etag, modified_at) in (
+        select key, etag, modified_at
+        from jsonb_to_recordset($1::text::jsonb) as f (key text, etag text, modified_at timestamptz)
+    )
     returning 1
 )
 select count(*) as rows from gone;

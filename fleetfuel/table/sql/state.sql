@@ -1,15 +1,18 @@
 -- READER 2: the table as it stands, and what earlier runs left for the next.
 
 -- name: read_marks
--- Where each feed stands.
-select feed, watermark, key, etag, rules_digest, proof, run_id from fuel.ingest_state;
+-- Where each feed stands, as of which instant; one row a feed, whether or not anything of it was applied.
+select feeds.feed, s.watermark, s.key, s.etag, s.modified_at, s.rules_digest, s.proof, s.run_id, now() as asked_at
+from (values ('snapshot'), ('changes')) as feeds (feed)
+left join fuel.ingest_state as s on s.feed = feeds.feed;
 
 -- name: read_rows
--- Every row's id and fingerprint: what the diff needs to know of a row that did not change. No parameters, so it streams.
+-- Every row's id and fingerprint: what the decision needs to know of a row that did not change. No parameters, so it
+-- streams. A time that is yet to come is a wrong clock's and counts as none.
 select
     id,
     fingerprint,
-    source_at,
+    case when change_at <= now() then change_at end as change_at,
     deleted_at is null and absent_since is null as is_live,
     absent_since is null as is_present
 from fuel.records;
@@ -19,7 +22,8 @@ from fuel.records;
 select reject_id, id, rule, source_key from fuel.rejects where resolved_at is null;
 
 -- name: read_details
--- The rows with the given ids in full: what a record that may change them is compared with.
+-- The rows with the given ids in full: what a record that may change them is compared with. `own_at` is the time that the
+-- version itself names, where it was believed. A time that is yet to come is a wrong clock's and counts as none.
 select
     id,
     raw::text as raw,
@@ -27,6 +31,8 @@ select
     deleted_at,
     absent_since,
     source_at,
+    case when source_at = source_updated_at and source_at <= now() then source_at end as own_at,
+    case when change_at <= now() then change_at end as change_at,
     plate,
     filled_at
 from fuel.records
@@ -58,8 +64,10 @@ from jsonb_array_elements_text($1::text::jsonb -> 'department') as spelling
 where not exists (select from fuel.department_alias as a where a.canonical = fuel.canon_department(spelling));
 
 -- name: read_files
--- Versions of change files that were read before.
-select key, etag from fuel.ingest_files;
+-- The version of each change file that was looked at last.
+select distinct on (key) key, etag, date_trunc('second', modified_at) as modified_at, status, file_at
+from fuel.ingest_files
+order by key, processed_at desc, modified_at desc;
 
 -- name: read_proof
 -- An aggregate over the table that any load, and any edit by hand (which drops a fingerprint), alters.
