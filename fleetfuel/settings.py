@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
+import io
 import os
+import re
 import zoneinfo
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 from fleetfuel import errors
+from fleetfuel.database_url import read_url
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +48,11 @@ class Settings:
     log: str = "text"
     """`FLEETFUEL_LOG`: `text` or `json`."""
 
+    env_file: Path | None = None
+    """The `.env` that was read; None = there is none, or it was passed over."""
+    remarks: tuple[str, ...] = ()
+    """What a person should hear of the settings, in sentences: names that are none, a file that was not read."""
+
     def require_database_url(self) -> str:
         """The database's URL. Raises `MissingSetting`."""
         if not self.database_url:
@@ -74,36 +84,118 @@ VARIABLES: Mapping[str, str] = {
 def read_settings(environment: Mapping[str, str] | None = None, env_file: Path | None = None) -> Settings:
     """Settings from the environment, and from `.env` in the working folder for what the environment lacks.
 
-    An empty variable counts as not set. Raises `ConfigurationError` naming the variable, never echoing a secret.
+    An empty variable counts as not set; white space around a value, as files of secrets end with, is not part of it.
+    `env_file` names another file than `.env`, which has to exist then. Raises `ConfigurationError` naming the
+    variable or the file, never echoing a secret.
     """
     if environment is None:
         environment = os.environ
-    values = {name: value for name, value in _dotenv(env_file or Path(".env")).items() if value}
-    values.update({name: environment[name] for name in VARIABLES if environment.get(name)})
-    given: dict[str, object] = {VARIABLES[name]: values[name] for name in VARIABLES if name in values}
-    for name, convert in _CONVERSIONS.items():
-        if VARIABLES[name] in given:
-            try:
-                given[VARIABLES[name]] = convert(str(given[VARIABLES[name]]))
-            except (ValueError, KeyError) as error:
-                raise errors.ConfigurationError(
-                    reason=f"{name} cannot be used: {error}.", next_step="See .env.example for what it may hold."
-                ) from None
-    return Settings(**given)  # type: ignore[arg-type]
+    remarks: list[str] = []
+    has_needed = all(environment.get(name) for name in NEEDED)
+    in_file = _read_env_file(env_file, remarks, is_needed=not has_needed)
+    remarks += _unknown_names(in_file or {}, str(env_file or ".env")) + _unknown_names(environment, "the environment")
+    values = {
+        name: value for name, value in {**(in_file or {}), **_given(environment)}.items() if name in VARIABLES and value
+    }
+    given: dict[str, object] = {}
+    for name, text in values.items():
+        try:
+            given[VARIABLES[name]] = _CONVERSIONS.get(name, str)(_plain(text))
+        except (ValueError, KeyError) as error:
+            raise errors.ConfigurationError(
+                reason=f"{name} cannot be used: {error}.", next_step="See .env.example for what it may hold."
+            ) from None
+    read = None if in_file is None else env_file or Path(".env")
+    return Settings(**given, env_file=read, remarks=tuple(remarks))  # type: ignore[arg-type]
 
 
-def _dotenv(path: Path) -> Mapping[str, str | None]:
-    if not path.is_file():
-        return {}
+NEEDED: Final = ("DATABASE_URL", "RUSTFS_ENDPOINT", "RUSTFS_ACCESS_KEY", "RUSTFS_SECRET_KEY")
+"""Where the environment has all of these, a `.env` that cannot be read is passed over."""
+
+OTHERS: Final = frozenset({"FLEETFUEL_DEBUG", "FLEETFUEL_POSTGRES_BIN"})
+"""Variables of ours that are no settings of a run."""
+
+
+def _given(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: environment[name] for name in VARIABLES if environment.get(name, "").strip()}
+
+
+def _read_env_file(path: Path | None, remarks: list[str], *, is_needed: bool) -> dict[str, str] | None:
+    """The file's names and values. One that was not asked for may lack, or lie where this user may not look."""
+    is_asked_for = path is not None
+    path = path or Path(".env")
+    try:
+        text = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        if not is_asked_for:
+            return None
+        raise _bad_env_file(path, error.strerror or str(error), "Check the path that was given.") from None
+    except OSError as error:
+        if is_asked_for or (is_needed and _is_there(path)):
+            raise _bad_env_file(path, error.strerror or str(error), CURES) from None
+        if _is_there(path):
+            remarks.append(f"{path} was not read: {error.strerror or error}")
+        return None
     from dotenv import dotenv_values
 
-    return dotenv_values(path, interpolate=False)
+    return {
+        name: value or ""
+        for name, value in dotenv_values(stream=io.StringIO(_decoded(path, text)), interpolate=False).items()
+    }
+
+
+CURES: Final = "Give this user the right to read it, name another file with --env-file, or set the variables instead."
+
+
+def _decoded(path: Path, content: bytes) -> str:
+    """The file's text. Raises `ConfigurationError` for another encoding than UTF-8."""
+    encoding = "UTF-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in content[:200] else "UTF-8"
+    try:
+        if encoding != "UTF-8":
+            raise UnicodeError
+        return content.decode("utf-8-sig")
+    except UnicodeError as error:
+        start = error.start if isinstance(error, UnicodeDecodeError) else 0
+        said = "UTF-16" if encoding == "UTF-16" else f"not UTF-8, in line {content.count(10, 0, start) + 1}"
+        raise _bad_env_file(path, f"it is {said}", "Save it as UTF-8.") from None
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # this user may not look into the folder
+        return False
+
+
+def _bad_env_file(path: Path, reason: str, cure: str) -> errors.ConfigurationError:
+    return errors.ConfigurationError(reason=f"{path} cannot be read: {reason}.", next_step=cure)
+
+
+def _unknown_names(names: Iterable[str], where: str) -> list[str]:
+    """A sentence for each name that looks like a setting of ours and is none, with the nearest that is."""
+    known = (*VARIABLES, *OTHERS)
+    found = []
+    for name in sorted(names):
+        if not name.startswith(("FLEETFUEL_", "RUSTFS_")) or name in known or name.startswith("FLEETFUEL_TEST_"):
+            continue
+        near = difflib.get_close_matches(name, known, 1, 0.6)
+        shown = name if name.isascii() and name.isprintable() and len(name) <= 60 else "a name that is none"
+        found.append(f"{shown}, in {where}, is no setting{f': is {near[0]} meant?' if near else ''}")
+    return found
+
+
+def _plain(text: str) -> str:
+    """The value without white space around it. Raises ValueError for characters that do not show."""
+    text = text.strip()
+    if not all(each.isprintable() or each == "\t" for each in text):
+        raise ValueError("it holds a line break or another character that does not show")
+    return text
 
 
 def _zone(text: str) -> zoneinfo.ZoneInfo:
     try:
         return zoneinfo.ZoneInfo(text)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError(f"{text!r} is not a time zone (Africa/Nairobi is one)") from None
 
 
@@ -111,9 +203,12 @@ def _prefix(text: str) -> str:
     return text.strip("/") + "/" if text.strip("/") else ""
 
 
+LONGEST_LOOKBACK: Final = 24 * 366 * 10
+
+
 def _hours(text: str) -> int:
-    if not text.isdigit():
-        raise ValueError("a whole number of hours is needed")
+    if not re.fullmatch(r"[0-9]{1,6}", text) or int(text) > LONGEST_LOOKBACK:
+        raise ValueError(f"a whole number of hours is needed, {LONGEST_LOOKBACK:,} at most")
     return int(text)
 
 
@@ -124,20 +219,22 @@ def _log(text: str) -> str:
 
 
 def _database_url(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        scheme, _ = parts.scheme, parts.port
-    except ValueError:
-        raise ValueError("it is not a URL (a password with / # ? or @ must be percent-encoded)") from None
-    if scheme not in ("postgresql", "postgres"):
-        raise ValueError("it must start with postgresql://")
+    read_url(text)
     return text
 
 
 def _endpoint(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("it must be a URL such as https://s3.example.org")
+    try:
+        parts = urlsplit(text)
+        is_address = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        is_address = None
+    if not is_address or re.search(r"\s", text):
+        raise ValueError("it must be a URL such as https://s3.example.org or http://10.0.0.5:9000")
+    if parts.username is not None or "@" in parts.netloc:
+        raise ValueError("it holds a login, which belongs in RUSTFS_ACCESS_KEY and RUSTFS_SECRET_KEY")
+    if parts.query or parts.fragment:
+        raise ValueError("it ends with its host and port: what follows ? or # is no part of an S3 API's URL")
     return text.rstrip("/")
 
 

@@ -8,7 +8,6 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 from fleetfuel import errors
@@ -43,9 +42,9 @@ def examine(read: Callable[[], Settings], *, quick: bool = False) -> Iterator[Fi
 
 def _settings(settings: Settings) -> Iterator[Finding]:
     given = [name for name in VARIABLES if os.environ.get(name)]
-    env_file = Path(".env")
+    env_file = settings.env_file
     where = [f"{len(given)} in the environment"] if given else []
-    where += [f"{env_file.resolve()}"] if env_file.is_file() else []
+    where += [f"{env_file.resolve()}"] if env_file else []
     missing = [
         name
         for name in ("DATABASE_URL", "RUSTFS_ENDPOINT", "RUSTFS_ACCESS_KEY", "RUSTFS_SECRET_KEY")
@@ -58,14 +57,16 @@ def _settings(settings: Settings) -> Iterator[Finding]:
             next_step="Put them into the environment or into .env here; .env.example says what they hold.",
             exit_code=errors.MissingSetting.exit_code,
         )
-    elif env_file.is_file() and stat.S_IMODE(env_file.stat().st_mode) & 0o044:
+    elif env_file and stat.S_IMODE(env_file.stat().st_mode) & 0o044:
         yield Finding(
             name="settings",
             said=f"{env_file.resolve()} can be read by others",
-            next_step="It holds secrets: chmod 600 .env",
+            next_step=f"It holds secrets: chmod 600 {env_file}",
         )
     else:
         yield Finding(name="settings", said=f"all that are needed: {' and '.join(where)}")
+    for remark in settings.remarks:
+        yield Finding(name="settings", said=remark, next_step="See .env.example for the settings there are.")
 
 
 def _rules(settings: Settings, *, prove: bool) -> Iterator[Finding]:

@@ -88,7 +88,9 @@ def _rights(connection: Database) -> Iterator[Finding]:
         yield Finding(
             name="rights",
             said=f"lacking: {', '.join(missing)}",
-            next_step="Grant this user the role fuel_ingest (README, Security).",
+            next_step="grant temporary on database … to fuel_ingest: loads stage their rows in temporary tables."
+            if all("temporary" in each for each in missing)
+            else "Grant this user the role fuel_ingest (README, Security).",
             exit_code=errors.PermissionDenied.exit_code,
         )
     for reader in connection.rows("read_reader_rights"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,8 @@ import click
 from fleetfuel import errors
 from fleetfuel.cli import logs
 from fleetfuel.settings import Settings, read_settings
+
+log = logging.getLogger("fleetfuel")
 
 
 class _Chosen:
@@ -28,10 +31,13 @@ def settings() -> Settings:
 
 def set_up_logs() -> None:
     """Log in the form that the settings ask for; settings that cannot be read are the command's to complain of."""
-    form = os.environ.get("FLEETFUEL_LOG", "text")
+    form, remarks = os.environ.get("FLEETFUEL_LOG", "text"), tuple[str, ...]()
     with suppress(errors.ConfigurationError):
-        form = settings().log
+        found = settings()
+        form, remarks = found.log, found.remarks
     logs.set_up(form, verbose=_Chosen.is_verbose)
+    for remark in remarks:
+        log.warning("%s", remark)
 
 
 def _choose_verbose(_context: click.Context, _option: click.Parameter, value: bool) -> None:  # noqa: FBT001
@@ -41,9 +47,12 @@ def _choose_verbose(_context: click.Context, _option: click.Parameter, value: bo
 def _choose_env_file(_context: click.Context, _option: click.Parameter, value: Path | None) -> None:
     if value is None:
         return
-    if not value.exists():
-        reason, hint = f"--env-file: {value} does not exist.", "Name a file of settings; .env.example is one to copy."
-        raise errors.ConfigurationError(reason=reason, next_step=hint)
+    try:
+        value.stat()
+    except OSError as error:
+        said = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+        hint = "Name a file of settings; .env.example is one to copy."
+        raise errors.ConfigurationError(reason=f"--env-file: {value} {said}.", next_step=hint) from None
     _Chosen.env_file = value
 
 

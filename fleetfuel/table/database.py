@@ -3,27 +3,27 @@
 Statements live in `table/sql/<room>.sql` and are called by name; values travel as bound parameters (`$1`, `$2`, …).
 Facts about the driver (ADBC 1.13): only a statement without parameters streams; after an error only a rollback works;
 `temporary=True` is needed to append to a temporary table; a wrong type of the same width is stored as garbage, so
-the callers of `ingest` declare their streams with the types of the staging tables; the driver's Ctrl-C only cancels a
-statement, and is lost where none is running, so the driver is called in a thread and the main thread waits for both.
+the callers of `ingest` declare their streams with the types of the staging tables.
 """
 
 from __future__ import annotations
 
 import contextlib
-import queue
-import re
-import threading
+import functools
 import time
-import urllib.parse
 from collections.abc import Callable, Iterator
-from concurrent import futures
 from typing import Any, Final, Literal, TypeVar
 
 import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
 
 from fleetfuel import errors
+from fleetfuel.database_url import describe, read_url, write_url
+from fleetfuel.table.driver import Driver, left_open
+from fleetfuel.table.refusals import SerializationConflict, translate, translate_refusal
 from fleetfuel.table.statements import named_sql
+
+__all__ = ["Database", "SerializationConflict", "connect", "named_sql"]
 
 Isolation = Literal["read committed", "repeatable read"]
 T = TypeVar("T")
@@ -38,132 +38,100 @@ DEFAULTS: Final = (
 )
 """libpq's settings where the URI names none."""
 
-SETTINGS: Final = "set local search_path = pg_catalog, pg_temp"
-"""First in every transaction: no statement finds anything in a schema that somebody else may create in. It ends with
-the transaction, so that nothing of it is left in a pooler's connection."""
-
-WAITING: Final = 1.0
-"""Seconds waited for a call at a time: a signal that comes right before a wait begins is heard after it."""
-
-LETTING_GO: Final = 10.0
-"""Seconds that the driver gets to end a call that was interrupted."""
+SEARCH_PATH: Final = "set local search_path = pg_catalog, pg_temp"
+"""First in every transaction: no statement finds anything in a schema that somebody else may create in."""
 
 
-def describe(uri: str) -> str:
-    """Host, port, database and user of a URI, never its password: what an error may say."""
-    parts = urllib.parse.urlsplit(uri)
-    user = urllib.parse.unquote(parts.username or "?")
-    return f"{parts.hostname or 'localhost'}:{parts.port or 5432}{parts.path or '/'} as user {user}"
+def _with_defaults(uri: str, application_name: str) -> dict[str, str]:
+    """The URL's parameters, with time-outs and our application name where it names none, and always with UTF-8.
+
+    client_encoding goes with the first message to the server, so it stands above PGCLIENTENCODING, the role's setting
+    and the database's: in another encoding texts would arrive garbled, and stay so.
+    Raises `ConfigurationError`.
+    """
+    try:
+        given = read_url(uri)
+    except ValueError as error:
+        raise errors.ConfigurationError(
+            reason=f"DATABASE_URL cannot be used: {error}.", next_step="See .env.example for what it may hold."
+        ) from None
+    defaults = dict((*DEFAULTS, ("application_name", application_name)))
+    return {**defaults, **given, "client_encoding": "UTF8"}
 
 
-def _with_defaults(uri: str, application_name: str) -> str:
-    """The URI with time-outs and our application name where it names none."""
-    parts = urllib.parse.urlsplit(uri)
-    given = urllib.parse.parse_qsl(parts.query, keep_blank_values=True)
-    names = {name for name, _ in given}
-    extra = [(name, value) for name, value in (*DEFAULTS, ("application_name", application_name)) if name not in names]
-    query = urllib.parse.urlencode(given + extra, quote_via=urllib.parse.quote)
-    return urllib.parse.urlunsplit(parts._replace(query=query))
-
-
-class _Driver:
-    """The thread that calls the driver, one call after the other, so that Ctrl-C and SIGTERM act at once."""
-
-    def __init__(self) -> None:
-        self._calls: queue.SimpleQueue[tuple[futures.Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
-        self.is_interrupted = threading.Event()
-        self.answers = True
-        """Not where a call that was interrupted does not end, nor after the end: what is open is then left as it is,
-        for the end of the process. A generator that an interruption left half-way may ask as late as that."""
-        self._cancelling: list[threading.Thread] = []
-        threading.Thread(target=self._serve, name="fleetfuel-database", daemon=True).start()
-
-    def call(self, call: Callable[[], T], cancel: Callable[[], None] | None = None, *, finish: bool = False) -> T:
-        """The call's result. An interruption cancels it, waits until it has ended, and goes on its way.
-
-        With `finish` a call that ends well after all is as good as never interrupted: its result is returned.
-        """
-        if not self.answers:
-            raise errors.Interrupted()
-        future: futures.Future[T] = futures.Future()
-        self._calls.put((future, call))
-        try:
-            while not futures.wait([future], timeout=WAITING).done:
-                pass
-            return future.result()
-        except BaseException as interruption:
-            if future.done() and future.exception() is interruption:
-                raise
-            self.is_interrupted.set()
-            if future.cancel():  # it has not begun, and will not
-                raise
-            if cancel and not future.done():
-                cancelling = threading.Thread(target=_quietly(cancel), daemon=True)
-                cancelling.start()
-                self._cancelling.append(cancelling)
-            self._await(future)
-            if finish and future.done():
-                return future.result()
-            raise
-
-    def _await(self, future: futures.Future[Any]) -> None:
-        deadline = time.monotonic() + LETTING_GO
-        while not future.done():
-            if time.monotonic() > deadline:
-                self.answers = False
-                return
-            with contextlib.suppress(KeyboardInterrupt, errors.Interruption):  # a second one changes nothing
-                futures.wait([future], timeout=0.2)
-
-    def end(self) -> None:
-        self.answers = False
-        self._calls.put(None)
-
-    def _serve(self) -> None:
-        while asked := self._calls.get():
-            future, call = asked
-            while self._cancelling:  # what is being cancelled must not be closed meanwhile: the driver would crash
-                self._cancelling.pop().join()
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(call())
-                except BaseException as error:  # the waiting thread's to handle, whatever it is
-                    future.set_exception(error)
-            del asked, future, call
-
-
-_left_open: Final[list[object]] = []
-"""Kept, because the driver would crash where what it is working on is freed."""
-
-
-def _quietly(call: Callable[[], None]) -> Callable[[], None]:
-    def quiet() -> None:
-        with contextlib.suppress(adbc.Error):
-            call()
-
-    return quiet
+class ReadOnly(errors.ConfigurationError):
+    message = """{what}: nothing was written.
+    {next_step}"""
 
 
 class Database:
     """One connection. Nothing is committed until `commit`; leaving the `connect` block rolls back what is open."""
 
-    def __init__(self, connection: adbc.Connection, driver: _Driver, uri: str) -> None:
+    def __init__(self, connection: adbc.Connection, driver: Driver, uri: str) -> None:
         self._connection = connection
         self._driver = driver
         self._uri = uri
         self._is_settled = False
         """Whether the open transaction has its settings."""
-        self.target = describe(uri)
+        self.target = describe(read_url(uri))
+        self._surroundings: dict[str, Any] = {}
+        self._settings: tuple[str, ...] = (SEARCH_PATH,)
+        """What every transaction sets for itself. Each setting ends with it, so that nothing is left in a pooler's
+        connection, and none takes a snapshot, so that a lock can still come first."""
 
     # -- transactions ---------------------------------------------------------------------------------------------
 
-    def begin(self, isolation: Isolation = "read committed", *, read_only: bool = False) -> None:
-        """Start a fresh transaction (anything open is rolled back first)."""
+    def look_around(self) -> None:
+        """What server and role have set, asked once a connection. Raises `ConfigurationError` where it is not UTF-8."""
+        found = self._surroundings = self.rows("read_surroundings")[0]
         self.rollback()
+        wanted = {
+            "limit_lock_waits": not found["has_lock_timeout"],
+            "notice_a_lost_client": found["can_check_connection"],
+            "limit_idleness": True,
+        }
+        self._settings += tuple(named_sql(name) for name, is_wanted in wanted.items() if is_wanted)
+        encoding = found["server_encoding"]
+        if encoding != "UTF8":
+            raise errors.ConfigurationError(
+                reason=f"The database at {self.target} is in {encoding}, which cannot hold every text of the feed.",
+                next_step="Create one in UTF-8: create database … encoding 'UTF8' template template0;",
+            )
+
+    def begin(self, isolation: Isolation = "read committed", *, read_only: bool = False) -> None:
+        """Start a fresh transaction (anything open is rolled back first).
+
+        Raises `ReadOnly` for one that writes where the server says that nobody should.
+        """
+        self.rollback()
+        if not read_only:
+            self.demand_writable()
         access = "read only" if read_only else "read write"
+        if isolation == "repeatable read":
+            self._demand_every_row()
         with self._cursor() as cursor:
             statement = f"set transaction isolation level {isolation} {access}"
             self._driver.call(lambda: cursor.execute(statement), cursor.adbc_cancel)
+
+    def demand_writable(self) -> None:
+        """Raises `ReadOnly`, or `DatabaseUnavailable` for a replica: to be asked before any work is done."""
+        around = self._surroundings
+        if around["is_replica"]:
+            raise errors.DatabaseUnavailable(reason="it is a replica, which nobody can write to", target=self.target)
+        if around["is_read_only"]:
+            raise ReadOnly(
+                what=f"{self.target} is set to read only (default_transaction_read_only)",
+                next_step="Whoever set it protects this database. If it is to be written to, change it for this role "
+                "or database: alter role … reset default_transaction_read_only;",
+            )
+
+    def _demand_every_row(self) -> None:
+        if self._surroundings["hides_rows"]:
+            raise ReadOnly(
+                what=f"{self.target} has row level security on tables of the fuel schema",
+                next_step="A run that does not see every row would take the hidden ones for absent: "
+                "alter table … disable row level security;",
+            )
 
     def commit(self, *, is_last: bool = False) -> None:
         """Commit. An interruption of a run's last commit comes too late: what is committed is done.
@@ -193,6 +161,7 @@ class Database:
         older than the lock would lack what the holder wrote. Each try is a transaction of its own, so that its now()
         comes after what the holder wrote.
         """
+        self.demand_writable()
         deadline = time.monotonic() + wait_seconds
         while True:
             self.begin(isolation)
@@ -250,8 +219,9 @@ class Database:
         The driver commits what is open before it runs a script; so what is open is rolled back first, as by `begin`.
         """
         self.rollback()
+        self.demand_writable()
         with self._cursor() as cursor:
-            self._driver.call(lambda: cursor.executescript(f"{SETTINGS};\n{text}"), cursor.adbc_cancel)
+            self._driver.call(lambda: cursor.executescript(";\n".join((*self._settings, text))), cursor.adbc_cancel)
 
     def ingest(self, table: str, stream: pa.RecordBatchReader) -> int:
         """COPY a stream into a temporary table of this transaction, which has to have the stream's types exactly.
@@ -287,21 +257,26 @@ class Database:
             cursor = self._connection.cursor()
             try:
                 if not self._is_settled:
-                    self._driver.call(lambda: cursor.execute(SETTINGS), cursor.adbc_cancel)
+                    for setting in self._settings:
+                        self._driver.call(functools.partial(cursor.execute, setting), cursor.adbc_cancel)
                     self._is_settled = True
                 yield cursor
             finally:
                 if self._driver.answers:
                     self._driver.call(cursor.close)
                 else:
-                    _left_open.append(cursor)
+                    left_open.append(cursor)
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
         except adbc.Error as error:
-            raise translate(error, self.target) from error
+            raise translate(error, self.target, is_interrupted=self._is_cancelled()) from error
+
+    def _is_cancelled(self) -> bool:
+        """Whether a statement that was cancelled was so by a person: here, or at the server where no limit is set."""
+        return self._driver.is_interrupted.is_set() or not self._surroundings.get("has_time_limit")
 
     def _close(self) -> None:
         with contextlib.suppress(adbc.Error, errors.FleetfuelError):
@@ -311,85 +286,27 @@ class Database:
             if self._driver.answers:
                 self._driver.call(self._connection.close)
             else:
-                _left_open.append(self._connection)
+                left_open.append(self._connection)
 
 
 @contextlib.contextmanager
 def connect(uri: str, *, application_name: str = "fleetfuel") -> Iterator[Database]:
-    """Connect. Raises `DatabaseUnavailable` or `PermissionDenied`, with host and user, never a password.
+    """Connect. Raises `DatabaseUnavailable`, `PermissionDenied` or `ConfigurationError`, never with a password.
 
-    Where neither the URI nor the role sets a lock_timeout, the session gets one: a run by cron never waits for ever.
+    No setting of the session is changed: behind a pooler it is shared with others.
     """
-    driver = _Driver()
+    parameters = _with_defaults(uri, application_name)
+    driver = Driver()
     try:
         try:
-            connection = driver.call(lambda: adbc.connect(_with_defaults(uri, application_name)))
+            connection = driver.call(lambda: adbc.connect(write_url(parameters)))
         except adbc.Error as error:
-            raise translate(error, describe(uri)) from error
+            raise translate_refusal(error, parameters) from error
         database = Database(connection, driver, uri)
         try:
-            database.table("limit_lock_waits")
-            database.commit()
+            database.look_around()
             yield database
         finally:
             database._close()
     finally:
         driver.end()
-
-
-class SerializationConflict(errors.WriteConflict):
-    message = """Somebody else changed the same rows meanwhile ({reason}).
-    Everything was rolled back. Repeat the command."""
-
-
-def translate(error: adbc.Error, target: str) -> errors.FleetfuelError:
-    """One driver error as one of ours. `reason` is the server's first line, without detail: details quote data."""
-    state = str(getattr(error, "sqlstate", None) or "")
-    reason = _first_line(error)
-    if not state and re.search(
-        r"authentication failed|pg_hba\.conf|no password supplied|role .* does not exist", reason
-    ):
-        state = "28000"  # the driver passes on no code of a connection that was refused
-    match state:
-        case "28P01" | "28000":
-            return errors.PermissionDenied(
-                what=f"The login to {target}", reason=reason, next_step="Check user and password in DATABASE_URL."
-            )
-        case "42501":
-            return errors.PermissionDenied(
-                what=f"A statement on {target}",
-                reason=reason,
-                next_step="Imports need the role fuel_ingest; migrate and prune need the schema's owner (README).",
-            )
-        case "40001" | "40P01" | "23505":
-            return SerializationConflict(reason=reason)
-        case "55P03":
-            return errors.LockTimeout(reason=reason)
-        case "57014" if "user request" in reason:
-            return errors.Interrupted()
-        case "3F000" | "42P01" | "42883" | "42703":
-            return errors.SchemaNotReady(reason=reason)
-        case "57P01" | "57P02" | "57P03" | "25P03" | "25P04":
-            return errors.DatabaseInterrupted(reason=reason, target=target)
-        case "" if re.search(_LOST, str(error)):
-            return errors.DatabaseInterrupted(reason=reason, target=target)
-        case "":
-            return errors.DatabaseUnavailable(reason=reason, target=target)
-    if state.startswith(("08", "3D", "53", "57", "25006", "58")) or "during recovery" in reason:
-        return errors.DatabaseUnavailable(reason=reason, target=target)
-    return errors.Bug(reason=f"PostgreSQL {state}: {reason}")
-
-
-_LOST: Final = (
-    "server closed the connection|no connection to the server|connection not open|terminating connection"
-    "|could not (receive data from|send data to) server|SSL SYSCALL|SSL connection has been closed"
-)
-"""How libpq says that a connection was lost; it has no code for it."""
-
-
-def _first_line(error: adbc.Error) -> str:
-    """What happened, in one line: the server's own words, else the first of libpq's, which go on with advice."""
-    text = str(error)
-    found = re.search(r"(?:ERROR|FATAL|PANIC): +(.+)", text)
-    line = found[1] if found else text.strip().splitlines()[0]
-    return re.sub(r"^[A-Z_]+: (?:\[libpq\] )?(?:Failed to [\w ]+: )?", "", line).strip().rstrip(".")[:200]

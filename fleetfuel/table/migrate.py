@@ -174,7 +174,7 @@ def _synced(rules: Rules, ledger: Sequence[AppliedMigration]) -> dict[str, str]:
 
 def _read_ledger(database: Database, *, create: bool = False) -> tuple[AppliedMigration, ...]:
     """The ledger's lines in order. Where it does not exist: none, or a new one."""
-    database.begin()
+    database.begin(read_only=True)
     if database.rows("has_migration_ledger")[0]["present"]:
         rows = database.rows("read_migration_ledger")
         database.rollback()

@@ -355,9 +355,18 @@ def test_a_statement_takes_too_long(ground: Ground, tally: Tally, tmp_path: Path
 
 
 def test_the_server_does_not_let_transactions_idle(ground: Ground, tally: Tally, tmp_path: Path) -> None:
+    """What a run does between two statements takes as long as it takes; only a frozen run is ended."""
     uri = ground.reset()
     impatient = with_option(uri, "idle_in_transaction_session_timeout=300ms")
-    program = ground.forks.start(tmp_path / "1", ground.argv, database=impatient, slow={"apply": 1})
+    program = ground.forks.start(tmp_path / "0", ground.argv, database=impatient, slow={"apply": 1})
+    assert program.wait() == 0, program.err
+    tally.add("faults tried")
+    assert take_footprint(uri) == ground.once
+    uri = ground.reset()
+    limit = named_sql("limit_idleness")
+    assert "15min" in limit
+    short = {"limit_idleness": limit.replace("15min", "300ms")}
+    program = ground.forks.start(tmp_path / "1", ground.argv, database=uri, slow={"apply": 1}, sql=short)
     check_refusal(program, 69, LOST, "idle-in-transaction timeout")
     tally.add("faults tried")
     check_completed_later(ground, uri, tmp_path, tally)
@@ -386,21 +395,23 @@ def test_a_lock_timeout_of_the_role_or_the_url_is_kept(ground: Ground) -> None:
     for given, seen in ((uri, "30s"), (with_option(uri, "lock_timeout=7s"), "7s")):
         with connect(given) as database:
             database.begin()
-            database.rollback()
             cursor = database._connection.cursor()
-            cursor.execute("select current_setting('lock_timeout') as lock_timeout")
-            assert cursor.fetchone() == (seen,)
+            for expected in (seen, "7s" if seen == "7s" else "0"):  # what was set ends with the transaction
+                database.rows("read_server")
+                cursor.execute("select current_setting('lock_timeout') as lock_timeout")
+                assert cursor.fetchone() == (expected,)
+                database._driver.call(database._connection.rollback)
             cursor.close()
 
 
-def test_transactions_are_read_only_unless_they_ask(ground: Ground, tally: Tally, tmp_path: Path) -> None:
+def test_a_database_that_is_set_to_read_only_is_respected(ground: Ground, tally: Tally, tmp_path: Path) -> None:
     uri = ground.reset()
     program = ground.forks.start(
         tmp_path / "1", ground.argv, database=with_option(uri, "default_transaction_read_only=on")
     )
-    assert program.wait() == 0, program.err  # a load asks for a transaction that writes
+    check_refusal(program, 78, "set to read only (default_transaction_read_only)")
     tally.add("faults tried")
-    assert take_footprint(uri) == ground.once
+    check_completed_later(ground, uri, tmp_path, tally)
 
 
 @contextmanager
@@ -431,5 +442,5 @@ def test_the_server_is_a_standby(mortal: Ground, tally: Tally, tmp_path: Path) -
         uri = other.uri(f"{mortal.template}_arena")
         dry = mortal.forks.start(tmp_path / "dry", [each for each in mortal.argv if each != "--apply"], database=uri)
         assert dry.wait() == 0, dry.err
-        check_refusal(mortal.forks.start(tmp_path / "1", mortal.argv, database=uri), 69, "recovery")
+        check_refusal(mortal.forks.start(tmp_path / "1", mortal.argv, database=uri), 69, "replica")
         tally.add("faults tried")

@@ -9,7 +9,7 @@ from fleetfuel.settings import Settings, read_settings
 
 
 def read(env_file: Path | None = None, **environment: str) -> Settings:
-    return read_settings(environment, env_file or Path("/nowhere/.env"))
+    return read_settings(environment, env_file or Path("/dev/null"))
 
 
 def test_what_is_not_set_has_its_default() -> None:
@@ -55,7 +55,7 @@ def test_a_prefix_is_a_folder_however_it_is_written(written: str, prefix: str) -
 )
 def test_what_cannot_be_used_is_refused_by_its_name(name: str, value: str) -> None:
     with pytest.raises(errors.ConfigurationError, match=f"^{name} cannot be used") as caught:
-        read_settings({name: value}, Path("/nowhere/.env"))
+        read_settings({name: value}, Path("/dev/null"))
     assert caught.value.exit_code == 78
     assert "hunter2" not in str(caught.value)
 

@@ -1,9 +1,35 @@
 -- The session: its time limits and the run lock.
 
+-- name: read_surroundings
+-- What server, database and role have set, as far as a run depends on it.
+select
+    current_setting('server_encoding') as server_encoding,
+    current_setting('lock_timeout') <> '0' as has_lock_timeout,
+    current_setting('statement_timeout') <> '0' as has_time_limit,
+    current_setting('server_version_num')::integer >= 140000 and version() ~ 'linux|darwin|bsd' as can_check_connection,
+    pg_is_in_recovery() as is_replica,
+    current_setting('default_transaction_read_only')::boolean as is_read_only,
+    coalesce(
+        (
+            select bool_or(row_security_active(c.oid))
+            from pg_class as c
+            join pg_namespace as n on n.oid = c.relnamespace
+            where n.nspname = 'fuel' and c.relkind = 'r' and c.relrowsecurity
+        ),
+        false
+    ) as hides_rows;
+
 -- name: limit_lock_waits
--- Waits for a lock end after half a minute, unless the URL or the role says otherwise.
-select set_config('lock_timeout', '30s', false) as lock_timeout
-where current_setting('lock_timeout') = '0';
+-- Waits for a lock end after half a minute; sent unless the URL, the role or the server says otherwise.
+set local lock_timeout = '30s';
+
+-- name: notice_a_lost_client
+-- A statement whose client is gone ends within seconds, and its locks with it, instead of running on.
+set local client_connection_check_interval = '5s';
+
+-- name: limit_idleness
+-- Work on long files between two statements is no reason to end the run; a run that is frozen is, after a while.
+set local idle_in_transaction_session_timeout = '15min';
 
 -- name: take_lock
 -- Try to take the run lock for this transaction; never waits. It lets readers, and pg_dump, go on.
