@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 if TYPE_CHECKING:
     import polars as pl
 
+    from fleetfuel.records.fills import FillNames
     from fleetfuel.records.places import Texts
     from fleetfuel.records.texts import Records
 
@@ -353,6 +354,10 @@ class Plan:
     """Column → in how many updated rows it changed, most first."""
     samples: Mapping[str, Sequence[Sample]]
     """Column → two or three changed values to show; never of a personal column."""
+    row_samples: Mapping[str, Sequence[RowSample]]
+    """`soft_deletes`, `inserts` → two or three of those rows to show."""
+    fill_names: FillNames
+    """What the feed calls the fields that say which fill a record is of."""
     rules: Mapping[str, RuleCount]
     """Rule code → its severity and how many records broke it."""
     resolved_rejects: Sequence[int]
@@ -379,6 +384,15 @@ class Sample:
 
     before: str
     after: str
+    plate: str
+    day: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowSample:
+    """One row that comes or goes, and which fill it is of, as reported."""
+
+    id: int
     plate: str
     day: str
 

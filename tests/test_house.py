@@ -41,7 +41,10 @@ ONLY: Final = {
     "pandera": {"records.judge"},
     "boto3": {"feed.client", "sandbox.demo"},
     "botocore": {"feed.client", "feed.bucket", "feed.answers", "sandbox.demo"},
-    "click": {f"cli.{room}" for room in ("main", "import_", "look", "show", "keep", "doctor", "options", "terminal")},
+    "click": {
+        f"cli.{room}"
+        for room in ("main", "import_", "look", "show", "grafana", "keep", "doctor", "options", "terminal")
+    },
     "dotenv": {"settings"},
     "subprocess": {"sandbox.process"},
     "hashlib": {"feed.spool", "table.knock", "report.html", "rules.book", "table.migration_files"},

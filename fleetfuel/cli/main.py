@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 import click
 
 from fleetfuel import __version__, errors
-from fleetfuel.cli import doctor, import_, keep, logs, look, options, show, signals, terminal
+from fleetfuel.cli import doctor, grafana, import_, keep, logs, look, options, show, signals, terminal
 
 log = logging.getLogger("fleetfuel")
 
@@ -50,6 +50,7 @@ cli.params += options.shared()
 for command in (
     *(import_.import_command, keep.migrate_command, keep.prune_command, keep.demo_command, doctor.doctor_command),
     *(show.show_command, look.runs_command, look.rejects_command, look.history_command, look.status_command),
+    grafana.grafana_command,
 ):
     cli.add_command(command)
 

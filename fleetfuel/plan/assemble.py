@@ -11,6 +11,7 @@ from fleetfuel.plan.counts import Decisions, count_files, count_records, count_r
 from fleetfuel.plan.files import origin_of, read_markers, remarks_on
 from fleetfuel.plan.limits import Totals, check_limits
 from fleetfuel.plan.run import Run
+from fleetfuel.records.fills import fill_names
 from fleetfuel.records.places import FeedTexts
 
 
@@ -44,6 +45,7 @@ def make_plan(
         stops=tuple((code, found.rows) for code, found in rules.items() if found.severity == "stop"),
         lost_columns=_lost_columns(batch, run, table),
     )
+    names = fill_names(run.rules, run.zone)
     samples, flips = decide.sample_changes(writes.others, texts.text, run.rules)
     noticed = notices.feed_notices(
         [
@@ -70,6 +72,8 @@ def make_plan(
         counts=counts,
         columns=decide.changed_columns(writes.others, run.rules),
         samples=samples,
+        row_samples=decide.sample_rows(writes, texts.text, names),
+        fill_names=names,
         rules=rules,
         resolved_rejects=_resolved(current, known, batch),
         files=tuple(sorted(files, key=lambda each: (each.at, each.key))),

@@ -17,9 +17,10 @@ import msgspec
 import polars as pl
 import pyarrow as pa
 
-from fleetfuel.model import Diff, Sample, State
+from fleetfuel.model import Diff, RowSample, Sample, State
 from fleetfuel.plan import fold
 from fleetfuel.plan.evidence import Mark, snapshot_lacks
+from fleetfuel.records.fills import FillNames, tell_fills
 from fleetfuel.records.frame import INSTANT, TYPED, columns
 from fleetfuel.records.values import EAST_AFRICA
 from fleetfuel.rules.book import Rules
@@ -488,6 +489,28 @@ def sample_changes(
                 about = row["plate"] or f"id {row['id']}"
                 shown.append(Sample(before=before.decode(), after=after.decode(), plate=about, day=day))
     return samples, flips
+
+
+def sample_rows(
+    diff: Diff, text_of: Callable[[int, int], bytes], names: FillNames, *, each: int = 3
+) -> Mapping[str, Sequence[RowSample]]:
+    """`soft_deletes`, `inserts` → the first few of those rows, with the fill that each is of."""
+    gone = diff.others.filter(pl.col("action").is_in(["soft_delete_absent", "soft_delete_flagged"])).head(each)
+    new = pl.concat([diff.inserts, diff.others.filter(action="insert")], how="diagonal_relaxed").head(each)
+    places = new.select("file", "position").iter_rows()
+    texts = {
+        "soft_deletes": (gone["id"], gone["before"]),
+        "inserts": (new["id"], pl.Series([text_of(*place).decode() for place in places], dtype=pl.String)),
+    }
+    return {name: _told_rows(ids, records, names) for name, (ids, records) in texts.items() if ids.len()}
+
+
+def _told_rows(ids: pl.Series, records: pl.Series, names: FillNames) -> list[RowSample]:
+    fills = tell_fills(records, names).select("plate", "day").iter_rows()
+    return [
+        RowSample(id=number, plate=plate or "", day=day.isoformat() if day else "")
+        for number, (plate, day) in zip(ids, fills, strict=True)
+    ]
 
 
 def json_type(text: bytes) -> str:

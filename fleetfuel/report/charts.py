@@ -17,8 +17,8 @@ from fleetfuel.report.choice import Days, Places
 from fleetfuel.report.saved import GROUPS, OTHER
 
 COLOURS: Final[Mapping[str, Sequence[str]]] = {
-    "light": ("#c2410c", "#1d6fb8", "#a16207", "#15803d", "#6b7280"),
-    "dark": ("#fb8c5a", "#6cb2f2", "#e3b341", "#5cc98a", "#9ca3af"),
+    "light": ("#c2410c", "#1d6fb8", "#7a5cc0", "#15803d", "#6b7280"),
+    "dark": ("#fb8c5a", "#6cb2f2", "#b79df0", "#5cc98a", "#9ca3af"),
 }
 """A colour for each of `GROUPS` and `OTHER`: apart from each other for colour-blind eyes in lightness, too."""
 

@@ -13,11 +13,13 @@ from typing import Final
 import msgspec
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetfuel import __version__, errors
 from fleetfuel.model import Plan
 from fleetfuel.plan import decide
+from fleetfuel.records.fills import FILL, tell_fills
 from fleetfuel.records.places import part_texts
 from fleetfuel.report.folder import new_file, new_folder, remove_own
 from fleetfuel.report.summary import Summary, as_json, read_summary
@@ -28,6 +30,9 @@ CHANGES: Final = pa.schema(
     [
         ("action", pa.string()),
         ("id", pa.int64()),
+        ("plate", pa.string()),
+        ("department", pa.string()),
+        ("day", pa.date32()),
         ("changed", pa.list_(pa.string())),
         ("before", pa.string()),
         ("after", pa.string()),
@@ -35,8 +40,9 @@ CHANGES: Final = pa.schema(
         ("position", pa.int64()),
     ]
 )
-"""`changed`: names of fields as the feed calls them. `before`, `after`: the record as JSON text; `after` is null where
-the record's text stays as it is (a deletion)."""
+"""`plate`, `department`, `day`: of the fill, as reported; the day in East Africa. `changed`: names of fields as the
+feed calls them. `before`, `after`: the record as JSON text; `after` is null where the record's text stays as it is (a
+deletion)."""
 
 REJECTS: Final = pa.schema(
     [
@@ -65,7 +71,17 @@ NOTICES: Final = pa.schema(
 )
 """One row a record and check it fails; and, without a place, one row a thing noticed of the feed as a whole."""
 
-WORDS: Final = ["action", "changed.list.element", "source_key", "rule", "severity", "field", "reason"]
+WORDS: Final = [
+    "action",
+    "plate",
+    "department",
+    "changed.list.element",
+    "source_key",
+    "rule",
+    "severity",
+    "field",
+    "reason",
+]
 """Columns that hold few texts, each many times: stored as a dictionary."""
 
 PLAN: Final = "plan.json"
@@ -131,14 +147,17 @@ def _write(path: Path, schema: pa.Schema, plan: Plan, batches: Iterator[pa.Recor
 def _changes(plan: Plan, keys: pa.Array) -> Iterator[pa.RecordBatch]:
     for batch in decide.batches(plan.diff, BATCH):
         rows = batch.filter(~pl.col("action").is_in(decide.QUIET))
-        after = plan.texts.take(rows["file"], rows["position"])
+        before = rows["before"].to_arrow().cast(pa.string())
+        after = plan.texts.take(rows["file"], rows["position"]).cast(pa.string())
+        fills = tell_fills(pl.Series(pc.coalesce(after, before), dtype=pl.String), plan.fill_names)
         yield pa.RecordBatch.from_arrays(
             [
                 rows["action"].to_arrow().cast(pa.string()),
                 rows["id"].to_arrow(),
+                *(fills[name].to_arrow().cast(CHANGES.field(name).type) for name in FILL),
                 rows["changed"].to_arrow().cast(pa.list_(pa.string())),
-                rows["before"].to_arrow().cast(pa.string()),
-                after.cast(pa.string()),
+                before,
+                after,
                 *_place(rows, keys),
             ],
             schema=CHANGES,

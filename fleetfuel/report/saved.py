@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-import msgspec
 import polars as pl
 
 from fleetfuel import errors
-from fleetfuel.records.values import BLANKS, EAST_AFRICA, read_instants
+from fleetfuel.records.fills import FILL, fill_names, tell_fills
 from fleetfuel.report import evidence
 from fleetfuel.report.summary import as_object
 from fleetfuel.rules.book import Rules
@@ -31,9 +30,6 @@ GROUPS: Final = tuple(dict.fromkeys(ACTIONS.values()))
 OTHER: Final = "other"
 """The group of an action that this release does not know."""
 
-FILL: Final = ("plate", "department", "day")
-"""Columns that say which fill a row is of, as reported."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SavedReport:
@@ -41,7 +37,7 @@ class SavedReport:
 
     folder: Path
     run: Mapping[str, Any]
-    """The object of `plan.json`."""
+    """The object of `plan.json`: `summary.Summary` as plain values."""
     changes: pl.LazyFrame
     """`changes.parquet`, with `plate`, `department` (text), `day` (date, East Africa) and `group` (one of `GROUPS`)."""
     rejects: pl.LazyFrame
@@ -58,7 +54,7 @@ def read_saved(folder: Path, rules: Rules, zone: ZoneInfo) -> SavedReport:
     if not set(FILL) <= set(changes.collect_schema().names()):
         frame = changes.collect()
         changes = frame.hstack(
-            fill_columns(frame.select(pl.coalesce("after", "before")).to_series(), rules, zone)
+            tell_fills(frame.select(pl.coalesce("after", "before")).to_series(), fill_names(rules, zone))
         ).lazy()
     group = pl.col("action").replace_strict(ACTIONS, default=OTHER, return_dtype=pl.String)
     return SavedReport(
@@ -89,35 +85,3 @@ def collected(frame: pl.LazyFrame, path: Path) -> pl.DataFrame:
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = str(error).splitlines()[0][:200]
         raise errors.BadInput(key=path, reason=f"the report cannot be read ({reason})") from None
-
-
-# --- which fill a record is of ------------------------------------------------------------------------------------
-
-_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-
-
-def fill_columns(texts: pl.Series, rules: Rules, zone: ZoneInfo) -> pl.DataFrame:
-    """Records as JSON text → `plate`, `department` (text as reported) and `day` (of the fill, in East Africa)."""
-    named = [_texts_of(text, rules) for text in texts]
-    frame = pl.DataFrame(named, schema=dict.fromkeys(("plate", "department", "day"), pl.String), orient="row")
-    day = read_instants(frame["day"], zone).dt.convert_time_zone(EAST_AFRICA.key).dt.date()
-    return frame.with_columns(day.alias("day"))
-
-
-def _texts_of(text: str | None, rules: Rules) -> tuple[str | None, ...]:
-    try:
-        fields = _object.decode(text or "{}")
-    except msgspec.ValidationError:  # a row whose raw somebody made something else than an object
-        return (None, None, None)
-    return tuple(_first(fields, rules.fields[name]) for name in ("car", "department", "filled_at"))
-
-
-def _first(fields: Mapping[str, msgspec.Raw], names: tuple[str, ...] | Iterator[str]) -> str | None:
-    """The first of these fields that holds something, as text."""
-    for name in names:
-        value = bytes(fields.get(name, b"null"))
-        if value[:1] in (b'"', *(b"%d" % digit for digit in range(10)), b"-"):
-            said = str(msgspec.json.decode(value)) if value[:1] == b'"' else value.decode()
-            if said.strip(BLANKS):
-                return said.strip(BLANKS)
-    return None

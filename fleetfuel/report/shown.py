@@ -83,7 +83,7 @@ def fields_of(text: str | None) -> dict[str, msgspec.Raw]:
     """Field → its JSON text; nothing where the text is no JSON object."""
     try:
         return _object.decode(text or "{}")
-    except msgspec.ValidationError:  # a row whose raw somebody made something else than an object
+    except msgspec.DecodeError:  # a row whose raw somebody made something else than an object
         return {}
 
 

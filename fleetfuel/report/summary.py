@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from fleetfuel import __version__
-from fleetfuel.model import Counts, FileCount, Guard, Mode, Plan, Reading, RuleCount, Sample
+from fleetfuel.model import Counts, FileCount, Guard, Mode, Plan, Reading, RowSample, RuleCount, Sample
 
 FORMAT: Final = 2
 """1 had no number. A later one is for a later release to read."""
@@ -54,6 +54,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     refreshed: int | None
     """Rows whose bookkeeping alone was brought up to date; None before the run is applied."""
     samples: dict[str, list[Sample]]
+    row_samples: dict[str, list[RowSample]] = {}
+    """`soft_deletes`, `inserts` → two or three of those rows."""
     remarks: list[str]
     files: list[FileLine]
     watermark_before: datetime | None
@@ -92,6 +94,7 @@ def summarise(plan: Plan, *, report: str | None = None, seconds: float | None = 
         live_before=plan.live_before,
         refreshed=None,
         samples={name: list(shown) for name, shown in plan.samples.items()},
+        row_samples={name: list(shown) for name, shown in plan.row_samples.items()},
         remarks=list(plan.remarks),
         files=[_file_line(file) for file in plan.files],
         watermark_before=plan.watermark_before,
@@ -117,6 +120,7 @@ def same_again(applied: Summary, run_id: str, started_at: datetime, *, skips_pro
         counts=Counts(**counts),
         columns={},
         samples={},
+        row_samples={},
         rules={code: found for code, found in applied.rules.items() if found.severity != "warn"},
         guards=[],
         report=None,

@@ -37,6 +37,7 @@ def render_summary(run: Summary, *, width: int = 100, next_command: str | None =
         _head(run),
         _counts(run),
         _section("Files", _files(run), width),
+        _section("Which", _which(run, width), width),
         _section("Changed fields", _changed(run, width), width),
         _section("Set aside", _rules(run, rejected=True), width),
         _section("Flagged, and loaded", _rules(run, rejected=False), width),
@@ -116,6 +117,20 @@ def _counts(run: Summary) -> str:
 
 def _listed(numbers: Mapping[str, int]) -> str:
     return ", ".join(f"{number:,} {name}" for name, number in numbers.items() if number)
+
+
+def _which(run: Summary, width: int) -> list[str]:
+    """A few of the rows that go and that come: "which records?" is the first question."""
+    lines = []
+    for name, label in (("soft_deletes", "soft deletes"), ("inserts", "inserts")):
+        shown = [
+            f"{each.id} {_short(each.plate or '(no plate)')} {each.day}".rstrip()
+            for each in run.row_samples.get(name, [])
+        ]
+        if shown:
+            more = getattr(run.counts, name) - len(shown)
+            lines.append(_fitting(f"{label:<16}", [*shown, *([f"{more:,} more"] if more > 0 else [])], width - 2))
+    return lines
 
 
 def _changed(run: Summary, width: int) -> list[str]:

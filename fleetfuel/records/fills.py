@@ -1,0 +1,97 @@
+"""Pure: which fill a record is of, as reported: its plate, its department, its day."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+import polars as pl
+
+from fleetfuel.records.values import BLANKS, EAST_AFRICA, read_instants
+from fleetfuel.rules.book import Rules
+
+FILL: Final = ("plate", "department", "day")
+
+_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FillNames:
+    """What the feed calls the fields that say which fill a record is of."""
+
+    plate: tuple[str, ...]
+    """The first that holds something is it; so of all three."""
+    department: tuple[str, ...]
+    day: tuple[str, ...]
+    zone: ZoneInfo
+    """Of times without an offset."""
+
+
+def fill_names(rules: Rules, zone: ZoneInfo) -> FillNames:
+    """As the rules have it."""
+    fields = rules.fields
+    return FillNames(
+        plate=tuple(fields["car"]), department=tuple(fields["department"]), day=tuple(fields["filled_at"]), zone=zone
+    )
+
+
+def tell_fills(texts: pl.Series, names: FillNames) -> pl.DataFrame:
+    """Records as JSON text → `plate`, `department` (text as reported) and `day` (date in East Africa), one row each.
+
+    Null where a record says none, or is no object.
+    """
+    told = _tell_all(texts, names)
+    if told is None:
+        rows = [_tell(text, names) for text in texts]
+        told = pl.DataFrame(rows, schema=dict.fromkeys(FILL, pl.String), orient="row")
+    day = read_instants(told["day"], names.zone).dt.convert_time_zone(EAST_AFRICA.key).dt.date()
+    return told.with_columns(day.alias("day"))
+
+
+def _tell_all(texts: pl.Series, names: FillNames) -> pl.DataFrame | None:
+    """All in one go, as texts; None where a text is none that Polars reads as jsonb does."""
+    aliases = [*names.plate, *names.department, *names.day]
+    of = texts.alias("text").to_frame()
+    repeated = "|".join(rf'"{name}"\s*:.*"{name}"\s*:' for name in map(re.escape, aliases))
+    text = pl.col("text").str
+    is_odd = text.contains(r"[\n\r]|\\u00") | text.contains(f"(?s){repeated}") | ~text.starts_with("{")
+    if texts.is_empty() or of.select(is_odd.fill_null(value=True).any()).item():
+        return None
+    try:
+        frame = pl.read_ndjson("\n".join(texts).encode(), schema=dict.fromkeys(aliases, pl.String))
+    except pl.exceptions.PolarsError:
+        return None
+    if frame.height != len(texts):
+        return None
+    return frame.select(
+        pl.coalesce(_held(name) for name in each).alias(column)
+        for column, each in zip(FILL, (names.plate, names.department, names.day), strict=True)
+    )
+
+
+def _held(name: str) -> pl.Expr:
+    """A text or a number; lists, objects and truth values are no plate."""
+    text = pl.col(name).str.strip_chars(BLANKS)
+    return pl.when((text != "") & ~text.str.contains(r"^(?:[\[{]|true$|false$)")).then(text)
+
+
+def _tell(text: str | None, names: FillNames) -> tuple[str | None, ...]:
+    try:
+        fields = _object.decode(text or "{}")
+    except msgspec.DecodeError:  # a row whose raw somebody made something else than an object
+        return (None,) * len(FILL)
+    return tuple(_first(fields, each) for each in (names.plate, names.department, names.day))
+
+
+def _first(fields: dict[str, msgspec.Raw], names: Sequence[str]) -> str | None:
+    for name in names:
+        value = bytes(fields.get(name, b"null"))
+        if value[:1] == b'"' or value[:1] in b"-0123456789":
+            said = str(msgspec.json.decode(value)) if value[:1] == b'"' else value.decode()
+            if said.strip(BLANKS):
+                return said.strip(BLANKS)
+    return None
