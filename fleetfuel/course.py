@@ -17,9 +17,9 @@ from typing import Any, Final
 import msgspec
 
 from fleetfuel import errors
-from fleetfuel.feed import deliver
+from fleetfuel.feed import client, deliver
 from fleetfuel.model import Counts, Delivery, Mode, Plan, Reading, Receipt, Table, version_of
-from fleetfuel.plan.limits import Overrides, Totals, check_limits
+from fleetfuel.plan.limits import Overrides, Totals, check_limits, still_refused
 from fleetfuel.report import evidence
 from fleetfuel.report.summary import Summary, as_object, read_summary, same_again, summarise
 from fleetfuel.rules.book import Rules
@@ -70,6 +70,14 @@ class Request:
     """Snapshot mode: where the snapshot is the one applied last, do not even look whether the table still matches."""
     trusts_nothing: bool = False
     """Compare every row's `raw` with the file's, whatever its fingerprint says."""
+    plan: Path | None = None
+    """A report whose plan is applied, in place of a plan of its own."""
+    undo: str | None = None
+    """Mode undo: the run that is undone, or the beginning of its id, or `last`."""
+    skip_conflicts: bool = False
+    """Mode undo: rows written since stay as they are."""
+    as_of: datetime | None = None
+    """Dry runs: the table is taken as it stood then."""
     reseed: datetime | None = None
     """Changes mode: read again from this instant on, whatever the ledger says."""
     wait_seconds: float = 0
@@ -127,7 +135,10 @@ class Looking:
     def begin(self, connection: Database) -> state.Standing:
         """What the run has to know before it fetches anything."""
         connection.begin(read_only=True)
-        standing = state.read_standing(connection, with_files=self.request.mode == "changes")
+        if self.request.as_of:
+            standing = state.read_standing_as_of(connection, self.request.as_of)
+        else:
+            standing = state.read_standing(connection, with_files=self.request.mode == "changes")
         connection.rollback()
         return standing
 
@@ -138,7 +149,7 @@ class Looking:
     def open(self, connection: Database) -> Table:
         """The table, in a transaction for the plan."""
         connection.begin("repeatable read", read_only=True)
-        return state.Now(connection)
+        return state.AsOf(connection, self.request.as_of) if self.request.as_of else state.Now(connection)
 
     def still_wanted(self, delivery: Delivery, _connection: Database) -> Delivery:
         """The delivery, without files that another run has read since they were asked for."""
@@ -149,8 +160,15 @@ class Looking:
         folder = _report_folder(self.request, self.settings, plan)
         summary = self.summarise(plan, folder)
         if folder:
-            evidence.write_report(plan, summary, folder)
-        return Outcome(summary=summary, error=_refusal(plan) or self.complain(plan))
+            summary = evidence.write_report(plan, summary, folder)
+        return Outcome(summary=summary, error=_refusal(plan) or self.conflicts(plan) or self.complain(plan))
+
+    def conflicts(self, plan: Plan) -> errors.FleetfuelError | None:
+        """Rows of an undone run that were written since, unless they are to stay."""
+        undo = plan.undo
+        if undo and undo.conflicts and not self.request.skip_conflicts:
+            return errors.UndoConflicts(conflicts=undo.conflicts, run_id=undo.run_id)
+        return None
 
     def summarise(self, plan: Plan, folder: Path | None) -> Summary:
         return summarise(plan, report=str(folder) if folder else None, seconds=self.request.seconds())
@@ -237,11 +255,17 @@ class Writing(Looking):
         refusal = _refusal(plan)
         if refusal:
             if folder:
-                evidence.write_report(plan, summary, folder)
+                summary = evidence.write_report(plan, summary, folder)
             ledger.record_refusal(plan, summary, connection)
             return Outcome(summary=summary, error=refusal)
+        conflicts = self.conflicts(plan)
+        if conflicts:
+            if folder:
+                evidence.write_report(plan, summary, folder)
+            raise conflicts
         with _evidence(plan, summary, folder) as written:
             receipt = apply(plan, summary, connection, evidence=written)
+            summary = written()
         summary = msgspec.structs.replace(
             summary, applied=True, refreshed=receipt.refreshed, seconds=self.request.seconds()
         )
@@ -250,6 +274,48 @@ class Writing(Looking):
         if receipt.written or self._has_stale_facts:
             _refresh_facts(connection)
         return Outcome(summary=summary, error=self.complain(plan))
+
+
+class Approved(Writing):
+    """A saved plan, applied: its report is the evidence, so that no other is written."""
+
+    preceding = "was applied"
+
+    def __init__(self, request: Request, settings: Settings, saved: Summary) -> None:
+        super().__init__(request, settings)
+        self.saved = saved
+
+    def find_untouched(self, _rules: Rules, _before: state.Standing, _connection: Database) -> Outcome | None:
+        return None
+
+    def finish(self, plan: Plan, connection: Database, apply: Apply) -> Outcome:
+        assert self.request.plan
+        folder = self.request.plan if self.request.plan.is_dir() else self.request.plan.parent
+        guards = still_refused(plan.guards, plan.live_before, plan.counts, self.request.overrides)
+        plan = replace(plan, guards=guards)
+        summary = self.summarise(plan, folder)
+        refusal = _refusal(plan)
+        if refusal:
+            ledger.record_refusal(plan, summary, connection)
+            return Outcome(summary=summary, error=refusal)
+        conflicts = self.conflicts(plan)
+        if conflicts:
+            raise conflicts
+        receipt = apply(plan, summary, connection)
+        done = {"applied": True, "refreshed": receipt.refreshed, "seconds": self.request.seconds()}
+        _finish_report(msgspec.structs.replace(self.saved, applied_by=plan.run_id, **done), folder)
+        if receipt.written or self._has_stale_facts:
+            _refresh_facts(connection)
+        return Outcome(summary=msgspec.structs.replace(summary, **done), error=self.complain(plan))
+
+
+def choose(request: Request, settings: Settings, saved: tuple[Plan, Summary] | None) -> Looking:
+    """The course that a request takes."""
+    if saved:
+        return Approved(replace(request, mode=saved[0].mode), settings, saved[1])
+    if request.mode in ("snapshot", "changes"):
+        client.get_ready()
+    return Writing(request, settings) if request.apply else Looking(request, settings)
 
 
 # --- what the courses share ---------------------------------------------------------------------------------------
@@ -284,15 +350,15 @@ def _strict_complaint(request: Request, rejected: int) -> errors.FleetfuelError 
 
 
 @contextmanager
-def _evidence(plan: Plan, summary: Summary, folder: Path | None) -> Iterator[Callable[[], None]]:
+def _evidence(plan: Plan, summary: Summary, folder: Path | None) -> Iterator[Callable[[], Summary]]:
     """Write the report: a long one while the server is at work. What is yielded waits until it is there."""
     if folder and plan.diff.height >= LONG_REPORT:
         with ThreadPoolExecutor(1, "fleetfuel-report") as pool:
             yield pool.submit(evidence.write_report, plan, summary, folder).result
         return
     if folder:
-        evidence.write_report(plan, summary, folder)
-    yield lambda: None
+        summary = evidence.write_report(plan, summary, folder)
+    yield lambda: summary
 
 
 def _finish_report(summary: Summary, folder: Path) -> None:
@@ -343,14 +409,17 @@ def _complete_report(run: Summary) -> None:
     folder = Path(run.report)
     with contextlib.suppress(errors.SourceNotFound, errors.BadInput, OSError):
         saved = evidence.read_report(folder)
-        if saved.run_id == run.run_id and not saved.applied:
-            evidence.finish_report(run, folder)
+        if saved.run_id == (run.planned_by or run.run_id) and not saved.applied:
+            done = {"applied": True, "refreshed": run.refreshed, "applied_by": run.run_id if run.planned_by else None}
+            evidence.finish_report(msgspec.structs.replace(saved, **done), folder)
             log.warning(
                 "Run %s was cut short behind its commit: it is applied, and its report says so now.", run.run_id
             )
 
 
 def _source_of(request: Request, settings: Settings) -> str:
+    if request.plan or request.undo:
+        return str(request.plan) if request.plan else f"run {request.undo}"
     if request.mode == "file":
         return ", ".join(map(str, request.paths))
     return f"s3://{settings.bucket}/{settings.prefix}{'latest.json' if request.mode == 'snapshot' else 'changes/'}"

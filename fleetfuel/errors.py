@@ -24,6 +24,31 @@ class Bug(FleetfuelError):
     Please report this line together with the run's report folder."""
 
 
+# --- 4 · a plan that no longer fits -------------------------------------------------------------------------------
+
+
+class PlanNoLongerFits(FleetfuelError):
+    message = """The plan of run {plan} no longer fits: {reason}.
+    Nothing was written. Make a new plan: repeat the dry run."""
+
+    exit_code = 4
+
+
+class PlanApplied(PlanNoLongerFits):
+    message = """The plan of run {plan} was applied by run {run_id}: a plan is applied once.
+    Nothing was written; `fleetfuel runs {run_id}` shows what it did."""
+
+
+class UndoConflicts(PlanNoLongerFits):
+    message = """{conflicts:,} rows that run {run_id} wrote were written since: the undo would not give back what was.
+    Nothing was written. They are in notices.parquet of the report; --skip-conflicts leaves them as they are."""
+
+
+class CannotUndo(PlanNoLongerFits):
+    message = """Run {run_id} cannot be undone: {reason}.
+    Nothing was written."""
+
+
 # --- 65 · bad input -----------------------------------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import polars as pl
@@ -178,6 +178,8 @@ class Origin:
     """When the file was true: `Cut.file_at`."""
     metadata: str
     """The file's metadata as JSON text that PostgreSQL can store."""
+    list_hash: str
+    """Over its records in any order, metadata apart; seeded with the rules."""
     records: int
     """Elements of its list, markers among them."""
 
@@ -263,6 +265,10 @@ class Table(Protocol):
         """Column → the share of live rows that have it."""
         ...
 
+    def held_lists(self) -> tuple[HeldList, ...]:
+        """Lists of records that were undone, and are held."""
+        ...
+
 
 # --- the plan -----------------------------------------------------------------------------------------------------
 
@@ -333,6 +339,37 @@ class Diff:
         return self.inserts.height + self.others.height
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undo:
+    """What an undo does next to the rows."""
+
+    run_id: str
+    """The run that it undoes."""
+    reopened: tuple[int, ...]
+    """`reject_id`s that the run had resolved: open again."""
+    marks: Mapping[str, Mapping[str, Any] | None]
+    """Feed whose mark goes back → where it stood before the run; None = nowhere."""
+    held: tuple[Mapping[str, str], ...]
+    """The lists of records that the run had applied: `list_hash`, `rules_digest`, `reading`."""
+    releases: str | None
+    """The undo that is undone: what it holds is held no longer."""
+    redone: tuple[Mapping[str, str], ...]
+    """The lists of records that stand again, if it undoes an undo."""
+    conflicts: int
+    """Rows written since, which stay as they are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldList:
+    """The records of a file that were applied and undone."""
+
+    list_hash: str
+    rules_digest: str
+    reading: Reading
+    undone_run: str
+    undone_by: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plan:
     """A run, decided. The summary, the report and the load are all made from this value, and from nothing else."""
@@ -371,6 +408,20 @@ class Plan:
     rules_digest: str
     remarks: tuple[str, ...]
     """What the reader and the framing noticed, in sentences: shown, and kept in plan.json."""
+    mark_before: datetime | None
+    """Where the snapshots stood when it was made."""
+    keys: tuple[str | None, ...]
+    """Where versions of rows come from: what `file` in `diff` and `rejected` counts. Keys of `origins`, unless it is
+    made from the history."""
+    rule_files: Mapping[str, str]
+    """File of `rules/` → digest of what it said when the plan was made."""
+    planned_by: str
+    """The run that made it: `run_id`, unless a saved plan is applied."""
+    checksum: str | None = None
+    """Of the report that it was read from."""
+    undo: Undo | None = None
+    as_of: datetime | None = None
+    """The instant of the table that it was made against; None = as it stands."""
 
     @property
     def source_at(self) -> datetime | None:

@@ -6,7 +6,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -15,11 +15,12 @@ from typing import Final
 
 import polars as pl
 
+from fleetfuel import course as courses
 from fleetfuel import errors
-from fleetfuel.course import Looking, Outcome, Request, Writing
-from fleetfuel.feed import client, wanted
+from fleetfuel.course import Outcome, Request
+from fleetfuel.feed import wanted
 from fleetfuel.model import Cut, Delivery, FileCount, Plan, Progress, Reading, Receipt, State, Table, silence
-from fleetfuel.plan import decide, words
+from fleetfuel.plan import decide, undo, words
 from fleetfuel.plan.assemble import make_plan
 from fleetfuel.plan.batch import Batch, join_batches, judge_records
 from fleetfuel.plan.counts import count_decisions
@@ -28,14 +29,15 @@ from fleetfuel.plan.files import cut_files, find_partial, put_in_order, read_mar
 from fleetfuel.plan.run import Run
 from fleetfuel.records import frame, judge
 from fleetfuel.records.places import FeedTexts
+from fleetfuel.report import plan_file
 from fleetfuel.report.summary import Summary
 from fleetfuel.rules.book import Rules, load_rules
 from fleetfuel.settings import Settings
-from fleetfuel.table import database, ledger, load
+from fleetfuel.table import database, ledger, load, state
 from fleetfuel.table.database import Database
 from fleetfuel.table.state import Standing
 
-__all__ = ["Outcome", "Request", "Run", "apply", "plan_import", "record_failure", "run"]
+__all__ = ["Outcome", "Request", "Run", "apply", "plan_import", "plan_saved", "plan_undo", "record_failure", "run"]
 
 log = logging.getLogger("fleetfuel")
 
@@ -44,6 +46,10 @@ ATTEMPTS: Final = 3
 
 LONG_FILES: Final = 1 << 23
 """Bytes of files from which on it pays to cut them in a thread of their own."""
+
+
+NOTHING: Final = Delivery(reading="changes", source="", files=())
+"""What is fetched where nothing is."""
 
 
 # --- the stages ---------------------------------------------------------------------------------------------------
@@ -68,29 +74,59 @@ def plan_import(delivery: Delivery, table: Table, run: Run) -> Plan:
     return make_plan(run, delivery, reading, partial, cuts, texts, bad, known, batch, decided, current, table)
 
 
+def plan_undo(run_id: str, database: Database, run: Run) -> Plan:
+    """Decide what has to be written so that the rows are what they were before a run. Writes nothing.
+
+    Raises `SourceNotFound` for a run that the ledger does not hold, and `CannotUndo`.
+    """
+    return undo.plan_rows(state.read_undone(database, run_id), run)
+
+
+def plan_saved(plan: Plan, database: Database, rules: Rules) -> Plan:
+    """A plan that was read from a report, where it still fits as a whole; its rows are looked at as they are staged.
+
+    Raises `PlanApplied`, and `PlanNoLongerFits` under other rules, or where a newer snapshot was applied since.
+    """
+    applied = database.rows("read_plan_run", plan.planned_by)
+    if applied:
+        raise errors.PlanApplied(plan=plan.planned_by, run_id=applied[0]["run_id"])
+    if plan.as_of:
+        raise errors.PlanNoLongerFits(plan=plan.planned_by, reason="it was made against the table as it stood once")
+    changed = sorted(dict(set(plan.rule_files.items()) ^ set(rules.file_digests.items())))
+    if changed:
+        raise errors.PlanNoLongerFits(
+            plan=plan.planned_by, reason=f"it was made under other rules ({', '.join(changed)})"
+        )
+    mark = state.read_marks(database)["snapshot"]
+    moved = mark["watermark"] is not None and mark["watermark"] != plan.mark_before
+    if moved and (plan.source_at is None or mark["watermark"] > plan.source_at) and plan.mode != "undo":
+        reason = f"run {mark['run_id']} has applied a snapshot of {mark['watermark']:%Y-%m-%d %H:%M:%SZ} since"
+        raise errors.PlanNoLongerFits(plan=plan.planned_by, reason=reason)
+    return plan
+
+
 def apply(
     plan: Plan,
     summary: Summary,
     database: Database,
     progress: Progress = silence,
-    evidence: Callable[[], object] = lambda: None,
+    evidence: Callable[[], Summary] | None = None,
 ) -> Receipt:
     """Write the plan in the open transaction, prove that it did just that, and commit.
 
-    `evidence` is called before the commit: it raises where there is no report.
+    `evidence` is called before the commit: it raises where there is no report, and says the report's checksum.
     """
     receipt = load.load_plan(plan, database, progress)
-    ledger.record_applied(plan, summary, database)
-    evidence()
+    ledger.record_applied(plan, evidence() if evidence else summary, database)
     load.commit_plan(plan, database)
     return receipt
 
 
 def run(request: Request, settings: Settings, database_url: str, progress: Progress = silence) -> Outcome:
-    """Run one import. Raises every error that keeps it from being planned, or rolls it back."""
-    course = Writing(request, settings) if request.apply else Looking(request, settings)
-    if request.mode != "file":
-        client.get_ready()
+    """Run what is asked: an import, an undo, or a saved plan. Raises every error that keeps it from being planned, or
+    rolls it back."""
+    saved = plan_file.read_plan(request.plan, request.run_id, request.started_at) if request.plan else None
+    course = courses.choose(request, settings, saved)
     with database.connect(database_url, application_name=f"fleetfuel {request.run_id}") as connection:
         standing = course.begin(connection)
         rules = load_rules(settings.rules)
@@ -103,7 +139,12 @@ def run(request: Request, settings: Settings, database_url: str, progress: Progr
             for attempt in range(1, ATTEMPTS + 1):
                 try:
                     table = course.open(connection)
-                    plan = plan_import(course.still_wanted(delivery, connection), table, about)
+                    if saved:
+                        plan = plan_saved(saved[0], connection, rules)
+                    elif request.undo:
+                        plan = plan_undo(request.undo, connection, about)
+                    else:
+                        plan = plan_import(course.still_wanted(delivery, connection), table, about)
                     return course.finish(plan, connection, partial(apply, progress=progress))
                 except database.SerializationConflict as conflict:
                     if attempt == ATTEMPTS:
@@ -173,6 +214,7 @@ def _about(request: Request, settings: Settings, rules: Rules, progress: Progres
         overrides=request.overrides,
         skip_bad_files=request.skip_bad_files,
         trusts_nothing=request.trusts_nothing,
+        as_of=request.as_of,
         progress=progress,
     )
 
@@ -181,6 +223,8 @@ def _fetch(
     request: Request, settings: Settings, standing: Standing, progress: Progress
 ) -> AbstractContextManager[Delivery]:
     """The files that are wanted, readable inside the block. No transaction is open meanwhile."""
+    if request.plan or request.undo:
+        return nullcontext(NOTHING)
     if request.mode == "file":
         return wanted.open_local(request.paths, request.reading, settings, progress)
     if request.mode == "changes":

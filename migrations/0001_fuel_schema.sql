@@ -65,7 +65,29 @@ create table fuel.record_versions (
     replaced_by_run  text,
     replaced_by_role text not null default session_user
 );
-create index on fuel.record_versions (id, replaced_at);
+create index on fuel.record_versions (id, version_id);
+create index on fuel.record_versions (replaced_by_run);
+
+-- The evidence of a record whose value stayed as it was while a newer word on it was noted: what a look back needs to know.
+create table fuel.evidence_versions (
+    evidence_id     bigint generated always as identity primary key,
+    id              bigint not null,
+    fingerprint     uuid,
+    source_at       timestamptz not null,
+    change_at       timestamptz,
+    replaced_at     timestamptz not null default now(),
+    replaced_by_run text not null
+);
+create index on fuel.evidence_versions (id, evidence_id);
+create index on fuel.evidence_versions (replaced_by_run);
+
+-- How far back the history reaches: one row once anything of it was pruned.
+create table fuel.history_kept (
+    is_row boolean primary key default true check (is_row),
+    since  timestamptz not null
+);
+
+comment on column fuel.history_kept.since is 'The first instant that the table can be asked for as it stood; what was overwritten before it is pruned.';
 
 comment on column fuel.record_versions.replaced_by_run is 'The run that overwrote this version; null where somebody did it by hand.';
 
@@ -85,9 +107,39 @@ create table fuel.ingest_runs (
     message      text,
     rules_digest text,
     version      text not null,
-    role         text not null default session_user
+    role         text not null default session_user,
+    stamped_at   timestamptz not null default now(),
+    plan_run_id  text,
+    plan_checksum text,
+    marks        jsonb not null default '{}',
+    lists        jsonb not null default '[]',
+    undone_run   text,
+    reopened     jsonb not null default '[]'
 );
 create index on fuel.ingest_runs (finished_at desc);
+create index on fuel.ingest_runs (stamped_at) where status = 'applied';
+create unique index on fuel.ingest_runs (plan_run_id) where status = 'applied';
+
+comment on column fuel.ingest_runs.stamped_at is 'When its transaction began: the time that the rows it wrote carry.';
+comment on column fuel.ingest_runs.plan_run_id is 'The run that made the plan: itself, or the dry run whose report was applied. A plan is applied once.';
+comment on column fuel.ingest_runs.plan_checksum is 'Of the report that holds the plan; null where none was written.';
+comment on column fuel.ingest_runs.marks is 'Where the feeds stood before it and after it.';
+comment on column fuel.ingest_runs.lists is 'A hash over the records of each file it read, metadata apart.';
+comment on column fuel.ingest_runs.undone_run is 'mode undo: the run that it undid.';
+comment on column fuel.ingest_runs.reopened is 'mode undo: the rejects that it opened again.';
+
+-- Lists of records that were applied and undone: they are held, so that the next hour does not apply them again.
+create table fuel.undone_lists (
+    list_hash    text not null,
+    rules_digest text not null,
+    reading      text not null check (reading in ('snapshot', 'changes')),
+    undone_run   text not null,
+    undone_by    text not null,
+    held_at      timestamptz not null default now(),
+    released_at  timestamptz,
+    released_by  text,
+    primary key (undone_by, list_hash)
+);
 
 comment on column fuel.ingest_runs.summary is 'The run''s --json object.';
 comment on column fuel.ingest_runs.metadata is 'The metadata of each file read, verbatim.';

@@ -51,8 +51,9 @@ begin
     if exists (select from pg_roles as r where r.rolname = writer) then
         grant usage on schema fuel to fuel_ingest;
         grant select on all tables in schema fuel to fuel_ingest;
-        grant insert, update on fuel.records, fuel.ingest_files, fuel.ingest_state, fuel.rejects to fuel_ingest;
-        grant insert on fuel.record_versions, fuel.ingest_runs, fuel.ingest_starts, fuel.stale_plates to fuel_ingest;
+        grant insert, update on fuel.records, fuel.ingest_files, fuel.ingest_state, fuel.rejects, fuel.undone_lists to fuel_ingest;
+        grant delete on fuel.ingest_state to fuel_ingest; -- an undone first run leaves no mark
+        grant insert on fuel.record_versions, fuel.evidence_versions, fuel.ingest_runs, fuel.ingest_starts, fuel.stale_plates to fuel_ingest;
         grant update on fuel.run_lock to fuel_ingest; -- it has no columns: what this allows is to lock it
         grant usage on all sequences in schema fuel to fuel_ingest;
         grant execute on function
@@ -60,6 +61,9 @@ begin
             fuel.read_number(text), fuel.read_time(text, text), fuel.derive(jsonb, timestamptz), fuel.derive_columns(), fuel.forget_fingerprint(),
             fuel.keep_version(), fuel.refresh_fill_facts(bigint), fuel.copy_devices(boolean)
         to fuel_ingest;
+        if to_regprocedure('fuel.records_as_of(timestamptz)') is not null then
+            grant execute on function fuel.records_as_of(timestamptz), fuel.records_as_of(timestamptz, bigint[]) to fuel_ingest;
+        end if;
         foreach one in array reports loop
             execute format('grant select on reporting.%I to fuel_ingest', one);
         end loop;

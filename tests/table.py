@@ -70,7 +70,7 @@ def envelope(records: Iterable[object], when: datetime | None = None, **metadata
 
 STATE: Final = (
     "fuel.records, fuel.record_versions, fuel.ingest_runs, fuel.ingest_starts, fuel.ingest_files, fuel.ingest_state,"
-    " fuel.rejects"
+    " fuel.rejects, fuel.evidence_versions, fuel.undone_lists"
 )
 
 
@@ -102,6 +102,7 @@ class Table:
         wants_report: bool = False,
         written: datetime | None = None,
         trusts_nothing: bool = False,
+        as_of: datetime | None = None,
     ) -> Outcome:
         """Import one local file, written as it says, but not before noon."""
         self._files += 1
@@ -118,6 +119,7 @@ class Table:
             strict=strict,
             wants_report=wants_report,
             trusts_nothing=trusts_nothing,
+            as_of=as_of,
         )
         return run_import(request, self.settings, self.uri)
 

@@ -43,11 +43,11 @@ ONLY: Final = {
     "botocore": {"feed.client", "feed.bucket", "feed.answers", "sandbox.demo"},
     "click": {
         f"cli.{room}"
-        for room in ("main", "import_", "look", "show", "grafana", "keep", "doctor", "options", "terminal")
+        for room in ("main", "import_", "plans", "look", "show", "grafana", "keep", "doctor", "options", "terminal")
     },
     "dotenv": {"settings"},
     "subprocess": {"sandbox.process"},
-    "hashlib": {"feed.spool", "table.knock", "report.html", "rules.book", "table.migration_files"},
+    "hashlib": {"feed.spool", "table.knock", "report.html", "report.plan_file", "rules.book", "table.migration_files"},
     "tomllib": {"rules.file"},
 }
 """Module → the rooms that may use it."""

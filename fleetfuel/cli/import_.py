@@ -49,6 +49,13 @@ from fleetfuel.settings import Settings
     help="The source was restored to this snapshot, older than the last one applied.",
 )
 @click.option("--allow-lost-columns", is_flag=True, help="Load, although a field that every record had is gone.")
+@click.option("--allow-undone", is_flag=True, help="Load records that were applied and undone.")
+@click.option(
+    "--as-of",
+    type=options.Instant(),
+    metavar="INSTANT",
+    help="Dry runs: compare with the table as it stood then.",
+)
 @click.option("--skip-bad-files", is_flag=True, help="Changes: go on behind a file that cannot be read.")
 @click.option("--deep", is_flag=True, help="Compare every row's raw with the file, trusting no fingerprint.")
 @click.option(
@@ -74,7 +81,7 @@ def import_command(**given: Any) -> None:
     request = _request(given)
     settings = options.settings()
     with ExitStack() as stack:
-        url = _embedded(stack, settings) if given["embedded"] else settings.require_database_url()
+        url = embedded(stack, settings) if given["embedded"] else settings.require_database_url()
         from fleetfuel import pipeline
         from fleetfuel.cli import logs, progress
 
@@ -125,6 +132,8 @@ def _request(given: dict[str, Any]) -> Any:
         raise click.UsageError("A snapshot is one file: several would delete each other's records.")
     if mode != "changes" and (given["skip_bad_files"] or given["reseed"]):
         raise click.UsageError("--skip-bad-files and --reseed go with --changes.")
+    if given["as_of"] and given["apply"]:
+        raise click.UsageError("--as-of looks back: it goes with dry runs.")
     if given["no_report"] and given["report"]:
         raise click.UsageError("--report and --no-report contradict each other.")
     from fleetfuel.pipeline import Request
@@ -143,7 +152,9 @@ def _request(given: dict[str, Any]) -> Any:
             max_updates=given["max_updates"],
             force_old_snapshot=given["force_old_snapshot"],
             allow_lost_columns=given["allow_lost_columns"],
+            allow_undone=given["allow_undone"],
         ),
+        as_of=given["as_of"],
         skip_bad_files=given["skip_bad_files"],
         strict=given["strict"],
         skip_unchanged=given["skip_unchanged"],
@@ -154,9 +165,11 @@ def _request(given: dict[str, Any]) -> Any:
 
 
 def _next(given: dict[str, Any], run: Any) -> str | None:
-    """The command a person would type after a dry run."""
-    if run.applied or run.guards or not run.has_changes:
+    """The command a person would type after a dry run: the plan that was shown, or the run again."""
+    if run.applied or run.guards or not run.has_changes or run.as_of:
         return None
+    if run.report:
+        return f"fleetfuel apply {run.report}"
     words = ["fleetfuel", "import"]
     words += ["--snapshot"] if given["snapshot"] else ["--changes"] if given["changes"] else []
     words += [f"--file {path}" for path in (*given["files"], *given["more_files"])]
@@ -164,7 +177,7 @@ def _next(given: dict[str, Any], run: Any) -> str | None:
     return " ".join([*words, "--apply"])
 
 
-def _embedded(stack: ExitStack, settings: Settings) -> str:
+def embedded(stack: ExitStack, settings: Settings) -> str:
     """A migrated embedded database, kept between runs; said out loud."""
     from fleetfuel.packaged import packaged
     from fleetfuel.rules.book import load_rules

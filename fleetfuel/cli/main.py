@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 import click
 
 from fleetfuel import __version__, errors
-from fleetfuel.cli import doctor, grafana, import_, keep, logs, look, options, show, signals, terminal
+from fleetfuel.cli import doctor, grafana, import_, keep, logs, look, options, plans, show, signals, terminal
 
 log = logging.getLogger("fleetfuel")
 
@@ -37,6 +37,8 @@ def cli(context: click.Context) -> None:
     What works here?     fleetfuel doctor
     Every hour           fleetfuel migrate && fleetfuel import --snapshot --apply
     What would it do?    fleetfuel import --snapshot
+    Do just that         fleetfuel apply reports/RUN
+    Take that back       fleetfuel undo RUN
     Did it run?          fleetfuel runs
     Who changed that?    fleetfuel history 1042
     """
@@ -48,7 +50,15 @@ def cli(context: click.Context) -> None:
 
 cli.params += options.shared()
 for command in (
-    *(import_.import_command, keep.migrate_command, keep.prune_command, keep.demo_command, doctor.doctor_command),
+    *(
+        import_.import_command,
+        plans.apply_command,
+        plans.undo_command,
+        keep.migrate_command,
+        keep.prune_command,
+        keep.demo_command,
+        doctor.doctor_command,
+    ),
     *(show.show_command, look.runs_command, look.rejects_command, look.history_command, look.status_command),
     grafana.grafana_command,
 ):

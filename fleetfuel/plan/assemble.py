@@ -8,7 +8,7 @@ from fleetfuel.model import Cut, Delivery, FileCount, Plan, Reading, State, Tabl
 from fleetfuel.plan import decide, notices
 from fleetfuel.plan.batch import COLUMNS, Batch
 from fleetfuel.plan.counts import Decisions, count_files, count_records, count_rules
-from fleetfuel.plan.files import origin_of, read_markers, remarks_on
+from fleetfuel.plan.files import find_held, origin_of, read_markers, remarks_on
 from fleetfuel.plan.limits import Totals, check_limits
 from fleetfuel.plan.run import Run
 from fleetfuel.records.fills import fill_names
@@ -44,6 +44,7 @@ def make_plan(
         markers=read_markers(cuts, batch.markers),
         stops=tuple((code, found.rows) for code, found in rules.items() if found.severity == "stop"),
         lost_columns=_lost_columns(batch, run, table),
+        held=find_held(reading, cuts, table.held_lists(), run.rules),
     )
     names = fill_names(run.rules, run.zone)
     samples, flips = decide.sample_changes(writes.others, texts.text, run.rules)
@@ -81,6 +82,11 @@ def make_plan(
         live_before=live,
         watermark_before=current.watermark,
         rules_digest=run.rules.digest,
+        mark_before=current.mark,
+        keys=tuple(cut.file.key for cut in cuts),
+        rule_files=dict(run.rules.file_digests),
+        planned_by=run.run_id,
+        as_of=run.as_of,
         remarks=(
             *delivery.notices,
             *current.disbelieved,

@@ -47,6 +47,7 @@ WRITES: Final = columns(
         "before": pl.String,  # JSON text of the row before; null for an insert
         "plate": pl.String,  # of the row before
         "filled_at": INSTANT,
+        "seen": pl.Int64,  # tells whether the row is still the one that the plan saw; null for an insert
     }
 )
 """Rows to write. Actions: insert, update, restore, soft_delete_flagged, soft_delete_absent; and, without meaning for a
@@ -213,6 +214,7 @@ def compare_rows(settled: pl.DataFrame, details: pl.DataFrame, texts: pa.Array, 
             ),
             row_plate="plate",
             row_filled_at="filled_at",
+            row_seen="seen",
         ),
         on="id",
         how="left",
@@ -282,6 +284,7 @@ def compare_rows(settled: pl.DataFrame, details: pl.DataFrame, texts: pa.Array, 
             before=pl.col("row_raw"),
             plate=pl.col("row_plate"),
             filled_at=pl.col("row_filled_at"),
+            seen=pl.col("row_seen"),
             said_by="file",
         )
         .cast(dict(DECISIONS.items()))
@@ -349,6 +352,7 @@ def mark_absent(details: pl.DataFrame, snapshot_at: datetime, mark: Mark) -> pl.
             before="raw",
             plate="plate",
             filled_at="filled_at",
+            seen="seen",
             said_by=pl.lit(None),
         )
         .cast(dict(DECISIONS.items()))
@@ -381,6 +385,7 @@ def forget_changes(details: pl.DataFrame, snapshot_at: datetime) -> pl.DataFrame
         before="raw",
         plate="plate",
         filled_at="filled_at",
+        seen="seen",
         said_by=pl.lit(None),
     ).cast(dict(DECISIONS.items()))
 

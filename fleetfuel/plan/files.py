@@ -7,12 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+import polars as pl
+
 from fleetfuel import errors
-from fleetfuel.model import Cut, Delivery, FileCount, Origin, Place, Reading
+from fleetfuel.model import Cut, Delivery, FileCount, HeldList, Origin, Place, Reading
 from fleetfuel.plan.run import Run
 from fleetfuel.records import care, envelope
 from fleetfuel.records.complete import CountFit, Marker, fit_count, read_marker
+from fleetfuel.records.texts import as_number, fingerprint
 from fleetfuel.records.times import believe_time
+from fleetfuel.rules.book import Rules
 
 
 def cut_files(delivery: Delivery, run: Run) -> tuple[tuple[Cut, ...], tuple[FileCount, ...]]:
@@ -101,6 +105,7 @@ def origin_of(cut: Cut) -> Origin:
         # As a text of its source where jsonb would refuse it.
         metadata=cut.metadata if care.is_storable(cut.metadata.encode()) else json.dumps(cut.metadata),
         records=len(cut.records),
+        list_hash=_list_hash(cut.records.fingerprints),
     )
 
 
@@ -112,3 +117,26 @@ def remarks_on(reading: Reading, partial: str | None, cuts: tuple[Cut, ...]) -> 
             yield f"{cut.file.key} is not complete ({partial}): it is read like a change file, nothing is absent by it"
         elif reading == "changes" and cut.declared not in (None, len(cut.records)):
             yield f"{cut.file.key} announces {cut.declared:,} records and holds {len(cut.records):,}"
+
+
+def _list_hash(fingerprints: pl.Series) -> str:
+    """One hash for the same records in any order."""
+    return f"{len(fingerprints)}-{int(fingerprints.sum() or 0) & (1 << 128) - 1:032x}"
+
+
+def find_held(
+    reading: Reading, cuts: tuple[Cut, ...], held: tuple[HeldList, ...], rules: Rules
+) -> tuple[HeldList, ...]:
+    """The lists among these that were undone and are held. Under other rules the records are hashed again as then."""
+    found: list[HeldList] = []
+    for cut in cuts:
+        if not held or (reading == "changes" and not len(cut.records)):
+            continue
+        hashes = {rules.digest: _list_hash(cut.records.fingerprints)}
+        for each in held:
+            if each.reading == reading and each.rules_digest not in hashes:
+                seed = int(each.rules_digest[:15], 16)
+                again = [as_number(fingerprint(text, seed)) for text in cut.records]
+                hashes[each.rules_digest] = _list_hash(pl.Series(again, dtype=pl.Int128))
+        found += [each for each in held if each.reading == reading and hashes.get(each.rules_digest) == each.list_hash]
+    return tuple(found)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
-from fleetfuel.model import Counts, Cut, Guard, Reading
+from fleetfuel.model import Counts, Cut, Guard, HeldList, Reading
 from fleetfuel.records.complete import CountFit, Marker, fit_count
 from fleetfuel.rules.book import Rules
 from fleetfuel.rules.entries import ShareLimit
@@ -33,6 +34,7 @@ class Overrides:
     max_updates: Allowance | None = None
     force_old_snapshot: bool = False
     allow_lost_columns: bool = False
+    allow_undone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +52,20 @@ class Totals:
     """Rule of severity stop → how many records break it."""
     lost_columns: tuple[tuple[str, float], ...] = ()
     """Column that no new record has → the share of stored rows that have it."""
+    held: tuple[HeldList, ...] = ()
+    """Lists of records that were undone, and that the delivery holds again."""
     markers: tuple[tuple[Marker, ...], ...] = ()
     """What the markers of each file say; () if no file has any."""
 
 
 def check_limits(totals: Totals, rules: Rules, overrides: Overrides) -> tuple[Guard, ...]:
     """The guards this run trips, gravest first; empty for a run that may go on."""
-    return (*_snapshot_guards(totals, rules, overrides), *_share_guards(totals, rules, overrides), *_stops(totals))
+    return (
+        *_snapshot_guards(totals, rules, overrides),
+        *_undone_guards(totals, overrides),
+        *_share_guards(totals, rules, overrides),
+        *_stops(totals),
+    )
 
 
 def _snapshot_guards(totals: Totals, rules: Rules, overrides: Overrides) -> Iterator[Guard]:
@@ -90,6 +99,16 @@ def _snapshot_guards(totals: Totals, rules: Rules, overrides: Overrides) -> Iter
                 limit=f"the last one applied is of {totals.mark:%Y-%m-%d %H:%M:%SZ}",
                 override="--force-old-snapshot",
             )
+
+
+def _undone_guards(totals: Totals, overrides: Overrides) -> Iterator[Guard]:
+    for held in () if overrides.allow_undone else totals.held[:1]:
+        yield Guard(
+            code="undone_source",
+            seen=f"these are the records that run {held.undone_run} applied and {held.undone_by} undid",
+            limit="what was undone is not applied again until the list of records differs",
+            override="--allow-undone",
+        )
 
 
 def _share_guards(totals: Totals, rules: Rules, overrides: Overrides) -> Iterator[Guard]:
@@ -143,3 +162,32 @@ def _stops(totals: Totals) -> Iterator[Guard]:
             limit="its severity is stop: not one may",
             override="change its severity in rules/checks.toml",
         )
+
+
+_OPTIONS: Final = {
+    "--max-deletes": "max_deletes",
+    "--max-rejects": "max_rejects",
+    "--max-updates": "max_updates",
+    "--force-old-snapshot": "force_old_snapshot",
+    "--allow-lost-columns": "allow_lost_columns",
+    "--allow-undone": "allow_undone",
+}
+
+
+def still_refused(guards: Sequence[Guard], live_before: int, counts: Counts, overrides: Overrides) -> tuple[Guard, ...]:
+    """Guards of a saved plan that the overrides given now do not let through."""
+    return tuple(guard for guard in guards if not _lets_through(guard, live_before, counts, overrides))
+
+
+def _lets_through(guard: Guard, live_before: int, counts: Counts, overrides: Overrides) -> bool:
+    option, _, number = guard.override.partition(" ")
+    given = getattr(overrides, _OPTIONS[option]) if option in _OPTIONS else None
+    if isinstance(given, Allowance):
+        return given.rows(counts.records if option == "--max-rejects" else live_before) >= int(number)
+    return bool(given)
+
+
+def check_undo(counts: Counts, live_before: int, rules: Rules, overrides: Overrides) -> tuple[Guard, ...]:
+    """The guards that an undo trips: shares of deletions and updates, as for a file."""
+    totals = Totals(reading="changes", cuts=(), counts=counts, live_before=live_before, mark=None, stops=())
+    return tuple(_share_guards(totals, rules, overrides))

@@ -24,6 +24,8 @@ class Run:
     skip_bad_files: bool = False
     trusts_nothing: bool = False
     """Compare every row's `raw`, whatever its fingerprint says."""
+    as_of: datetime | None = None
+    """The instant of the table that it is planned against; None = as it stands."""
     progress: Progress = silence
     """Told how far the stages are."""
 

@@ -1,6 +1,7 @@
 """A plan as a folder of Parquet: the evidence, complete where the summary is capped. It computes nothing new.
 
-`changes.parquet` (one row an affected record), `rejects.parquet`, `notices.parquet`, `plan.json` (the `--json` object).
+`changes.parquet` (one row an affected record), `rejects.parquet`, `notices.parquet`, `plan.json` (the `--json` object);
+and what else applying the plan needs (`plan_file`).
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fleetfuel import __version__, errors
+from fleetfuel import __version__
 from fleetfuel.model import Plan
 from fleetfuel.plan import decide
 from fleetfuel.records.fills import FILL, tell_fills
 from fleetfuel.records.places import part_texts
-from fleetfuel.report.folder import new_file, new_folder, remove_own
-from fleetfuel.report.summary import Summary, as_json, read_summary
+from fleetfuel.report import plan_file
+from fleetfuel.report.folder import PLAN, new_file, new_folder, read_report, remove_own
+from fleetfuel.report.summary import Summary, as_json, as_object, read_summary
+
+__all__ = ["PLAN", "finish_report", "read_report", "write_report"]
 
 BATCH: Final = 20_000
 
@@ -84,41 +88,28 @@ WORDS: Final = [
 ]
 """Columns that hold few texts, each many times: stored as a dictionary."""
 
-PLAN: Final = "plan.json"
 
-
-def write_report(plan: Plan, run: Summary, folder: Path) -> None:
-    """Write the folder. Raises `ReportUnwritable`, also where another run's report is there already."""
-    keys = pa.array([origin.key for origin in plan.origins], type=pa.string())
+def write_report(plan: Plan, run: Summary, folder: Path) -> Summary:
+    """Write the folder; the summary with the report's checksum. Raises `ReportUnwritable`, also where another run's
+    report is there already."""
+    keys = pa.array(plan.keys, type=pa.string())
     with new_folder(folder, plan.run_id) as partial:
         if folder.is_dir() and _run_id(folder) == plan.run_id:
             remove_own(folder)
         _write(partial / "changes.parquet", CHANGES, plan, _changes(plan, keys))
         _write(partial / "rejects.parquet", REJECTS, plan, _rejects(plan, keys))
         _write(partial / "notices.parquet", NOTICES, plan, _notices(plan, keys))
+        _write(partial / "writes.parquet", plan_file.WRITES, plan, plan_file.write_batches(plan, BATCH))
+        with new_file(partial / "writes.json") as file:
+            file.write(plan_file.kept_of(plan))
+        run = msgspec.structs.replace(run, checksum=plan_file.checksum_of(partial, as_object(run)))
         _write_plan(partial, run)
+    return run
 
 
 def finish_report(run: Summary, folder: Path) -> None:
     """Say in a written report that its run was applied."""
     _write_plan(folder, run)
-
-
-def read_report(folder: Path) -> Summary:
-    """The summary of a saved report. Raises `SourceNotFound` or `BadInput`."""
-    path = folder if folder.is_file() else folder / PLAN
-    if not path.is_file():
-        hint = "Give the folder of a report: the one that holds plan.json; `ls reports/` shows them."
-        raise errors.SourceNotFound(what="The report", where=folder, next_step=hint)
-    try:
-        found = read_summary(path.read_bytes())
-    except ValueError as error:
-        raise errors.BadInput(key=path, reason=f"the report cannot be read ({error}).") from None
-    if found.is_later:
-        raise errors.BadInput(
-            key=path, reason=f"the report was written by fleetfuel {found.version}, in a format that is not known here."
-        )
-    return found
 
 
 def _run_id(folder: Path) -> str | None:

@@ -15,12 +15,49 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Final
 
-from fleetfuel import errors
+import msgspec
 
-FILES: Final = frozenset({"changes.parquet", "rejects.parquet", "notices.parquet", "plan.json", ".plan.json.partial"})
+from fleetfuel import errors
+from fleetfuel.report.summary import FORMAT, Summary, read_summary
+
+PLAN: Final = "plan.json"
+
+FILES: Final = frozenset(
+    {
+        *("changes.parquet", "rejects.parquet", "notices.parquet", "writes.parquet", "writes.json"),
+        *("plan.json", ".plan.json.partial"),
+    }
+)
 """What may lie in a report that is not finished."""
 
 _PARTIAL: Final = re.compile(r"\.[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}\.partial")
+
+
+def read_report(folder: Path) -> Summary:
+    """The summary of a saved report. Raises `SourceNotFound` or `BadInput`."""
+    path = folder if folder.is_file() else folder / PLAN
+    if not path.is_file():
+        hint = "Give the folder of a report: the one that holds plan.json; `ls reports/` shows them."
+        raise errors.SourceNotFound(what="The report", where=folder, next_step=hint)
+    try:
+        text = path.read_bytes()
+        about = msgspec.json.decode(text, type=_About)
+        if about.format > FORMAT:
+            raise LaterFormat(
+                key=path, reason=f"it was written by fleetfuel {about.version}, in a format that is not known here."
+            )
+        return read_summary(text)
+    except ValueError as error:
+        raise errors.BadInput(key=path, reason=f"the report cannot be read ({error}).") from None
+
+
+class LaterFormat(errors.BadInput):
+    """A report that a later release wrote."""
+
+
+class _About(msgspec.Struct):
+    version: str = "of some later release"
+    format: int = 1
 
 
 @contextlib.contextmanager

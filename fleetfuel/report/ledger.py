@@ -104,6 +104,8 @@ def render_run(run: Row, *, width: int) -> str:
     lines = textwrap.wrap(head, width, subsequent_indent="  ")
     if run["message"]:
         lines += _indented(run["message"], width)
+    if run["plan_checksum"]:
+        lines += _indented(f"plan of run {run['plan_run_id']}, checksum {run['plan_checksum']}", width)
     if not run["summary"]:
         lines += _indented(f"{run['mode']}, {run['source']}: it failed before there was anything to count.", width)
         return "\n".join(lines) + "\n"
@@ -232,7 +234,9 @@ def _events(
         else:
             run_id = before["replaced_by_run"]
             changed = [*_changes(before, state, visible)]
-            action = _action(before, state) if run_id else "edited by hand"
+            undone = runs.get(run_id or "", {}).get("undone_run")
+            action = f"put back, as before run {undone}" if undone else _action(before, state)
+            action = action if run_id else "edited by hand"
             yield _event(action, before["replaced_at"], run_id, before["replaced_by_role"], state, runs, changed)
     if states and is_removed:
         last = states[-1]

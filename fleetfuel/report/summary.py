@@ -62,6 +62,20 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     rules_digest: str
     version: str
     format: int = 1
+    checksum: str | None = None
+    """Of the report's files and of what this object says of the plan: what the ledger's line of the run has, too."""
+    planned_by: str | None = None
+    """The run that made the plan, where that is another."""
+    applied_by: str | None = None
+    """The run that applied the plan, where that is another."""
+    mark_before: datetime | None = None
+    """Where the snapshots stood when the plan was made."""
+    undoes: str | None = None
+    """The run that it undoes."""
+    conflicts: int = 0
+    """Rows of that run that were written since, and stay as they are."""
+    as_of: datetime | None = None
+    """The table was taken as it stood then; None = as it stands."""
 
     @property
     def has_changes(self) -> bool:
@@ -101,6 +115,12 @@ def summarise(plan: Plan, *, report: str | None = None, seconds: float | None = 
         rules_digest=plan.rules_digest,
         version=__version__,
         format=FORMAT,
+        checksum=plan.checksum,
+        planned_by=plan.planned_by if plan.planned_by != plan.run_id else None,
+        mark_before=plan.mark_before,
+        undoes=plan.undo.run_id if plan.undo else None,
+        conflicts=plan.undo.conflicts if plan.undo else 0,
+        as_of=plan.as_of,
     )
 
 
@@ -129,6 +149,9 @@ def same_again(applied: Summary, run_id: str, started_at: datetime, *, skips_pro
         remarks=[f"the snapshot is the one that run {applied.run_id} applied, and {table}: nothing was downloaded"],
         version=__version__,
         format=FORMAT,
+        checksum=None,
+        planned_by=None,
+        applied_by=None,
     )
 
 

@@ -42,6 +42,7 @@ def render_summary(run: Summary, *, width: int = 100, next_command: str | None =
         _section("Set aside", _rules(run, rejected=True), width),
         _section("Flagged, and loaded", _rules(run, rejected=False), width),
         _section("Noticed", run.remarks, width),
+        _section("Conflicts", _conflicts(run), width),
         _section("REFUSED: nothing is loaded", _guards(run), width, cap=None),
         _foot(run, next_command),
     ]
@@ -51,9 +52,15 @@ def render_summary(run: Summary, *, width: int = 100, next_command: str | None =
 def _head(run: Summary) -> str:
     done = "REFUSED" if run.guards else "applied" if run.applied else "dry run: nothing written"
     mode = run.mode if run.mode != "file" else f"file, read as {run.read_as}"
+    if run.planned_by:
+        done += f", the plan of run {run.planned_by}"
+    if run.as_of:
+        done += f", against the table as it stood {_moment(run.as_of)}"
     lines = [f"fleetfuel {mode} · {done} · run {run.run_id}", run.source]
     if run.mode == "changes":
         lines.append(_catch_up(run))
+    elif run.undoes:
+        lines.append(f"gives back what was before run {run.undoes}")
     elif run.source_at:
         lines.append(f"as of {_moment(run.source_at)}, {_records(run)}")
     return "\n".join(lines)
@@ -94,7 +101,10 @@ def _counts(run: Summary) -> str:
     counts = run.counts
     details = {
         "soft_deletes": _listed(
-            {"gone from the snapshot": counts.soft_deletes_absent, "flagged": counts.soft_deletes_flagged}
+            {
+                ("inserted by that run" if run.undoes else "gone from the snapshot"): counts.soft_deletes_absent,
+                "flagged": counts.soft_deletes_flagged,
+            }
         ),
         "unchanged": _listed({"stale": counts.stale, "superseded": counts.superseded}),
     }
@@ -189,6 +199,13 @@ def _guards(run: Summary) -> list[str]:
         f"{guard.code}: {guard.seen}\n  limit: {guard.limit}\n  to let it through once: {guard.override}"
         for guard in run.guards
     ]
+
+
+def _conflicts(run: Summary) -> list[str]:
+    if not run.conflicts:
+        return []
+    rows = "1 row that it wrote was" if run.conflicts == 1 else f"{run.conflicts:,} rows that it wrote were"
+    return [f"{rows} written since; notices.parquet of the report lists them"]
 
 
 def _section(title: str, lines: list[str], width: int, cap: int | None = SHOWN) -> str:

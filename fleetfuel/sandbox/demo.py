@@ -14,6 +14,7 @@ from typing import Any, Final
 from fleetfuel import pipeline
 from fleetfuel.packaged import packaged
 from fleetfuel.pipeline import Request
+from fleetfuel.plan.limits import Allowance, Overrides
 from fleetfuel.report import migrations
 from fleetfuel.report.summary import Summary
 from fleetfuel.report.text import render_summary
@@ -65,6 +66,22 @@ class Demo:
         self.say(render_summary(outcome.summary, width=self.width).rstrip())
         return outcome.summary
 
+    def half(self) -> Request:
+        """Overwrite the snapshot with a part of itself; what loads it, whatever the guards say."""
+        key, body = self.producer.snapshot()
+        export = json.loads(body)
+        envelope = export[0] if isinstance(export, list) else export
+        envelope["records"] = envelope["records"][: len(envelope["records"]) // 2]
+        envelope["metadata"] = {"exported_at": envelope.get("metadata", {}).get("exported_at")}
+        self.put((key, json.dumps(envelope).encode()))
+        everything = Allowance(number=100, is_share=True)
+        return Request(mode="snapshot", apply=True, overrides=Overrides(max_deletes=everything))
+
+    def live(self) -> list[Mapping[str, Any]]:
+        """Id and values of the live rows."""
+        with database.connect(self.url) as connection:
+            return list(connection.rows("read_demo_rows"))
+
     def fills(self) -> None:
         with database.connect(self.url) as connection:
             self.say(render_table(connection.rows("read_demo_fills")))
@@ -98,10 +115,21 @@ def run_demo(*, width: int, say: Callable[[str], Any], keep_reports: Path | None
         demo.step("Another hour: a new snapshot; somebody deleted rows at the source", "fleetfuel import --snapshot")
         producer.advance(1, fills=2, edits=2, soft_deletes=1, hard_deletes=3, resends=1)
         demo.put(producer.snapshot())
-        demo.run(Request(mode="snapshot"))
+        shown = demo.run(Request(mode="snapshot"))
 
-        demo.step("Do exactly that", "fleetfuel import --snapshot --apply")
-        run = demo.run(Request(mode="snapshot", apply=True))
+        demo.step("The report of that dry run is a plan: do exactly that", f"fleetfuel apply {shown.report}")
+        run = demo.run(Request(mode="file", apply=True, plan=Path(str(shown.report))))
+
+        before = demo.live()
+        demo.step("A bad snapshot, let through", "fleetfuel import --snapshot --apply --max-deletes 100%")
+        demo.put(producer.snapshot())
+        bad = demo.run(demo.half())
+
+        demo.step("It was a mistake: give back what was", f"fleetfuel undo {bad.run_id} --apply")
+        demo.run(Request(mode="undo", apply=True, undo=bad.run_id))
+        same = "as before" if demo.live() == before else "NOT as before"
+        say(f"\nThe live rows of the table are {same} the bad snapshot: {len(before):,}.")
+        demo.put(producer.snapshot())
 
         demo.step("The same again", "fleetfuel import --snapshot --apply")
         demo.run(Request(mode="snapshot", apply=True))

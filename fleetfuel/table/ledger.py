@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from fleetfuel import __version__, errors
-from fleetfuel.model import Plan
+from fleetfuel.model import Origin, Plan, Undo
 from fleetfuel.table.database import Database
 
 
@@ -19,11 +19,11 @@ def begin_run(run_id: str, mode: str, source: str, started_at: datetime, databas
     database.execute("write_start", run_id, mode, source, started_at.isoformat(), __version__)
 
 
-def record_applied(plan: Plan, summary: msgspec.Struct, database: Database) -> None:
+def record_applied(plan: Plan, summary: Any, database: Database) -> None:
     """The lines of a run in the transaction that writes it: the run, its files, and where the feeds stand after it."""
     bad = next((file for file in plan.files if file.status == "bad"), None)
     exit_code, message = (errors.BadChangeFile.exit_code, f"{bad.key}: {bad.reason}") if bad else (0, None)
-    _write_run(plan, summary, database, status="applied", exit_code=exit_code, message=message)
+    before = _marks(database)
     lines = [*_file_lines(plan)]
     if lines:
         database.execute("write_files", json.dumps(lines))
@@ -32,9 +32,46 @@ def record_applied(plan: Plan, summary: msgspec.Struct, database: Database) -> N
         mark["proof"] = database.rows("read_proof")[0]["proof"]
     if mark:
         database.execute("write_mark", json.dumps(mark))
+    if plan.undo:
+        _keep_undo(plan, plan.undo, database)
+    elif mark:
+        database.execute("release_lists", plan.run_id, plan.reading if plan.reading == "snapshot" else None, None)
+    _write_run(
+        plan,
+        summary,
+        database,
+        status="applied",
+        exit_code=exit_code,
+        message=message,
+        marks={"before": before, "after": _marks(database)},
+    )
 
 
-def record_refusal(plan: Plan, summary: msgspec.Struct, database: Database) -> None:
+def _keep_undo(plan: Plan, undo: Undo, database: Database) -> None:
+    """Marks that go back, and lists of records that are held, or held no longer."""
+    for feed, mark in undo.marks.items():
+        if mark is None:
+            database.execute("remove_mark", feed)
+        else:
+            database.execute("restore_mark", json.dumps({**mark, "feed": feed}))
+    if undo.releases:
+        database.execute("release_lists", plan.run_id, None, undo.releases)
+    if undo.held:
+        held = [{**each, "undone_run": undo.run_id, "undone_by": plan.run_id} for each in undo.held]
+        database.execute("hold_lists", json.dumps(held))
+
+
+def _marks(database: Database) -> dict[str, Any]:
+    """Where the feeds stand, without the proof."""
+    names = ("watermark", "key", "etag", "modified_at", "rules_digest", "run_id")
+    return {
+        mark["feed"]: {name: mark[name] for name in names}
+        for mark in database.rows("read_marks")
+        if mark["watermark"] is not None
+    }
+
+
+def record_refusal(plan: Plan, summary: Any, database: Database) -> None:
     """The line of a run that a guard refused: all that it writes."""
     message = "; ".join(f"{guard.code}: {guard.seen}, limit {guard.limit}" for guard in plan.guards)
     database.begin()
@@ -46,7 +83,9 @@ def record_untouched(summary: Any, database: Database) -> None:
     """The line of a run that found the snapshot applied already, in the open transaction."""
     line = {name: getattr(summary, name) for name in ("run_id", "mode", "source", "source_at", "started_at", "version")}
     line |= {"counts": summary.counts, "rules_digest": summary.rules_digest, "metadata": []}
-    line |= {"status": "applied", "exit_code": 0, "summary": summary, "message": None}
+    line |= {"status": "applied", "exit_code": 0, "summary": summary, "message": None, "plan_run_id": summary.run_id}
+    marks = _marks(database)
+    line |= {"marks": {"before": marks, "after": marks}}
     database.execute("write_run", _json(line))
 
 
@@ -59,7 +98,14 @@ def record_failure(run_id: str, error: errors.FleetfuelError, database: Database
 
 
 def _write_run(
-    plan: Plan, summary: msgspec.Struct, database: Database, *, status: str, exit_code: int, message: str | None
+    plan: Plan,
+    summary: Any,
+    database: Database,
+    *,
+    status: str,
+    exit_code: int,
+    message: str | None,
+    marks: dict[str, Any] | None = None,
 ) -> None:
     line = {
         "run_id": plan.run_id,
@@ -75,8 +121,18 @@ def _write_run(
         "message": message,
         "rules_digest": plan.rules_digest,
         "version": __version__,
+        "plan_run_id": plan.planned_by,
+        "plan_checksum": summary.checksum,
+        "marks": marks,
+        "lists": plan.undo.redone if plan.undo else [_list(origin, plan) for origin in plan.origins],
+        "undone_run": plan.undo.run_id if plan.undo else None,
+        "reopened": plan.undo.reopened if plan.undo else (),
     }
     database.execute("write_run", _json(line))
+
+
+def _list(origin: Origin, plan: Plan) -> dict[str, Any]:
+    return {"list_hash": origin.list_hash, "rules_digest": plan.rules_digest, "reading": plan.reading}
 
 
 def _json(line: Any) -> str:

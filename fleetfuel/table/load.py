@@ -45,6 +45,7 @@ STAGE: Final = pa.schema(
         ("change_at", pa.timestamp("us", tz="UTC")),
         ("deleted_at", pa.timestamp("us", tz="UTC")),
         ("absent_since", pa.timestamp("us", tz="UTC")),
+        ("seen", pa.int64()),
     ]
 )
 """Columns of the statement create_stage, as Arrow sends them."""
@@ -76,10 +77,23 @@ def load_plan(plan: Plan, database: Database, progress: Progress = silence) -> R
     planned += Counter(insert=plan.diff.inserts.height)
     if planned:
         _stage(plan, database, progress)
+        if plan.planned_by != plan.run_id:
+            _check_seen(plan, database)
         _merge(plan, planned, database, progress)
     _quarantine(plan, database)
     refreshed = sum(planned.get(action, 0) for action in decide.QUIET)
     return Receipt(written=sum(planned.values()) - refreshed, refreshed=refreshed)
+
+
+def _check_seen(plan: Plan, database: Database) -> None:
+    """A saved plan writes over what it saw, and nothing else. Raises `PlanNoLongerFits`."""
+    moved = database.rows("find_moved")[0]
+    if moved["rows"]:
+        by = f", last by run {moved['run_id']}" if moved["run_id"] else ""
+        rows = "1 row it would write is" if moved["rows"] == 1 else f"{moved['rows']:,} rows it would write are"
+        raise errors.PlanNoLongerFits(
+            plan=plan.planned_by, reason=f"{rows} no longer what it saw (id {moved['ids']}){by}"
+        )
 
 
 def _stage(plan: Plan, database: Database, progress: Progress) -> None:
@@ -89,7 +103,7 @@ def _stage(plan: Plan, database: Database, progress: Progress) -> None:
 
 
 def _stage_batches(plan: Plan, progress: Progress) -> Iterator[pa.RecordBatch]:
-    keys = pa.array([origin.key for origin in plan.origins], type=pa.string())
+    keys = pa.array(plan.keys, type=pa.string())
     staged, total = 0, plan.diff.height
     for rows in decide.batches(plan.diff, BATCH):
         texts = plan.texts.take(rows["file"], rows["position"])
@@ -100,7 +114,7 @@ def _stage_batches(plan: Plan, progress: Progress) -> Iterator[pa.RecordBatch]:
                 pa.ExtensionArray.from_storage(pa.json_(), texts.cast(pa.string())),
                 _uuids(as_bytes(rows["fingerprint"])),
                 keys.take(rows["file"].to_arrow()),
-                *(rows[name].to_arrow() for name in ("source_at", "change_at", "deleted_at", "absent_since")),
+                *(rows[name].to_arrow() for name in ("source_at", "change_at", "deleted_at", "absent_since", "seen")),
             ],
             schema=STAGE,
         )
@@ -129,7 +143,7 @@ def _merge(plan: Plan, planned: Mapping[str, int], database: Database, progress:
         versions += done["mark_absent"]
     for action in ("refresh", "forget"):
         if action in planned:
-            done[action] = _rows(database, "merge_refreshes", action)
+            done[action] = _rows(database, "merge_refreshes", plan.run_id, action)
     progress("merge", total, total)
     _prove(plan.run_id, planned, done, versions, counted, database)
 
@@ -172,6 +186,8 @@ def _quarantine(plan: Plan, database: Database) -> None:
     ids = "{" + ",".join(map(str, plan.resolved_rejects)) + "}"
     snapshot_key = plan.origins[-1].key if plan.reading == "snapshot" and plan.origins else None
     database.execute("resolve_rejects", plan.run_id, ids, snapshot_key)
+    if plan.undo and plan.undo.reopened:
+        database.execute("reopen_rejects", "{" + ",".join(map(str, plan.undo.reopened)) + "}")
 
 
 def _reject_batch(plan: Plan) -> pa.RecordBatch:
@@ -186,7 +202,7 @@ def _reject_batch(plan: Plan) -> pa.RecordBatch:
             rows["reason"].to_arrow().cast(pa.string()),
             pa.array(texts, type=pa.string()),
             pa.array(others, type=pa.binary()),
-            pa.array([plan.origins[file].key for file in rows["file"]], type=pa.string()),
+            pa.array([plan.keys[file] for file in rows["file"]], type=pa.string()),
             rows["position"].cast(pl.Int64).to_arrow(),
         ],
         schema=REJECT_STAGE,

@@ -137,7 +137,10 @@ class Ground:
         shutil.rmtree(path)
 
 
-TABLES = ("records", "record_versions", "ingest_runs", "ingest_files", "ingest_state", "rejects")
+TABLES = (
+    *("records", "record_versions", "evidence_versions", "ingest_runs", "ingest_starts", "ingest_files"),
+    *("ingest_state", "rejects", "undone_lists"),
+)
 SAVE = "".join(["create schema saved;", *(f"create table saved.{name} as table fuel.{name};" for name in TABLES)])
 RESTORE = "".join([
     f"set session_replication_role = replica; truncate {', '.join(f'fuel.{name}' for name in TABLES)};",

@@ -23,6 +23,8 @@ from typing import Any
 STAGES = {
     "begin": "fleetfuel.table.ledger:begin_run",
     "fetch": "fleetfuel.feed.local:open_files",
+    "saved": "fleetfuel.report.plan_file:read_plan",
+    "undone": "fleetfuel.table.state:read_undone",
     "cut": "fleetfuel.records.envelope:cut_file",
     "state": "fleetfuel.table.state:Now.state",
     "match": "fleetfuel.plan.decide:match_rows",

@@ -16,7 +16,7 @@ import xxhash
 from table import EVERYTHING, STATE
 
 from fleetfuel import pipeline
-from fleetfuel.model import Delivery, Plan, Reading, SourceFile
+from fleetfuel.model import Delivery, Plan, Reading, SourceFile, Table
 from fleetfuel.records import values
 from fleetfuel.report import summary
 from fleetfuel.rules.book import Rules
@@ -66,7 +66,10 @@ class Quick:
         with self._asking.cursor() as cursor:
             cursor.execute(f"truncate {STATE} restart identity")
 
-    def plan(self, files: Sequence[File], reading: Reading, *, forced: bool = False) -> Plan:
+    def plan(
+        self, files: Sequence[File], reading: Reading, *, forced: bool = False, table: Table | None = None
+    ) -> Plan:
+        """A plan against the table as it stands, in a transaction of its own, or against `table`."""
         run = pipeline.Run(
             run_id=f"run {next(self._numbers)}",
             mode="file",
@@ -76,8 +79,9 @@ class Quick:
             overrides=dataclasses.replace(EVERYTHING, force_old_snapshot=forced),
         )
         delivery = Delivery(reading=reading, source="law", files=tuple(map(source_file, files)))
-        self.database.begin("repeatable read")
-        return pipeline.plan_import(delivery, Now(self.database), run)
+        if table is None:
+            self.database.begin("repeatable read")
+        return pipeline.plan_import(delivery, table or Now(self.database), run)
 
     def apply(self, files: Sequence[File], reading: Reading, *, forced: bool = False) -> Plan:
         plan = self.plan(files, reading, forced=forced)

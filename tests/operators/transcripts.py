@@ -30,6 +30,7 @@ BLOCK: Final = re.compile(r"(?:<!-- feed: (?P<feed>[a-z ]+) -->\n+)?```console\n
 SQL: Final = re.compile(r"```sql\n(?P<text>.*?)```", re.DOTALL)
 RUN_ID: Final = re.compile(r"\b\d{8}T\d{6}Z-[0-9a-f]{6}\b")
 SHAPES: Final = (
+    (re.compile(r"\b[0-9a-f]{64}\b"), "CHECKSUM"),
     (re.compile(r"\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d)?(?:\.\d+)?(?:Z| UTC)?"), "TIME"),
     (re.compile(r"\b[\d,]+ ms\b"), "N ms"),
     (re.compile(r"\b[\d.]+ s\b"), "N s"),

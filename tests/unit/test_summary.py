@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 from fleetfuel.model import Counts
+from fleetfuel.report import summary
 from fleetfuel.report.summary import Summary
 from fleetfuel.report.text import render_summary
 
@@ -121,3 +124,21 @@ def test_the_text_keeps_to_the_width(width: int) -> None:
     remarks = ["unknown field 'colour' in 1,910 records; " * 5]
     text = render_summary(run(remarks=remarks, inserts=1), width=width)
     assert max(map(len, text.splitlines())) <= width
+
+
+def test_the_exported_schema_is_that_of_the_summary() -> None:
+    exported = Path(summary.__file__).with_name("summary.schema.json").read_text(encoding="utf-8")
+    assert json.loads(exported) == json.loads(json.dumps(summary.schema()))
+
+
+def test_a_report_of_an_older_release_is_still_read() -> None:
+    told = {name: value for name, value in RUN.items() if name != "format"}
+    old = summary.read_summary(json.dumps(told))
+    assert (old.format, old.checksum, old.is_later) == (1, None, False)
+    assert "1,910" in render_summary(old)
+
+
+def test_what_was_written_is_read_back() -> None:
+    told = run(inserts=1, remarks=["unknown field 'colour'"])
+    assert summary.read_summary(summary.as_json(told)) == told
+    assert summary.read_summary(json.dumps({**summary.as_object(told), "format": summary.FORMAT + 1})).is_later

@@ -23,3 +23,7 @@ from reporting.v_fuel_fills
 where filled_at < now()
 order by filled_at desc, id desc
 limit 6;
+
+-- name: read_demo_rows
+-- The live rows, as they are compared before a bad snapshot and after its undoing.
+select id, raw::text as raw from fuel.records where deleted_at is null and absent_since is null order by id;

@@ -21,6 +21,8 @@ with needed (schema, relation, privileges) as (
         ('fuel', 'ingest_runs', array['select', 'insert']),
         ('fuel', 'ingest_starts', array['select', 'insert']),
         ('fuel', 'run_lock', array['update']),
+        ('fuel', 'evidence_versions', array['select', 'insert']),
+        ('fuel', 'undone_lists', array['select', 'insert', 'update']),
         ('fuel', 'ingest_files', array['select', 'insert', 'update']),
         ('fuel', 'ingest_state', array['select', 'insert', 'update']),
         ('fuel', 'rejects', array['select', 'insert', 'update'])

@@ -5,12 +5,12 @@
 -- did not end is at work as long as its session is there.
 select
     run_id, mode, source, source_at, started_at, finished_at, status, exit_code, counts::text as counts, message, version, role,
-    false as is_at_work
+    plan_run_id, plan_checksum, undone_run, false as is_at_work
 from fuel.ingest_runs
 where $1::text is null or status = $1::text
 union all
 select
-    s.run_id, s.mode, s.source, null, s.started_at, null, 'began', null, '{}', null, s.version, s.role,
+    s.run_id, s.mode, s.source, null, s.started_at, null, 'began', null, '{}', null, s.version, s.role, null, null, null,
     exists (select from pg_stat_activity as a where a.application_name = 'fleetfuel ' || s.run_id)
 from fuel.ingest_starts as s
 where ($1::text is null or $1::text = 'began')
@@ -22,12 +22,12 @@ limit $2::bigint;
 -- The runs whose id begins with $1, in full: two are enough to see that it is ambiguous.
 select
     run_id, mode, source, source_at, started_at, finished_at, status, exit_code, counts::text as counts, message, version, role,
-    false as is_at_work, summary::text as summary, metadata::text as metadata
+    plan_run_id, plan_checksum, undone_run, false as is_at_work, summary::text as summary, metadata::text as metadata
 from fuel.ingest_runs
 where starts_with(run_id, $1::text)
 union all
 select
-    s.run_id, s.mode, s.source, null, s.started_at, null, 'began', null, '{}', null, s.version, s.role,
+    s.run_id, s.mode, s.source, null, s.started_at, null, 'began', null, '{}', null, s.version, s.role, null, null, null,
     exists (select from pg_stat_activity as a where a.application_name = 'fleetfuel ' || s.run_id), '{}', '[]'
 from fuel.ingest_starts as s
 where starts_with(s.run_id, $1::text)
@@ -36,8 +36,8 @@ order by run_id
 limit 2;
 
 -- name: read_run_modes
--- Mode and role of runs ($1: JSON array of run ids).
-select run_id, mode, role
+-- Mode and role of runs ($1: JSON array of run ids), and the run that one undid.
+select run_id, mode, role, undone_run
 from fuel.ingest_runs
 where run_id in (select jsonb_array_elements_text($1::text::jsonb));
 

@@ -11,16 +11,34 @@ create temporary table fuel_stage (
     id           bigint not null,
     raw          jsonb,
     fingerprint  uuid,
-    source_key   text not null,
+    source_key   text,
     source_at    timestamptz not null,
     change_at    timestamptz,
     deleted_at   timestamptz,
-    absent_since timestamptz
+    absent_since timestamptz,
+    seen         bigint
 ) on commit drop;
 
 -- name: index_stage
 -- Let the planner know what was staged: an unanalysed temporary table is taken for a thousand rows.
 analyze fuel_stage (id, action);
+
+-- name: find_moved
+-- Staged rows that are no longer what the plan saw: how many, the first few, and the newest run that wrote one of them.
+with moved as (
+    select s.id, r.run_id, r.last_changed_at
+    from fuel_stage s
+    left join fuel.records r using (id)
+    where s.seen is distinct from case
+        when r.id is not null
+        then hash_record_extended(row(r.raw, r.deleted_at, r.absent_since, r.source_at, r.change_at, r.fingerprint), 0)
+    end
+)
+select
+    count(*) as rows,
+    (select string_agg(id::text, ', ') from (select id from moved order by id limit 5) as first) as ids,
+    (select run_id from moved where run_id is not null order by last_changed_at desc limit 1) as run_id
+from moved;
 
 -- name: count_writes
 -- Rows of fuel.records that this session wrote and the server has not reported yet: the difference between two looks in one
@@ -92,7 +110,7 @@ left join old o using (id);
 -- Deleted rows that are gone from the snapshot, too: noted, so that a late file cannot bring them back.
 with written as (
     update fuel.records r
-    set absent_since = s.absent_since, change_at = s.change_at, fingerprint = null, run_id = $1
+    set absent_since = s.absent_since, change_at = s.change_at, fingerprint = s.fingerprint, run_id = $1
     from fuel_stage s
     where s.id = r.id and s.action = 'mark_absent'
     returning 1
@@ -101,12 +119,19 @@ select count(*) as rows from written;
 
 -- name: merge_refreshes
 -- Rows of which only the evidence changed: their text as another wrote it, the rules it was validated under, the newest
--- change file that said the same, or what a restored source made void.
-with written as (
+-- change file that said the same, or what a restored source made void. What it was is kept, for a look back.
+with kept as (
+    insert into fuel.evidence_versions (id, fingerprint, source_at, change_at, replaced_by_run)
+    select r.id, r.fingerprint, r.source_at, r.change_at, $1
+    from fuel.records r
+    join fuel_stage s using (id)
+    where s.action = $2
+),
+written as (
     update fuel.records r
     set fingerprint = s.fingerprint, source_at = s.source_at, change_at = s.change_at
     from fuel_stage s
-    where s.id = r.id and s.action = $1
+    where s.id = r.id and s.action = $2
     returning 1
 )
 select count(*) as rows from written;
@@ -180,6 +205,47 @@ where resolved_at is null
   and last_run_id <> $1
   and (reject_id = any ($2::text::bigint[]) or source_key = $3::text);
 
+-- name: reopen_rejects
+-- Rejected records that are open again ($1: their reject_ids): the run that resolved them is undone.
+update fuel.rejects
+set resolved_at = null, resolved_by = null
+where reject_id = any ($1::text::bigint[]);
+
+-- name: restore_mark
+-- Where a feed stood before ($1: JSON object), without a proof of the table: the next run reads the file.
+insert into fuel.ingest_state as s (feed, watermark, key, etag, modified_at, rules_digest, run_id)
+select feed, watermark, key, etag, modified_at, rules_digest, run_id
+from jsonb_to_record($1::text::jsonb) as m (
+    feed text, watermark timestamptz, key text, etag text, modified_at timestamptz, rules_digest text, run_id text
+)
+on conflict (feed) do update
+set watermark = excluded.watermark,
+    key = excluded.key,
+    etag = excluded.etag,
+    modified_at = excluded.modified_at,
+    rules_digest = excluded.rules_digest,
+    proof = null,
+    run_id = excluded.run_id,
+    updated_at = now();
+
+-- name: remove_mark
+-- A feed ($1) of which nothing was applied before the run that is undone.
+delete from fuel.ingest_state where feed = $1;
+
+-- name: hold_lists
+-- The lists of records that an undone run had applied ($1: JSON array): they are held.
+insert into fuel.undone_lists (list_hash, rules_digest, reading, undone_run, undone_by)
+select distinct list_hash, rules_digest, reading, undone_run, undone_by
+from jsonb_to_recordset($1::text::jsonb) as l (list_hash text, rules_digest text, reading text, undone_run text, undone_by text)
+on conflict do nothing;
+
+-- name: release_lists
+-- Lists that are held no longer: $1 the run that releases them; $2 of this reading, or $3 of this undo, where it is not null.
+update fuel.undone_lists
+set released_at = now(), released_by = $1
+where released_at is null
+and (reading = $2::text or undone_by = $3::text);
+
 -- name: write_start
 -- A run begins.
 insert into fuel.ingest_starts (run_id, mode, source, started_at, version)
@@ -196,12 +262,16 @@ and not exists (select from fuel.ingest_runs as r where r.run_id = s.run_id);
 -- name: write_run
 -- One line of the ledger of runs.
 insert into fuel.ingest_runs (
-    run_id, mode, source, source_at, started_at, status, exit_code, counts, summary, metadata, message, rules_digest, version
+    run_id, mode, source, source_at, started_at, status, exit_code, counts, summary, metadata, message, rules_digest, version,
+    plan_run_id, plan_checksum, marks, lists, undone_run, reopened
 )
-select run_id, mode, source, source_at, started_at, status, exit_code, counts, summary, metadata, message, rules_digest, version
+select
+    run_id, mode, source, source_at, started_at, status, exit_code, counts, summary, metadata, message, rules_digest, version,
+    plan_run_id, plan_checksum, coalesce(marks, '{}'), coalesce(lists, '[]'), undone_run, coalesce(reopened, '[]')
 from jsonb_to_record($1::text::jsonb) as r (
     run_id text, mode text, source text, source_at timestamptz, started_at timestamptz, status text, exit_code integer,
-    counts jsonb, summary jsonb, metadata jsonb, message text, rules_digest text, version text
+    counts jsonb, summary jsonb, metadata jsonb, message text, rules_digest text, version text,
+    plan_run_id text, plan_checksum text, marks jsonb, lists jsonb, undone_run text, reopened jsonb
 );
 
 -- name: write_files

@@ -29,11 +29,19 @@ from fuel.ingest_files
 where processed_at < $1;
 
 -- name: prune_versions
--- Remove the versions that were overwritten before $1.
+-- Remove the versions, and the evidence, that were overwritten before $1; so far back nobody can look any more.
 with gone as (
     delete from fuel.record_versions
     where replaced_at < $1
     returning 1
+),
+forgotten as (
+    delete from fuel.evidence_versions
+    where replaced_at < $1
+),
+kept as (
+    insert into fuel.history_kept as h (since) values ($1)
+    on conflict (is_row) do update set since = greatest(h.since, excluded.since)
 )
 select count(*) as rows from gone;
 

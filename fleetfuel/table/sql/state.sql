@@ -23,7 +23,8 @@ select reject_id, id, rule, source_key from fuel.rejects where resolved_at is nu
 
 -- name: read_details
 -- The rows with the given ids in full: what a record that may change them is compared with. `own_at` is the time that the
--- version itself names, where it was believed. A time that is yet to come is a wrong clock's and counts as none.
+-- version itself names, where it was believed. A time that is yet to come is a wrong clock's and counts as none. `seen` tells whether the row is
+-- still the same later on.
 select
     id,
     raw::text as raw,
@@ -34,7 +35,8 @@ select
     case when source_at = source_updated_at and source_at <= now() then source_at end as own_at,
     case when change_at <= now() then change_at end as change_at,
     plate,
-    filled_at
+    filled_at,
+    hash_record_extended(row(raw, deleted_at, absent_since, source_at, change_at, fingerprint), 0) as seen
 from fuel.records
 where id = any ($1::text::bigint[]);
 
@@ -96,3 +98,165 @@ select
 -- name: read_rules_state
 -- The rules that `migrate` proved and synced: file and digest.
 select file, digest from fuel.rules_state;
+
+-- name: read_rows_as_of
+-- Every row as it stood ($1: when): `read_rows`.
+select
+    id,
+    fingerprint,
+    case when change_at <= $1 then change_at end as change_at,
+    deleted_at is null and absent_since is null as is_live,
+    absent_since is null as is_present
+from fuel.records_as_of($1);
+
+-- name: read_details_as_of
+-- The rows with the given ids ($2) in full, as they stood ($1: when): `read_details`.
+select
+    id,
+    raw::text as raw,
+    fingerprint,
+    deleted_at,
+    absent_since,
+    source_at,
+    case when source_at = source_updated_at and source_at <= $1 then source_at end as own_at,
+    case when change_at <= $1 then change_at end as change_at,
+    plate,
+    filled_at,
+    null::bigint as seen
+from fuel.records_as_of($1, $2::text::bigint[]);
+
+-- name: read_column_shares_as_of
+-- How many of the rows live then ($1: when) have each column.
+select
+    count(*) as rows,
+    count(car) as car,
+    count(driver) as driver,
+    count(fuel_type) as fuel_type,
+    count(department) as department,
+    count(litres) as litres,
+    count(amount_kes) as amount_kes,
+    count(odometer_km) as odometer_km,
+    count(filled_at) as filled_at
+from fuel.records_as_of($1)
+where deleted_at is null and absent_since is null;
+
+-- name: read_open_rejects_as_of
+-- Rejected records that nobody had repaired then ($1: when).
+select reject_id, id, rule, source_key
+from fuel.rejects
+where first_seen_at <= $1 and (resolved_at is null or resolved_at > $1);
+
+-- name: read_marks_as_of
+-- Where each feed stood then ($1: when), as JSON: what the next run found. Null where no run came after it: as now.
+select marks ->> 'before' as marks
+from fuel.ingest_runs
+where status = 'applied' and stamped_at > $1
+order by stamped_at
+limit 1;
+
+-- name: read_files_as_of
+-- The version of each change file that had been looked at last ($1: when).
+select distinct on (key) key, etag, date_trunc('second', modified_at) as modified_at, status, file_at
+from fuel.ingest_files
+where processed_at <= $1
+order by key, processed_at desc, modified_at desc;
+
+-- name: read_history_kept
+-- The first instant that can be asked for, and whether the one asked for ($1) is yet to come; no row where all is kept.
+select h.since, $1 > now() as is_future from (select 1) as one left join fuel.history_kept as h on true;
+
+-- name: read_held_lists
+-- Lists of records that were undone and are held.
+select list_hash, rules_digest, reading, undone_run, undone_by from fuel.undone_lists where released_at is null;
+
+-- name: read_plan_run
+-- The run that applied a plan ($1: the run that made it).
+select run_id from fuel.ingest_runs where plan_run_id = $1 and status = 'applied';
+
+-- name: read_undoable
+-- A run as its undoing needs it ($1: the beginning of its id): what it wrote, and what undid it since.
+select
+    r.run_id, r.mode, r.status, r.source, r.counts::text as counts, r.marks::text as marks, r.lists::text as lists, r.rules_digest,
+    r.undone_run, r.reopened::text as reopened, r.stamped_at,
+    (select o.lists::text from fuel.ingest_runs as o where o.run_id = r.undone_run) as redone,
+    (
+        select u.run_id
+        from fuel.ingest_runs as u
+        where u.undone_run = r.run_id and u.status = 'applied'
+        order by u.stamped_at desc
+        limit 1
+    ) as undone_by,
+    (select h.since from fuel.history_kept as h) as kept_since
+from fuel.ingest_runs as r
+where starts_with(r.run_id, $1::text)
+order by r.run_id
+limit 2;
+
+-- name: read_last_applied
+-- The run that was applied last.
+select run_id from fuel.ingest_runs where status = 'applied' order by stamped_at desc limit 1;
+
+-- name: read_written
+-- The rows that a run ($1) wrote: what each was before (nothing of one that it inserted), what it is now, and whether anybody
+-- wrote it since. `raw_before` is null where the text stayed.
+with replaced as (
+    select distinct on (v.id) v.*
+    from fuel.record_versions as v
+    where v.replaced_by_run = $1
+    order by v.id, v.version_id
+),
+touched as (
+    select id from replaced
+    union
+    select r.id from fuel.records as r where r.run_id = $1
+    union
+    select v.id from fuel.record_versions as v where v.run_id = $1
+)
+select
+    t.id,
+    b.id is null as was_inserted,
+    r.id is null or exists (
+        select from fuel.record_versions as v where v.id = t.id and v.version_id > coalesce(b.version_id, 0) and (b.id is not null or v.run_id = $1)
+    ) as is_conflict,
+    coalesce(r.run_id, (select v.replaced_by_run from fuel.record_versions as v where v.id = t.id order by v.version_id desc limit 1)) as last_run,
+    case when b.raw is distinct from r.raw then b.raw::text end as raw_before,
+    r.raw::text as raw_now,
+    b.deleted_at as deleted_before,
+    b.absent_since as absent_before,
+    b.source_key as key_before,
+    b.source_at as source_at_before,
+    b.change_at as change_at_before,
+    b.fingerprint as fingerprint_before,
+    r.deleted_at as deleted_now,
+    r.absent_since as absent_now,
+    r.source_key as key_now,
+    r.source_at as source_at_now,
+    r.change_at as change_at_now,
+    r.fingerprint as fingerprint_now,
+    r.plate,
+    r.filled_at,
+    hash_record_extended(row(r.raw, r.deleted_at, r.absent_since, r.source_at, r.change_at, r.fingerprint), 0) as seen
+from touched as t
+left join replaced as b using (id)
+left join fuel.records as r using (id)
+order by t.id;
+
+-- name: read_noted
+-- The rows of which a run ($1) noted newer evidence, and of which nothing changed since: what it was before, and what it is.
+select
+    e.id, e.fingerprint, e.source_at, e.change_at, r.deleted_at, r.absent_since, r.source_key, r.plate, r.filled_at,
+    hash_record_extended(row(r.raw, r.deleted_at, r.absent_since, r.source_at, r.change_at, r.fingerprint), 0) as seen
+from fuel.evidence_versions as e
+join fuel.records as r using (id)
+where e.replaced_by_run = $1
+and not exists (select from fuel.evidence_versions as n where n.id = e.id and n.evidence_id > e.evidence_id)
+and not exists (select from fuel.record_versions as v where v.id = e.id and v.replaced_at >= e.replaced_at)
+order by e.id;
+
+-- name: read_resolved_rejects
+-- The rejects that a run ($1) resolved.
+select reject_id from fuel.rejects where resolved_by = $1 order by reject_id;
+
+-- name: count_live
+-- Live rows.
+select count(*) as rows from fuel.records where deleted_at is null and absent_since is null;
