@@ -26,6 +26,7 @@ from fleetfuel.model import Counts, Diff, Plan, Undo
 from fleetfuel.plan import decide
 from fleetfuel.plan.limits import check_undo
 from fleetfuel.plan.run import Run
+from fleetfuel.records.fills import fill_names
 from fleetfuel.records.frame import INSTANT, REFUSED
 from fleetfuel.records.judge import NOTICES
 
@@ -88,6 +89,7 @@ def plan_rows(undone: Undone, run: Run) -> Plan:
         soft_deletes_absent=absent,
         soft_deletes_flagged=flagged,
     )
+    diff, names = Diff(inserts=decide.INSERTS.to_frame(), others=others), fill_names(run.rules, run.zone)
     texts = HistoryTexts(undone.written["raw_before"])
     samples, _ = decide.sample_changes(others, texts.whole, run.rules)
     return Plan(
@@ -98,12 +100,14 @@ def plan_rows(undone: Undone, run: Run) -> Plan:
         started_at=run.started_at,
         origins=(),
         texts=texts,
-        diff=Diff(inserts=decide.INSERTS.to_frame(), others=others),
+        diff=diff,
         rejected=REFUSED.to_frame(),
         notices=_conflict_notices(conflicts, undone.run_id),
         counts=counts,
         columns=decide.changed_columns(others, run.rules),
         samples=samples,
+        row_samples=decide.sample_rows(diff, texts.whole, names),
+        fill_names=names,
         rules={},
         resolved_rejects=undone.reopened,
         files=(),

@@ -21,9 +21,11 @@ import pyarrow.parquet as pq
 from fleetfuel import errors
 from fleetfuel.model import Diff, FileCount, Origin, Plan, Undo
 from fleetfuel.plan import decide
+from fleetfuel.records.fills import FillNames
 from fleetfuel.records.frame import REFUSED
 from fleetfuel.records.judge import NOTICES
 from fleetfuel.records.texts import as_bytes, as_numbers
+from fleetfuel.records.values import EAST_AFRICA
 from fleetfuel.report.folder import PLAN, LaterFormat, read_report
 from fleetfuel.report.summary import Summary
 
@@ -43,6 +45,9 @@ WRITES: Final = pa.schema(
 )
 """`text`: line of changes.parquet whose `after` is the row's new text; null where that stays. `seen` tells what the row
 was."""
+
+NO_NAMES: Final = FillNames(plate=(), department=(), day=(), zone=EAST_AFRICA)
+"""A saved plan has its evidence already: no fill is named again."""
 
 CHECKED: Final = ("changes.parquet", "rejects.parquet", "notices.parquet", "writes.parquet", "writes.json")
 BLOCK: Final = 1 << 20
@@ -149,6 +154,8 @@ def read_plan(folder: Path, run_id: str, started_at: datetime) -> tuple[Plan, Su
             counts=summary.counts,
             columns=summary.columns,
             samples=summary.samples,
+            row_samples=summary.row_samples,
+            fill_names=NO_NAMES,
             rules=summary.rules,
             resolved_rejects=kept.resolved_rejects,
             files=tuple(kept.files),

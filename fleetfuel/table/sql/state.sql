@@ -258,5 +258,5 @@ order by e.id;
 select reject_id from fuel.rejects where resolved_by = $1 order by reject_id;
 
 -- name: count_live
--- Live rows.
+-- How many rows are live.
 select count(*) as rows from fuel.records where deleted_at is null and absent_since is null;
