@@ -26,17 +26,18 @@ BROKEN_SQL = {
     "a row is left out": edited(INSERT, NEW, f"{NEW} and id <> (select max(id) from fuel_stage)"),
     "a row too many is written": edited(WRITE, STAGED, "where (s.id = r.id or r.id = 1) and s.action = $2"),
     "a row too many is inserted": edited(
-        INSERT, NEW, f"{NEW} union all select -1, '{{}}', null, null, now(), null, null, $1"
+        INSERT, NEW, f"{NEW} union all select -1, '{{}}', null, null, now(), null, null, null, $1"
     ),
     "values are not taken over": edited(WRITE, "coalesce(s.raw, r.raw)", "r.raw"),
     "an absence is not taken over": edited(WRITE, "absent_since = s.absent_since,", ""),
     "the place is not taken over": edited(WRITE, "source_key = s.source_key,", "source_key = 'elsewhere',"),
     "the time is not taken over": edited(WRITE, "source_at = s.source_at,", ""),
+    "the newest change is not noted": edited(WRITE, "change_at = s.change_at,", "change_at = now(),"),
     "the run is not noted": edited(WRITE, "run_id = $1,", "run_id = left($1, 3),"),
     "the change is not stamped": edited(WRITE, "last_changed_at = now()", "last_changed_at = r.last_changed_at"),
     "a refresh stamps a change": edited(REFRESH, FINGERPRINT, f"{FINGERPRINT}, last_changed_at = now()"),
     "another fingerprint is kept": edited(REFRESH, FINGERPRINT, "set fingerprint = null"),
-    "a refresh only counts": {REFRESH: "select count(*) as rows from fuel_stage where action = 'refresh'"},
+    "a refresh only counts": {REFRESH: "select count(*) as rows from fuel_stage where action = $1"},
     "a mark is not set": edited("merge_marks", "absent_since = s.absent_since", "absent_since = null"),
 }
 
