@@ -76,7 +76,7 @@ def _written(table: Table, file: Row, others: int, name: str) -> Path:
     if kind == "snapshot":
         records += [fill(key) for key in range(101, 101 + others)]
     metadata = ({"exported_at": at.isoformat()} if file.get("exported", True) else {}) | file.get("says", {})
-    path = table.folder / file.get("name", f"{name}.json")
+    path: Path = table.folder / file.get("name", f"{name}.json")
     path.write_text(json.dumps({"metadata": metadata, "records": records}))
     moment = _time(file["written"]).timestamp() if "written" in file else at.timestamp()
     os.utime(path, (moment, moment))
