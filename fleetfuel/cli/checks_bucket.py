@@ -54,6 +54,20 @@ def look_at_bucket(settings: Settings) -> Iterator[Finding]:
         hint = "It is late: does the export job run?" if age > LATE else None
         yield Finding(name="snapshot", said=said, next_step=hint)
 
+    def mark() -> Iterator[Finding]:
+        """Whether the next snapshot is going to be refused as old."""
+        found, stands_at = deliver.look_at_snapshot(settings), _snapshot_mark(settings)
+        if stands_at is None or found.modified_at >= stands_at:
+            return
+        yield Finding(
+            name="mark",
+            said=f"the last snapshot applied is of {stands_at:%Y-%m-%d %H:%M} UTC, and {found.key} was written "
+            f"before that, {found.modified_at:%Y-%m-%d %H:%M} UTC: it will be refused as old",
+            next_step="If the source was restored, or a wrong clock set that time: "
+            "fleetfuel import --snapshot --force-old-snapshot, then with --apply",
+            exit_code=3,
+        )
+
     def changes() -> Iterator[Finding]:
         newest = listing.files[-1]
         with deliver.fetch_changes(settings, [newest]) as delivery:
@@ -70,7 +84,21 @@ def look_at_bucket(settings: Settings) -> Iterator[Finding]:
         yield Finding(name="changes", said=said, next_step=hint)
 
     yield from guarded("snapshot", snapshot)
+    with contextlib.suppress(errors.FleetfuelError):  # said above, whatever it is
+        yield from mark()
     if listing.files:
         yield from guarded("changes", changes)
     else:
         yield Finding(name="changes", said="no change file; the snapshot alone will do")
+
+
+def _snapshot_mark(settings: Settings) -> datetime | None:
+    """File time of the last applied snapshot; None where that is not known, or yet to come."""
+    from fleetfuel.table import database, state
+
+    if not settings.database_url:
+        return None
+    with database.connect(settings.database_url, application_name="fleetfuel doctor") as connection:
+        connection.begin(read_only=True)
+        found = state.believed_marks(state.read_marks(connection)).get("snapshot")
+        return found["watermark"] if found else None

@@ -31,7 +31,24 @@ def look_at_database(settings: Settings) -> Iterator[Finding]:
             yield from guarded("rights", lambda: _rights(connection))
         yield from guarded("devices", lambda: _devices(connection))
         with contextlib.suppress(errors.SchemaNotReady, errors.PermissionDenied):  # said above
+            yield from _mark(connection)
             yield from _last_runs(connection, settings)
+
+
+def _mark(connection: Database) -> Iterator[Finding]:
+    """Where the last snapshot stands: said if a wrong clock set it."""
+    from fleetfuel.table.state import believed_marks, read_marks
+
+    connection.begin(read_only=True)
+    marks = read_marks(connection)
+    mark = marks["snapshot"]
+    if mark["watermark"] is None or "snapshot" in believed_marks(marks):
+        return
+    yield Finding(
+        name="mark",
+        said=f"the last snapshot stands at {mark['watermark']:%Y-%m-%d %H:%M} UTC: yet to come, so it counts as none",
+        next_step="The next snapshot sets it right: fleetfuel import --snapshot --apply",
+    )
 
 
 def _server(connection: Database) -> Iterator[Finding]:

@@ -189,3 +189,18 @@ def test_hours_without_a_change_file_are_named(stage: Stage) -> None:
     found = check(stage.run("doctor", "--json"), "changes")
     assert "no change file for 3 hours between" in found["said"]
     assert found["state"] == "look"
+
+
+def test_a_poisoned_mark_is_told_with_the_way_out(stage: Stage) -> None:
+    stage.snapshot()
+    stage.done("import", "--snapshot", "--apply")
+    stage.sql("update fuel.ingest_state set watermark = '2046-01-01' where feed = 'snapshot'")
+    found = check(stage.run("doctor", "--quick", "--json"), "mark")
+    assert (found["state"], found["next_step"].split(": ")[1]) == ("look", "fleetfuel import --snapshot --apply")
+
+    stage.sql("update fuel.ingest_state set watermark = now(), key = 'other' where feed = 'snapshot'")
+    assert stage.run("import", "--snapshot", "--apply").code == 3
+    found = check(stage.run("doctor", "--json"), "mark")
+    assert (found["state"], "--force-old-snapshot" in found["next_step"]) == ("fails", True)
+    stage.done("import", "--snapshot", "--force-old-snapshot", "--deep", "--apply")
+    assert not [each for each in stage.run("doctor", "--json").json["checks"] if each["name"] == "mark"]
