@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from datetime import datetime
-from typing import Any
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
 
 import msgspec
 
 from fleetfuel import __version__, errors
 from fleetfuel.model import Origin, Plan, Undo
 from fleetfuel.table.database import Database
+
+MARK: Final = ("watermark", "key", "etag", "modified_at", "rules_digest", "run_id")
+"""What is kept of where a feed stands."""
 
 
 def begin_run(run_id: str, mode: str, source: str, started_at: datetime, database: Database) -> None:
@@ -23,11 +26,19 @@ def record_applied(plan: Plan, summary: Any, database: Database) -> None:
     """The lines of a run in the transaction that writes it: the run, its files, and where the feeds stand after it."""
     bad = next((file for file in plan.files if file.status == "bad"), None)
     exit_code, message = (errors.BadChangeFile.exit_code, f"{bad.key}: {bad.reason}") if bad else (0, None)
-    before = _marks(database)
+    before, mark = _marks(database), _mark(plan)
+    _write_run(
+        plan,
+        summary,
+        database,
+        status="applied",
+        exit_code=exit_code,
+        message=message,
+        marks={"before": before, "after": _moved(before, mark, plan)},
+    )
     lines = [*_file_lines(plan)]
     if lines:
         database.execute("write_files", json.dumps(lines))
-    mark = _mark(plan)
     if mark and plan.mode == "snapshot":
         mark["proof"] = database.rows("read_proof")[0]["proof"]
     if mark:
@@ -36,15 +47,25 @@ def record_applied(plan: Plan, summary: Any, database: Database) -> None:
         _keep_undo(plan, plan.undo, database)
     elif mark:
         database.execute("release_lists", plan.run_id, plan.reading if plan.reading == "snapshot" else None, None)
-    _write_run(
-        plan,
-        summary,
-        database,
-        status="applied",
-        exit_code=exit_code,
-        message=message,
-        marks={"before": before, "after": _marks(database)},
-    )
+
+
+def _moved(before: Mapping[str, Any], mark: Mapping[str, Any] | None, plan: Plan) -> dict[str, Any]:
+    """Where the feeds stand after the run: as `write_mark`, `restore_mark` and `remove_mark` leave them."""
+    after = dict(before)
+    if plan.undo:
+        restored = plan.undo.marks
+        after |= {feed: {**mark, "run_id": plan.run_id} for feed, mark in restored.items() if mark is not None}
+        return {feed: stands for feed, stands in after.items() if restored.get(feed, stands) is not None}
+    if mark is not None:
+        feed = mark["feed"]
+        new = {name: mark[name] for name in MARK}
+        old = before.get(feed)
+        reached = datetime.fromisoformat(mark["watermark"])
+        is_past = old is not None and reached < old["watermark"] <= datetime.now(UTC)
+        if feed == "changes" and old is not None and is_past:
+            new = {**old, "rules_digest": mark["rules_digest"], "run_id": mark["run_id"]}
+        after[feed] = new
+    return after
 
 
 def _keep_undo(plan: Plan, undo: Undo, database: Database) -> None:
@@ -53,7 +74,7 @@ def _keep_undo(plan: Plan, undo: Undo, database: Database) -> None:
         if mark is None:
             database.execute("remove_mark", feed)
         else:
-            database.execute("restore_mark", json.dumps({**mark, "feed": feed}))
+            database.execute("restore_mark", json.dumps({**mark, "feed": feed, "run_id": plan.run_id}))
     if undo.releases:
         database.execute("release_lists", plan.run_id, None, undo.releases)
     if undo.held:
@@ -63,9 +84,8 @@ def _keep_undo(plan: Plan, undo: Undo, database: Database) -> None:
 
 def _marks(database: Database) -> dict[str, Any]:
     """Where the feeds stand, without the proof."""
-    names = ("watermark", "key", "etag", "modified_at", "rules_digest", "run_id")
     return {
-        mark["feed"]: {name: mark[name] for name in names}
+        mark["feed"]: {name: mark[name] for name in MARK}
         for mark in database.rows("read_marks")
         if mark["watermark"] is not None
     }
