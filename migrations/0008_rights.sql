@@ -15,7 +15,7 @@ declare
     writer      constant name := 'fuel_ingest';
     owns_report constant boolean := (select pg_has_role(n.nspowner, 'usage') from pg_namespace as n where n.nspname = 'reporting');
 begin
-    foreach one in array array['v_fuel_fills', 'v_fuel_efficiency', 'v_fuel_anomalies', 'v_ingest_health'] loop
+    foreach one in array array['v_fuel_fills', 'v_fuel_efficiency', 'v_fuel_anomalies', 'v_ingest_health', 'v_ingest_runs'] loop
         if to_regclass('reporting.' || one) is not null then
             reports := reports || one;
         end if;

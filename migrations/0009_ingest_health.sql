@@ -50,4 +50,44 @@ left join lateral (
 
 comment on view reporting.v_ingest_health is 'The last run of each mode: when, with what result, and what it counted. open_rejects are records still set aside, whichever run did it. source_age_seconds is how long ago the export wrote what was applied last: it grows if the export stalls, though every run is applied.';
 
+-- Every run that could write, for a dashboard that shows them over time.
+create view reporting.v_ingest_runs as
+select
+    r.run_id,
+    r.mode,
+    r.status,
+    r.exit_code,
+    r.started_at,
+    r.finished_at,
+    round(extract(epoch from r.finished_at - r.started_at)::numeric, 3) as seconds,
+    r.source_at,
+    (r.counts ->> 'records')::bigint as records,
+    (r.counts ->> 'inserts')::bigint as inserts,
+    (r.counts ->> 'updates')::bigint as updates,
+    (r.counts ->> 'soft_deletes')::bigint as soft_deletes,
+    (r.counts ->> 'restores')::bigint as restores,
+    (r.counts ->> 'rejected')::bigint as rejected,
+    (r.counts ->> 'warned')::bigint as warned,
+    r.message
+from fuel.ingest_runs as r;
+
+comment on view reporting.v_ingest_runs is 'Runs that could write, one row each: applied, refused or failed, when, and what they counted. Dry runs are not among them.';
+
+comment on column reporting.v_ingest_runs.run_id is 'Name of the run: when it started, and six random characters.';
+comment on column reporting.v_ingest_runs.mode is 'snapshot, changes or file.';
+comment on column reporting.v_ingest_runs.status is 'applied, refused (by a guard) or failed.';
+comment on column reporting.v_ingest_runs.exit_code is 'What the process ended with; 0 is well.';
+comment on column reporting.v_ingest_runs.started_at is 'When the run started.';
+comment on column reporting.v_ingest_runs.finished_at is 'When it ended.';
+comment on column reporting.v_ingest_runs.seconds is 'How long it took, in seconds.';
+comment on column reporting.v_ingest_runs.source_at is 'When the newest file it read was true.';
+comment on column reporting.v_ingest_runs.records is 'Records it read.';
+comment on column reporting.v_ingest_runs.inserts is 'Records that were new.';
+comment on column reporting.v_ingest_runs.updates is 'Records that changed.';
+comment on column reporting.v_ingest_runs.soft_deletes is 'Records that went.';
+comment on column reporting.v_ingest_runs.restores is 'Records that came back.';
+comment on column reporting.v_ingest_runs.rejected is 'Records that were not loaded.';
+comment on column reporting.v_ingest_runs.warned is 'Records that were loaded and flagged.';
+comment on column reporting.v_ingest_runs.message is 'Why it was refused or failed; null if it was applied.';
+
 do $$ begin perform fuel.grant_rights(); end $$;

@@ -17,7 +17,7 @@ from fleetfuel.table.migrate import apply_migrations, plan_migrations
 
 from .conftest import Session
 
-REPORTS = ("v_fuel_fills", "v_fuel_efficiency", "v_fuel_anomalies", "v_ingest_health")
+REPORTS = ("v_fuel_fills", "v_fuel_efficiency", "v_fuel_anomalies", "v_ingest_health", "v_ingest_runs")
 ROLES = ("grafana_ro", "fuel_ingest", "nobody_in_particular")
 
 

@@ -162,7 +162,7 @@ def test_what_lies_in_public_is_not_called(
     table.changes([fill(1, liters=50), fill(2, deleted_at="2026-06-11 13:00:00")])
     table.snapshot([fill(1, liters=50)])
     session.run("""update fuel.records set raw = raw || '{"liters": 51}'; delete from fuel.records where id = 1""")
-    for view in ("v_fuel_fills", "v_fuel_efficiency", "v_fuel_anomalies", "v_ingest_health"):
+    for view in ("v_fuel_fills", "v_fuel_efficiency", "v_fuel_anomalies", "v_ingest_health", "v_ingest_runs"):
         session.ask(f"select v::text from reporting.{view} as v")
     with connect(empty_database) as database:
         apply_migrations(database, plan_migrations(database, packaged("migrations")), load_rules())
