@@ -158,32 +158,38 @@ def _facts(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     mode = run["mode"] if run["mode"] != "file" else f"file, read as {run['read_as']}"
     yield "Run", f"{run['run_id']} ({mode})"
     yield "When", _moment(run["started_at"]) + (f", in {run['seconds']:,.1f} s" if run["seconds"] is not None else "")
-    if run.get("role"):
-        yield "By", f"role {run['role']}"
     yield "Source", str(run["source"])
     if run["source_at"]:
         age = _instant(run["started_at"]) - _instant(run["source_at"])
         yield "As of", f"{_moment(run['source_at'])}, {_age(age)} before the run"
+    if run["as_of"]:
+        yield "Table", f"as it stood at {_moment(run['as_of'])}"
     held = f"{run['counts']['records']:,} records"
     yield "It holds", held + (f" and {run['counts']['skipped']:,} markers" if run["counts"]["skipped"] else "")
     yield "Table before", f"{run['live_before']:,} live rows"
     yield "Release", f"fleetfuel {run['version']}, rules {str(run['rules_digest'])[:12]}"
-    if run.get("checksum"):
+    if run["checksum"]:
         yield "Checksum", str(run["checksum"])
+    for name, key in (("Plan of", "planned_by"), ("Applied by", "applied_by"), ("It undoes", "undoes")):
+        if run[key]:
+            yield name, f"run {run[key]}"
+    if run["conflicts"]:
+        yield "Conflicts", f"{run['conflicts']:,} rows were written since and stay as they are"
 
 
 def _commands(report: SavedReport) -> Iterator[tuple[str, str]]:
-    """(what it is for, the command) that a person would type next."""
+    """(what it is for, the command) that a person would type next; none if it is done, or if a rule has to change."""
     run = report.run
-    if run["applied"]:
-        return
     options = _overrides(run["guards"])
-    if run["guards"]:
-        if options is None:
-            return
-        yield "If that is right, this lets it through, once:", _import(run, options)
-    elif any(run["counts"][name] for name in DID):
-        yield "To do it:", _import(run, [])
+    changes = any(run["counts"][name] for name in DID)
+    if run["applied"] or run["as_of"] or options is None or not (changes or run["guards"]):
+        return
+    if not any(option.startswith("--as") for option in options):
+        skips = ["--skip-conflicts"] if run["conflicts"] else []
+        why = "If that is right, this lets it through, once, as it is here:" if run["guards"] else "To do exactly this:"
+        yield why, " ".join(["fleetfuel apply", shlex.quote(str(report.folder)), *options, *skips])
+    if run["guards"] and run["mode"] != "undo":
+        yield "The feed may have moved on. To let through what it holds by then:", _import(run, options)
 
 
 def _import(run: Mapping[str, Any], options: Sequence[str]) -> str:

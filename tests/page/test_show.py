@@ -59,9 +59,9 @@ def test_a_page_tells_what_a_refused_run_would_have_done_and_the_command_that_le
     assert "Refused: nothing was loaded" in text
     assert f"It would soft-delete {rows:,} records." in text
     assert "max_deletes" in text
-    command = re.search(r"lets it through, once:\s*(fleetfuel import .*?)\s*Run\s", text)
-    assert command
-    assert command[1].endswith(f"--apply --max-deletes {rows}")
+    folder = report_of("refused")
+    assert f"fleetfuel apply {folder} --max-deletes {rows}" in text
+    assert re.search(rf"fleetfuel import --file .* --as snapshot --apply --max-deletes {rows}\b", text)
 
 
 @pytest.mark.parametrize("name", MAKERS)
