@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from .conftest import ReportOf
 from .reports import MAKERS, PAYLOADS
@@ -117,7 +117,7 @@ def test_the_filter_finds_plates_ids_fields_and_kinds(opened: Any) -> None:
     assert page.locator("#found").inner_text() == f"{everything} of {everything} rows"
 
     page.locator("#find").press_sequentially("kda123a")
-    page.wait_for_function("document.getElementById('found').textContent.startsWith('7 of')")
+    expect(page.locator("#found")).to_have_text(f"7 of {everything} rows")
     assert visible.count() == 7
     assert {*visible.locator(".plate").all_inner_texts()} == {"KDA 123A"}
     page.keyboard.press("Escape")
@@ -130,7 +130,7 @@ def test_the_filter_finds_plates_ids_fields_and_kinds(opened: Any) -> None:
     assert all("odometer" in text for text in visible.locator(".what").all_inner_texts())
 
     page.locator("#find").fill("no such plate")
-    page.wait_for_function("document.getElementById('found').textContent.startsWith('0 of')")
+    expect(page.locator("#found")).to_have_text(f"0 of {everything} rows")
     assert visible.count() == 0
 
 
@@ -164,7 +164,7 @@ def test_a_page_goes_by_keyboard_alone(opened: Any) -> None:
     page.reload()
     page.keyboard.press("/")
     page.keyboard.type("2090")
-    page.wait_for_function("document.getElementById('found').textContent.startsWith('1 of')")
+    expect(page.locator("#found")).to_have_text(re.compile(r"^1 of "))
     page.keyboard.press("Tab")
     page.keyboard.press("ArrowDown")
     assert page.locator("#group").input_value() != ""
