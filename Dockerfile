@@ -1,13 +1,11 @@
 # The wheel is built and installed here, with the versions the tests ran with; nothing but the result is kept.
 FROM python:3.12.12-slim-bookworm AS build
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_CONSTRAINT=/src/constraints.txt
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
-COPY pyproject.toml ./
-RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['tool']['uv']['constraint-dependencies'], sep='\n')" > constraints.txt \
- && python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > requirements.txt \
- && python -m venv --without-pip /opt/fleetfuel \
- && pip --python /opt/fleetfuel/bin/python install --requirement requirements.txt
-COPY README.md ./
+COPY constraints.txt ./
+RUN python -m venv --without-pip /opt/fleetfuel \
+ && pip --python /opt/fleetfuel/bin/python install --require-hashes --requirement constraints.txt
+COPY pyproject.toml README.md ./
 COPY fleetfuel fleetfuel
 COPY migrations migrations
 COPY rules rules
@@ -23,4 +21,5 @@ USER 10001
 # Whether the next import could do its work. Whether the last one did: reporting.v_ingest_health, and an alert on it.
 HEALTHCHECK --interval=5m --timeout=60s --start-period=1m CMD ["fleetfuel", "doctor", "--quick"]
 # Brings the schema up to date, then stays, so that a scheduler has a container to run `fleetfuel import` in.
-CMD ["sh", "-c", "fleetfuel migrate; trap 'exit 0' TERM INT; while :; do sleep 3600 & wait $!; done"]
+# Told to stop, it stops, while it migrates too: what is not committed by then is rolled back.
+CMD ["sh", "-c", "trap 'kill $!; wait; exit 0' TERM INT; fleetfuel migrate & wait $!; while :; do sleep 3600 & wait $!; done"]

@@ -20,6 +20,7 @@ from fleetfuel import errors
 from fleetfuel.course import Outcome, Request
 from fleetfuel.feed import wanted
 from fleetfuel.model import Cut, Delivery, FileCount, Plan, Progress, Reading, Receipt, State, Table, silence
+from fleetfuel.packaged import packaged
 from fleetfuel.plan import decide, undo, words
 from fleetfuel.plan.assemble import make_plan
 from fleetfuel.plan.batch import Batch, join_batches, judge_records
@@ -35,6 +36,7 @@ from fleetfuel.rules.book import Rules, load_rules
 from fleetfuel.settings import Settings
 from fleetfuel.table import database, ledger, load, state
 from fleetfuel.table.database import Database
+from fleetfuel.table.fitness import demand_fitting_schema
 from fleetfuel.table.state import Standing
 
 __all__ = ["Outcome", "Request", "Run", "apply", "plan_import", "plan_saved", "plan_undo", "record_failure", "run"]
@@ -128,6 +130,7 @@ def run(request: Request, settings: Settings, database_url: str, progress: Progr
     saved = plan_file.read_plan(request.plan, request.run_id, request.started_at) if request.plan else None
     course = courses.choose(request, settings, saved)
     with database.connect(database_url, application_name=f"fleetfuel {request.run_id}") as connection:
+        demand_fitting_schema(connection, packaged("migrations"))
         standing = course.begin(connection)
         rules = load_rules(settings.rules)
         _prove(rules, standing)

@@ -168,9 +168,10 @@ create table fuel.ingest_files (
     counts       jsonb not null default '{}',
     reason       text,
     run_id       text not null,
-    processed_at timestamptz not null default now(),
-    primary key (key, etag, modified_at)
+    processed_at timestamptz not null default now()
 );
+-- A store may give keys and ETags of any length; an entry of an index has a limit.
+create unique index ingest_files_by_version on fuel.ingest_files (left(key, 500), hashtextextended(key, 0), left(etag, 100), hashtextextended(etag, 0), modified_at);
 create index on fuel.ingest_files (file_at);
 
 comment on column fuel.ingest_files.file_at is 'When the file was true: the export time in its metadata, else the instant in its key, else its modification time; never later than it was written.';
@@ -193,7 +194,8 @@ comment on column fuel.ingest_state.proof is 'snapshot: an aggregate over fuel.r
 
 comment on column fuel.ingest_state.watermark is 'snapshot: file time of the last applied snapshot, which spoke of every row, held or lacking: the mark. changes: time of the newest change file applied.';
 
--- Records set aside, whole. The same text refused again next hour is one row seen twice.
+-- Records set aside, whole. The same text refused again next hour, by the same rule, is one row seen twice: its file and
+-- position are those where it was seen last.
 create table fuel.rejects (
     reject_id      bigint generated always as identity primary key,
     content_hash   uuid not null,
@@ -211,7 +213,7 @@ create table fuel.rejects (
     times_seen     bigint not null default 1,
     resolved_at    timestamptz,
     resolved_by    text,
-    unique (content_hash, rule, source_key)
+    unique (content_hash, rule)
 );
 create index on fuel.rejects (id) where resolved_at is null;
 

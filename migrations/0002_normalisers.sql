@@ -17,6 +17,8 @@ declare
     first_digit integer;
     last_digit  integer;
 begin
+    -- Normalising is quadratic and hears of no cancellation: what is normalised is short.
+    plate := left(plate, 2000);
     if octet_length(plate) <> char_length(plate) then
         plate := normalize(plate, nfkc);
     end if;
@@ -80,6 +82,7 @@ language plpgsql immutable strict parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    label := left(label, 2000);
     if octet_length(label) <> char_length(label) then
         label := normalize(label, nfkc);
     end if;
@@ -94,16 +97,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     cleaned text;
-    shorter text;
 begin
+    department := left(department, 2000);
     department := replace(regexp_replace(upper(department collate "C"), '\m([A-Z])\.(?=[A-Z](?:\M|\.))', '\1', 'g'), '''', '');
     cleaned := fuel.clean_label(department);
-    loop
-        shorter := nullif(btrim(regexp_replace(cleaned, '(?:^| )(?:DEPT|DEPARTMENT)$', '')), '');
-        exit when shorter is null or shorter = cleaned;
-        cleaned := shorter;
-    end loop;
-    return cleaned;
+    return regexp_replace(cleaned, '(?: (?:DEPT|DEPARTMENT))+$', '');
 end
 $$;
 
@@ -133,8 +131,8 @@ as $$
     where fuel.clean_department(a.alias) = fuel.clean_department(department)
 $$;
 
--- A number as people and exports write it: 1234, "1,234.50", "KSH 7 200/=". Null where it is none, or too large to be
--- meant (1e18 and beyond). A comma or a space parts thousands only: `45,5` is not read, a guess would be off by ten.
+-- A number as people and exports write it: 1234, "1,234.50", "KSH 7 200/=". Null where it is none, or not meant: longer
+-- than 40 characters, 1e18 and beyond, or nearer to zero than 1e-9. So no figure made of such numbers overflows. A comma or a space parts thousands only: `45,5` is not read, a guess would be off by ten.
 create function fuel.read_number(written text) returns numeric
 language plpgsql immutable strict parallel safe
 set search_path = pg_catalog, pg_temp
@@ -155,10 +153,10 @@ begin
     if number ~ '^[+-]?[0-9]{1,3}(?:(?:,[0-9]{3})+|(?: [0-9]{3})+)(?:\.[0-9]*)?$' then
         number := translate(number, ', ', '');
     end if;
-    if number ~ '^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:E[+-]?[0-9]{1,2})?$' and abs(number::numeric) < 1e18 then
-        return number::numeric;
+    if length(number) > 40 or number !~ '^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:E[+-]?[0-9]{1,2})?$' then
+        return null;
     end if;
-    return null;
+    return case when number::numeric = 0 or abs(number::numeric) >= 1e-9 and abs(number::numeric) < 1e18 then number::numeric end;
 end
 $$;
 
@@ -172,7 +170,7 @@ as $$
 declare
     moment timestamptz;
 begin
-    written := upper(btrim(written, e' \t\n\r'));
+    written := upper(btrim(left(written, 2000), e' \t\n\r'));
     -- No group is captured: a match that only has to say yes or no costs a tenth. What it lets through, no cast refuses.
     if written !~
         '^\d{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\d|30)|02-(?:0[1-9]|[12]\d))'

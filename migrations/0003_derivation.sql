@@ -14,7 +14,7 @@ where not exists (select from fuel.source_field);
 
 -- Writes the functions that read a record, with the names and spellings of the rule tables as constants: a row costs no
 -- look-up in a table. A field is first tried by its first name in its usual shape, then with every care: all its names
--- in order, text and numbers only, not blank. True where the functions had to be written again.
+-- in order, text and numbers only, not blank. No more than 2,000 characters of a field are read. True where the functions had to be written again.
 create function fuel.rebuild_reader() returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -60,7 +60,7 @@ declare
     end if;
 
     written := {litres:first};
-    if length(written) < 18 and translate(written, '0123456789', '') in ('', '.') and written not in ('', '.') then
+    if length(written) < 11 and translate(written, '0123456789', '') in ('', '.') and written not in ('', '.') then
         fill.litres := written::numeric;
     else
         fill.litres := fuel.read_number({litres});
@@ -110,10 +110,10 @@ begin
         'car', 'driver', 'department', 'fuel_type', 'litres', 'amount_kes', 'odometer_km', 'filled_at', 'created_at', 'updated_at', 'deleted_at', 'is_deleted'
     ] loop
         select
-            format('(source ->> %L)', (array_agg(f.alias order by f.rank))[1]),
-            format('coalesce(%s)', string_agg(format('source ->> %L', f.alias), ', ' order by f.rank)),
+            format('left(source ->> %L, 2000)', (array_agg(f.alias order by f.rank))[1]),
+            format('coalesce(%s)', string_agg(format('left(source ->> %L, 2000)', f.alias), ', ' order by f.rank)),
             format('coalesce(%s)', string_agg(format(
-                $$case when jsonb_typeof(source -> %1$L) in ('string', 'number') then nullif(btrim(source ->> %1$L, e' \t\n\r'), '') end$$, f.alias
+                $$case when jsonb_typeof(source -> %1$L) in ('string', 'number') then nullif(btrim(left(source ->> %1$L, 2000), e' \t\n\r'), '') end$$, f.alias
             ), ', ' order by f.rank))
         into first, any_of, named
         from fuel.source_field as f
@@ -254,8 +254,9 @@ for each row when (
 execute function fuel.forget_fingerprint();
 
 -- Every version that is overwritten or removed is kept, with the run that replaced it; no run where it was done by hand.
+-- With the owner's rights: nobody else may write history, so that nobody can forge it.
 create function fuel.keep_version() returns trigger
-language plpgsql
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -265,7 +266,11 @@ begin
     values (
         old.id, old.raw, old.deleted_at, old.absent_since, old.source_key, old.source_at, old.change_at, old.fingerprint, old.run_id,
         old.last_changed_at,
-        case when tg_op = 'UPDATE' and new.run_id is distinct from old.run_id then new.run_id end
+        -- A run that has ended writes nothing any more: whoever gives its id did it by hand.
+        case when tg_op = 'UPDATE' and new.run_id is distinct from old.run_id and not exists (
+            select from fuel.ingest_runs as r
+            where r.run_id = new.run_id and r.status in ('applied', 'refused', 'failed') and r.xmin <> pg_current_xact_id()::xid
+        ) then new.run_id end
     );
     return null;
 end

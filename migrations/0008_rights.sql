@@ -1,5 +1,144 @@
 -- Who may do what: fuel_ingest runs imports, grafana_ro reads the reports, and nobody else is let in by the way.
 
+-- What a role that may only import can write besides records: lines of its own run. So it can neither take the place of
+-- another role in the ledger, nor change what a run before left there, nor move a mark without a line that says so.
+create function fuel.need_own_run() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if (select pg_has_role(c.relowner, 'usage') from pg_class as c where c.oid = tg_relid) then
+        return new;
+    end if;
+    if tg_table_name in ('ingest_runs', 'ingest_starts') then
+        if tg_op = 'UPDATE' or new.role is distinct from session_user then
+            raise exception 'the ledger takes lines of one''s own run only' using errcode = 'insufficient_privilege';
+        end if;
+        return new;
+    end if;
+    -- A run is under way from the line that it began to the line that it ended; a mark may go back to an earlier run's.
+    if not exists (
+        select from fuel.ingest_starts as s
+        where s.role = session_user and (s.run_id = new.run_id or tg_table_name = 'ingest_state')
+        and not exists (select from fuel.ingest_runs as r where r.run_id = s.run_id and r.xmin <> pg_current_xact_id()::xid)
+    ) then
+        raise exception 'fuel.% takes lines of a run under way only', tg_table_name using errcode = 'insufficient_privilege';
+    end if;
+    if tg_table_name = 'ingest_state' then
+        if new.watermark > now() + interval '1 day' then
+            raise exception 'a mark does not lie in the future' using errcode = 'insufficient_privilege';
+        end if;
+    end if;
+    return new;
+end
+$$;
+
+create trigger need_own_run before insert or update on fuel.ingest_runs for each row execute function fuel.need_own_run();
+create trigger need_own_run before insert or update on fuel.ingest_starts for each row execute function fuel.need_own_run();
+create trigger need_own_run before insert or update on fuel.ingest_files for each row execute function fuel.need_own_run();
+create trigger need_own_run before insert or update on fuel.ingest_state for each row execute function fuel.need_own_run();
+
+-- What migrations made besides tables, each with the statement that makes it again: so that `fleetfuel migrate` brings
+-- back what a dump left out or what somebody dropped, and doctor tells what is missing.
+create table fuel.schema_objects (
+    name      text primary key,
+    place     integer not null,
+    statement text not null
+);
+
+comment on table fuel.schema_objects is 'Views, functions, triggers and indexes of this schema and of its reports, as the last `fleetfuel migrate` left them.';
+
+create view fuel.present_objects as
+select format('view %I.%I', n.nspname, c.relname) as name, n.nspname as schema, c.relname::text as object, 2 as kind, c.oid as made,
+    format('create view %I.%I as %s', n.nspname, c.relname, pg_get_viewdef(c.oid))
+    || coalesce(format(' comment on view %I.%I is %L;', n.nspname, c.relname, obj_description(c.oid, 'pg_class')), '')
+    || coalesce((
+        select string_agg(format(' comment on column %I.%I.%I is %L;', n.nspname, c.relname, a.attname, col_description(c.oid, a.attnum)), '')
+        from pg_attribute as a where a.attrelid = c.oid and a.attnum > 0 and col_description(c.oid, a.attnum) is not null
+    ), '') as statement
+from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
+where n.nspname in ('fuel', 'reporting') and c.relkind = 'v'
+union all
+select format('function %s', p.oid::regprocedure), 'fuel', p.proname::text, 1, p.oid,
+    pg_get_functiondef(p.oid) || ';' || coalesce(format(' comment on function %s is %L;', p.oid::regprocedure, obj_description(p.oid, 'pg_proc')), '')
+from pg_proc as p where p.pronamespace = 'fuel'::regnamespace and p.prokind = 'f'
+union all
+select format('index fuel.%I', i.relname), 'fuel', i.relname::text, 3, i.oid, pg_get_indexdef(i.oid) || ';'
+from pg_class as i join pg_index as x on x.indexrelid = i.oid
+where i.relnamespace = 'fuel'::regnamespace and not exists (select from pg_constraint as c where c.conindid = i.oid)
+union all
+select format('trigger %I on %s', t.tgname, t.tgrelid::regclass), 'fuel', t.tgname::text, 4, t.oid, pg_get_triggerdef(t.oid) || ';'
+from pg_trigger as t join pg_class as c on c.oid = t.tgrelid
+where c.relnamespace = 'fuel'::regnamespace and not t.tgisinternal;
+
+comment on view fuel.present_objects is 'What there is of the kinds that fuel.schema_objects remembers.';
+
+-- Remembers what is there; of schema reporting, which others may use too, the views of these names.
+create function fuel.remember_objects(reports text[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    create temporary table ours on commit drop as
+    select p.name, (row_number() over (order by p.kind, p.made))::integer as place, p.statement
+    from fuel.present_objects as p
+    where p.schema = 'fuel' or p.object = any (reports);
+    delete from fuel.schema_objects as s where not exists (select from ours as o where (o.name, o.place, o.statement) = (s.name, s.place, s.statement));
+    insert into fuel.schema_objects (name, place, statement) select o.name, o.place, o.statement from ours as o on conflict do nothing;
+    drop table ours;
+end
+$$;
+
+create function fuel.missing_objects() returns table (name text)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select s.name from fuel.schema_objects as s
+    where not exists (select from fuel.present_objects as p where p.name = s.name)
+    order by s.place
+$$;
+
+-- Makes again what is missing; says what. One object may need another: what cannot be made yet is tried again.
+create function fuel.restore_objects() returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set check_function_bodies = off
+as $$
+declare
+    restored text[] := '{}';
+    failed   text;
+    before   integer;
+    one      record;
+begin
+    if not exists (select from fuel.missing_objects()) then
+        return null;
+    end if;
+    create schema if not exists reporting;
+    loop
+        before := cardinality(restored);
+        failed := null;
+        for one in
+            select s.name, s.statement from fuel.schema_objects as s
+            where s.name in (select m.name from fuel.missing_objects() as m) order by s.place
+        loop
+            begin
+                execute one.statement;
+                restored := restored || one.name;
+            exception when others then
+                failed := format('%s: %s', one.name, sqlerrm);
+            end;
+        end loop;
+        exit when failed is null or cardinality(restored) = before;
+    end loop;
+    if failed is not null then
+        raise exception 'cannot be made again: %', failed;
+    end if;
+    return array_to_string(restored, ', ');
+end
+$$;
+
+comment on function fuel.restore_objects() is 'Makes again what of fuel.schema_objects is missing; run by each `fleetfuel migrate`.';
+
 -- Grants what the two roles need, on whatever exists by now, and takes back what default privileges may have given. A role
 -- that does not exist is left out, what this user may not grant likewise; says what it did. Safe to run again and again.
 create function fuel.grant_rights() returns text
@@ -53,13 +192,15 @@ begin
         grant select on all tables in schema fuel to fuel_ingest;
         grant insert, update on fuel.records, fuel.ingest_files, fuel.ingest_state, fuel.rejects, fuel.undone_lists to fuel_ingest;
         grant delete on fuel.ingest_state to fuel_ingest; -- an undone first run leaves no mark
-        grant insert on fuel.record_versions, fuel.evidence_versions, fuel.ingest_runs, fuel.ingest_starts, fuel.stale_plates to fuel_ingest;
+        grant insert on fuel.evidence_versions, fuel.ingest_runs, fuel.ingest_starts, fuel.stale_plates to fuel_ingest;
+        revoke insert on fuel.record_versions from fuel_ingest;
         grant update on fuel.run_lock to fuel_ingest; -- it has no columns: what this allows is to lock it
         grant usage on all sequences in schema fuel to fuel_ingest;
         grant execute on function
             fuel.norm_plate(text), fuel.clean_label(text), fuel.clean_department(text), fuel.canon_fuel_type(text), fuel.canon_department(text),
             fuel.read_number(text), fuel.read_time(text, text), fuel.derive(jsonb, timestamptz), fuel.derive_columns(), fuel.forget_fingerprint(),
-            fuel.keep_version(), fuel.refresh_fill_facts(bigint), fuel.copy_devices(boolean)
+            fuel.refresh_fill_facts(bigint), fuel.copy_devices(boolean),
+            fuel.need_own_run(), fuel.missing_objects()
         to fuel_ingest;
         if to_regprocedure('fuel.records_as_of(timestamptz)') is not null then
             grant execute on function fuel.records_as_of(timestamptz), fuel.records_as_of(timestamptz, bigint[]) to fuel_ingest;

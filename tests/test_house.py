@@ -54,7 +54,7 @@ ONLY: Final = {
 
 PURE: Final = (
     *(room for room in ROOMS if room.startswith(("records.", "plan."))),
-    *("report.summary", "report.text", "feed.gaps", "feed.keys", "database_url", "model", "rules.rows"),
+    *("report.summary", "report.text", "feed.gaps", "feed.keys", "database_url", "model", "printable", "rules.rows"),
 )
 """Rooms where the same arguments always give the same value."""
 
@@ -69,15 +69,19 @@ MAY_IMPORT: Final = {
     "model": {"records"},  # for type checkers
     "database_url": set(),
     "settings": {"errors", "database_url"},
+    "printable": set(),
     "packaged": set(),
     "rules": {"errors", "packaged"},
     "__main__": {"cli"},
     "feed": {"errors", "model", "settings"},
     "records": {"errors", "model", "rules"},
-    "plan": {"errors", "model", "rules", "records"},
-    "table": {"errors", "model", "rules", "records", "plan", "packaged", "settings", "report", "feed", "database_url"},
-    "report": {"errors", "model", "rules", "records", "plan", "table"},
-    "course": {"errors", "model", "feed", "plan", "report", "rules", "settings", "table"},
+    "plan": {"errors", "model", "printable", "rules", "records"},
+    "table": {
+        *("errors", "model", "printable", "rules", "records", "plan", "packaged", "settings", "report", "feed"),
+        "database_url",
+    },
+    "report": {"errors", "model", "printable", "rules", "records", "plan", "table"},
+    "course": {"errors", "model", "packaged", "feed", "plan", "report", "rules", "settings", "table"},
 }  # fmt: skip
 """Folder or room → the folders and rooms it may import, its own apart. The others (the order, the command line and
 what the demo brings along) may import everything; nobody imports the command line."""

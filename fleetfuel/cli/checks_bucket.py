@@ -16,7 +16,7 @@ LATE: Final = timedelta(hours=2)
 GAP_DAYS: Final = 7
 
 
-def look_at_bucket(settings: Settings) -> Iterator[Finding]:
+def look_at_bucket(settings: Settings) -> Iterator[Finding]:  # noqa: PLR0915
     """Each finding, as soon as it is known."""
     if not (settings.endpoint and settings.access_key and settings.secret_key):
         return

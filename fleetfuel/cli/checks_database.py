@@ -27,6 +27,7 @@ def look_at_database(settings: Settings) -> Iterator[Finding]:
         yield from _server(connection)
         looked = list(guarded("migrations", lambda: _migrations(connection)))
         yield from looked
+        yield from guarded("schema", lambda: _schema(connection))
         if all(each.name != "rights" for each in looked):  # one row a name
             yield from guarded("rights", lambda: _rights(connection))
         yield from guarded("devices", lambda: _devices(connection))
@@ -95,6 +96,34 @@ def _migrations(connection: Database) -> Iterator[Finding]:
             said=f"to migrate, this login lacks: {'; '.join(each.lacking for each in missing)}",
             next_step=f"As an administrator: {'; '.join(each.cure for each in missing)};",
             exit_code=errors.PermissionDenied.exit_code,
+        )
+
+
+def _schema(connection: Database) -> Iterator[Finding]:
+    """What is there against what should be."""
+    from fleetfuel.packaged import packaged
+    from fleetfuel.table.fitness import demand_fitting_schema
+
+    try:
+        demand_fitting_schema(connection, packaged("migrations"))
+    except errors.SchemaNotReady:  # said above
+        return
+    connection.begin(read_only=True)
+    missing = [row["name"] for row in connection.rows("missing_objects")]
+    if missing:
+        more = f" and {len(missing) - 5:,} more" if len(missing) > 5 else ""
+        yield Finding(
+            name="schema",
+            said=f"missing: {', '.join(missing[:5])}{more}",
+            next_step="fleetfuel migrate makes them again.",
+            exit_code=errors.SchemaNotReady.exit_code,
+        )
+    owner = connection.rows("read_schema_owner")[0]
+    if owner["is_superuser"]:
+        yield Finding(
+            name="schema",
+            said=f"it belongs to {owner['owner']}, a superuser, whose rights its functions have",
+            next_step="Let an ordinary role own it (README, Roles): migrate as that role, or reassign what is owned.",
         )
 
 

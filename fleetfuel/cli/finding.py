@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from fleetfuel import errors
+from fleetfuel.printable import sentence
 
 SKEW: Final = timedelta(seconds=60)
 """Clocks further apart than this are worth setting right; the store refuses signatures at 15 minutes."""
@@ -40,12 +41,16 @@ def render_finding(finding: Finding, *, width: int) -> str:
     """Name, state and what was found; the next step beneath."""
     start = f"{finding.name:<14} {finding.state:<5}  "
     lines = textwrap.wrap(
-        finding.said, width, initial_indent=start, subsequent_indent=" " * len(start), break_on_hyphens=False
+        sentence(finding.said), width, initial_indent=start, subsequent_indent=" " * len(start), break_on_hyphens=False
     )
     if finding.next_step:
         arrow = " " * len(start) + "→ "
         lines += textwrap.wrap(
-            finding.next_step, width, initial_indent=arrow, subsequent_indent=" " * len(arrow), break_on_hyphens=False
+            sentence(finding.next_step),
+            width,
+            initial_indent=arrow,
+            subsequent_indent=" " * len(arrow),
+            break_on_hyphens=False,
         )
     return "\n".join(lines)
 

@@ -13,6 +13,7 @@ import click
 
 from fleetfuel import errors
 from fleetfuel.cli import options, signals, terminal
+from fleetfuel.printable import printable
 from fleetfuel.settings import Settings
 
 
@@ -106,7 +107,7 @@ def import_command(**given: Any) -> None:
     if given["as_json"]:
         terminal.write_json(as_json(summary))
     else:
-        terminal.write(render_summary(summary, width=terminal.width(), next_command=_next(given, summary)))
+        terminal.write(printable(render_summary(summary, width=terminal.width(), next_command=_next(given, summary))))
     if outcome.error:
         terminal.complain(outcome.error)
         sys.exit(outcome.exit_code)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from fleetfuel.cli import progress
+from fleetfuel.printable import printable, sentence
 
 log = logging.getLogger("fleetfuel")
 
@@ -53,7 +54,7 @@ LABELS: Final = {logging.ERROR: "fleetfuel: ", logging.CRITICAL: "fleetfuel: ", 
 
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return LABELS.get(record.levelno, "") + record.getMessage()
+        return LABELS.get(record.levelno, "") + sentence(record.getMessage())
 
 
 class _Json(logging.Formatter):
@@ -63,7 +64,7 @@ class _Json(logging.Formatter):
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "run_id": _Current.run_id,
-            "message": " ".join(record.getMessage().split()),
+            "message": " ".join(sentence(record.getMessage()).split()),
             **facts,
         }
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return printable(json.dumps(line, ensure_ascii=False, default=str))

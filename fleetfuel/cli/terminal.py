@@ -20,6 +20,7 @@ from typing import Any, Final
 import click
 
 from fleetfuel import errors
+from fleetfuel.printable import printable
 
 log = logging.getLogger("fleetfuel")
 
@@ -104,15 +105,15 @@ def write_json(found: Any) -> None:
     if isinstance(found, str) and not is_unicode:
         found = json.loads(found)
     text = found if isinstance(found, str) else json.dumps(found, ensure_ascii=not is_unicode)
-    write(text + "\n")
+    write(printable(text) + "\n")
 
 
 def show(found: Any, text: str, *, as_json: bool) -> None:
-    """An outcome, for people or for machines."""
+    """An outcome, for people or for machines; foreign text in it obeys nobody."""
     if as_json:
         write_json(found)
     else:
-        write(text)
+        write(printable(text))
 
 
 def complain(error: errors.FleetfuelError) -> int:

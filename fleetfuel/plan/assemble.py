@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import polars as pl
 
 from fleetfuel.model import Cut, Delivery, FileCount, Plan, Reading, State, Table
@@ -11,8 +13,12 @@ from fleetfuel.plan.counts import Decisions, count_files, count_records, count_r
 from fleetfuel.plan.files import find_held, origin_of, read_markers, remarks_on
 from fleetfuel.plan.limits import Totals, check_limits
 from fleetfuel.plan.run import Run
+from fleetfuel.printable import sentence
 from fleetfuel.records.fills import fill_names
 from fleetfuel.records.places import FeedTexts
+
+REMARKS: Final = 200
+"""Remarks on the feed that a summary holds; notices.parquet of the report holds more."""
 
 
 def make_plan(
@@ -87,11 +93,16 @@ def make_plan(
         rule_files=dict(run.rules.file_digests),
         planned_by=run.run_id,
         as_of=run.as_of,
-        remarks=(
-            *delivery.notices,
-            *current.disbelieved,
-            *remarks_on(reading, partial, cuts),
-            *noticed["reason"],
+        remarks=tuple(
+            map(
+                sentence,
+                (
+                    *delivery.notices,
+                    *current.disbelieved,
+                    *remarks_on(reading, partial, cuts),
+                    *noticed["reason"],
+                )[:REMARKS],
+            )
         ),
     )
 

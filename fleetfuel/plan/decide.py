@@ -20,6 +20,7 @@ import pyarrow as pa
 from fleetfuel.model import Diff, RowSample, Sample, State
 from fleetfuel.plan import fold
 from fleetfuel.plan.evidence import Mark, snapshot_lacks
+from fleetfuel.printable import shown
 from fleetfuel.records.fills import FillNames, tell_fills
 from fleetfuel.records.frame import INSTANT, TYPED, columns
 from fleetfuel.records.values import EAST_AFRICA
@@ -65,6 +66,9 @@ INSERTS: Final = columns(
 
 TOGETHER: Final = 2_000_000
 """Fingerprints looked up at a time, roughly: the hash table of a join takes more room than both its sides."""
+
+NAMED: Final = 100
+"""Changed fields that are named: those that changed in most rows."""
 
 LOOKED_AT: Final = 5_000
 """Updated rows that are looked at for samples."""
@@ -458,7 +462,10 @@ def changed_columns(writes: pl.DataFrame, rules: Rules) -> Mapping[str, int]:
         .len()
         .sort("len", "changed", descending=[True, False])
     )
-    return dict(counted.iter_rows())
+    columns: Counter[str] = Counter()
+    for number, (name, rows) in enumerate(counted.iter_rows()):
+        columns[shown(name) if number < NAMED or name in rules.fields else "other fields"] += rows
+    return dict(columns)
 
 
 def sample_changes(

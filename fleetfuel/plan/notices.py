@@ -13,10 +13,14 @@ from typing import Final
 
 import polars as pl
 
+from fleetfuel.printable import MOST, shown
 from fleetfuel.records.judge import NOTICES
 from fleetfuel.rules.book import Rules
 
 SEVERITY: Final = "notice"
+NAMED: Final = 50
+"""Unknown fields and spellings of each kind that are named: the commonest."""
+
 FLIPPED: Final = 10
 """Updated rows in which a field's type changed alike, from which on it is said."""
 
@@ -24,7 +28,7 @@ JUMP: Final = 1_000
 """New ids this far beyond the greatest one known, and ten times further than there are new rows, jumped."""
 
 
-def feed_notices(notices: Iterable[tuple[str, str, str | None, str]]) -> pl.DataFrame:
+def feed_notices(notices: Iterable[tuple[str, str | None, str | None, str]]) -> pl.DataFrame:
     """(rule, field, value, reason) of each as `validate.NOTICES`."""
     rows = [
         {"rule": rule, "severity": SEVERITY, "field": field, "value": value, "reason": reason}
@@ -33,38 +37,46 @@ def feed_notices(notices: Iterable[tuple[str, str, str | None, str]]) -> pl.Data
     return pl.DataFrame(rows, schema=NOTICES)
 
 
-def unknown_fields(counts: Counter[str], samples: Mapping[str, str]) -> Iterator[tuple[str, str, str | None, str]]:
+def unknown_fields(
+    counts: Counter[str], samples: Mapping[str, str]
+) -> Iterator[tuple[str, str | None, str | None, str]]:
     """Fields that no rule names. The sample stays in the report: it may be personal."""
-    for name, count in counts.most_common():
-        yield "unknown_field", name, samples.get(name), f"unknown field {name!r} in {_records(count)}"
+    for name, count in counts.most_common(NAMED):
+        yield "unknown_field", shown(name), samples.get(name), f"unknown field {shown(name)!r} in {_records(count)}"
+    if len(counts) > NAMED:
+        yield "unknown_field", None, None, f"{len(counts) - NAMED:,} more unknown fields"
 
 
 def unknown_spellings(
     counts: Counter[tuple[str, str]], unknown: Sequence[tuple[str, str]], rules: Rules
-) -> Iterator[tuple[str, str, str | None, str]]:
+) -> Iterator[tuple[str, str | None, str | None, str]]:
     """Fuel types and departments that the database's normalisers do not know, with the nearest that they do."""
     known = {"fuel_type": _spellings(rules.fuel_types), "department": _spellings(rules.departments)}
-    for field, spelling in sorted(unknown, key=lambda each: (each[0], -counts[each], each[1])):
+    ordered = sorted(unknown, key=lambda each: (each[0], -counts[each], each[1]))
+    for field, spelling in ordered[:NAMED]:
         canonical = known[field]
-        near = difflib.get_close_matches(spelling.strip().upper(), canonical, n=1, cutoff=0.6)
+        near = difflib.get_close_matches(spelling.strip()[:MOST].upper(), canonical, n=1, cutoff=0.6)
         hint = f"; nearest known: {near[0]} ({canonical[near[0]]})" if near else ""
-        reason = f"unknown {field.replace('_', ' ')} {spelling!r} in {_records(counts[field, spelling])}{hint}"
-        yield f"unknown_{field}", field, spelling, reason
+        named = shown(spelling)
+        reason = f"unknown {field.replace('_', ' ')} {named!r} in {_records(counts[field, spelling])}{hint}"
+        yield f"unknown_{field}", field, named, reason
+    if len(ordered) > NAMED:
+        yield "unknown_spelling", None, None, f"{len(ordered) - NAMED:,} more unknown spellings"
 
 
 def _spellings(names: Mapping[str, Sequence[str]]) -> Mapping[str, str]:
     return {spelling.upper(): canon for canon, aliases in names.items() for spelling in (canon, *aliases)}
 
 
-def type_flips(flips: Counter[tuple[str, str, str]]) -> Iterator[tuple[str, str, str | None, str]]:
+def type_flips(flips: Counter[tuple[str, str, str]]) -> Iterator[tuple[str, str | None, str | None, str]]:
     """Fields whose JSON type changed in many updated rows alike; a few typed by hand are everyday."""
     for (field, before, after), count in flips.most_common():
         if count < FLIPPED:
             return
-        yield "type_flip", field, None, f"{field} turned from {before} to {after} in {_records(count)}"
+        yield "type_flip", shown(field), None, f"{shown(field)} turned from {before} to {after} in {_records(count)}"
 
 
-def id_jump(new_ids: pl.Series, greatest: int | None) -> Iterator[tuple[str, str, str | None, str]]:
+def id_jump(new_ids: pl.Series, greatest: int | None) -> Iterator[tuple[str, str | None, str | None, str]]:
     """New ids far beyond those known: another source, or an id column that was mistaken."""
     if greatest is None or new_ids.is_empty():
         return

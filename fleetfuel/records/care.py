@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import decimal
+import itertools
 import json
 import re
 from collections.abc import Sequence
@@ -15,10 +16,19 @@ import pyarrow as pa
 json_value: msgspec.json.Decoder[object] = msgspec.json.Decoder(float_hook=str)  # 1e400 is a number to jsonb
 
 _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-_NUMBER: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|(-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)', re.DOTALL)
+_NUMBER: Final = re.compile(rb"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_BRACKETS: Final = bytes(1 if code in b"[{" else 2 if code in b"]}" else 0 for code in range(256))
+_NO_BRACKET: Final = bytes({*range(256)} - {*b"[]{}"})
 DEEPEST: Final = 500
 """Brackets open at once: far beyond any record, far below what the database refuses."""
 
+
+SPREAD: Final = 1_000_000
+"""Characters that the numbers of a record may add where they are written out, as jsonb writes them: 1e131000 adds
+130,994. What adds more could be stored, and hardly be read again."""
+
+SPREAD_TOGETHER: Final = 32 << 20
+"""The same of all records that are read at a time."""
 
 LONG: Final = 10_000
 """Bytes from which on a record may hold a number of too many digits."""
@@ -46,13 +56,27 @@ def find_unstorable(texts: Sequence[bytes], strings: pl.Series, recovered: pl.Se
         text.is_null()
         | ~text.str.starts_with("{")
         | text.str.contains("\\u", literal=True)
-        | text.str.contains(r"[0-9][eE][+-]?[0-9]{4}")
+        | text.str.contains(r"[0-9][eE][+-]?[0-9]{3}")
         | (text.str.len_bytes() > LONG)
         | (text.str.count_matches(r"[\[{]") > DEEPEST)
         | recovered
     )
-    suspects = suspect.to_series().arg_true()
-    return {row: why for row in suspects if (why := _why(texts[row], is_recovered=recovered[row]))}
+    found: dict[int, tuple[str, str]] = {}
+    spread = 0
+    for row in suspect.to_series().arg_true():
+        why = _why(texts[row], is_recovered=recovered[row])
+        if why is None:
+            added = _spread(texts[row])
+            spread += added
+            if added > SPREAD or spread > SPREAD_TOGETHER:
+                spread -= added
+                why = (
+                    "number_out_of_range",
+                    f"its numbers would take {added + len(texts[row]):,} characters written out",
+                )
+        if why:
+            found[row] = why
+    return found
 
 
 def as_strings(texts: pa.Array) -> pl.Series:
@@ -115,30 +139,68 @@ def decodes(text: bytes) -> bool:
     return True
 
 
+def without_escapes(text: bytes | memoryview) -> bytes | memoryview:
+    """The text, as long as it was, with no quote in it but those around strings.
+
+    With it a pattern of a string needs no alternatives: those cost memory for each character that they are tried at.
+    """
+    if not re.search(rb"\\", text):
+        return text
+    return bytes(text).replace(b"\\\\", b"__").replace(b'\\"', b"__")
+
+
+def _outside(text: bytes) -> bytes:
+    """What a text of JSON holds outside its strings."""
+    return b'""'.join(bytes(without_escapes(text)).split(b'"')[::2])
+
+
 def _depth(text: bytes) -> int:
-    deepest = depth = 0
-    for token in re.finditer(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', text, re.DOTALL):
-        if token[0] in (b"[", b"{"):
-            depth += 1
-            deepest = max(deepest, depth)
-        elif token[0] in (b"]", b"}"):
-            depth -= 1
-    return deepest
+    steps = _outside(text).translate(_BRACKETS, _NO_BRACKET)
+    return max(itertools.accumulate((3 - 2 * step for step in steps), initial=0))
 
 
 def _numbers_fit(text: bytes) -> bool:
     """Whether each number fits `numeric`: 131,072 digits before the point, 16,383 after it."""
-    for found in _NUMBER.finditer(text):
-        if found[1] is None:
-            continue
+    for found in _NUMBER.finditer(_outside(text)):
         try:
-            value = decimal.Decimal(found[1].decode())
+            value = decimal.Decimal(found[0].decode())
         except decimal.InvalidOperation:  # an exponent of twenty digits
             return False
         exponent = value.as_tuple().exponent
         if value.adjusted() >= 131_072 or (isinstance(exponent, int) and exponent < -16_383):
             return False
     return True
+
+
+def _spread(text: bytes) -> int:
+    """Characters that the numbers of a record, all of which fit, take more where they are written out."""
+    if not re.search(rb"[0-9][eE]", text):
+        return 0
+    return sum(max(0, _width(found[0].decode()) - len(found[0])) for found in _NUMBER.finditer(_outside(text)))
+
+
+def _width(number: str) -> int:
+    """Characters of a number of JSON where it is written out, about."""
+    value = decimal.Decimal(number)
+    _, _, exponent = value.as_tuple()
+    assert isinstance(exponent, int)
+    return max(value.adjusted(), 0) + 2 + max(-exponent, 0)
+
+
+DIGITS: Final = 40
+"""Characters of a number that is read: what takes more, written out, is not meant."""
+
+
+def written_out(number: str) -> str:
+    """A number of JSON as jsonb gives it, digit for digit; behind `DIGITS` characters it is cut, and read as none."""
+    if len(number) <= DIGITS and _width(number) <= DIGITS:
+        return format(decimal.Decimal(number), "f")
+    value = decimal.Decimal(number)
+    if not value and value.adjusted() >= 0:  # nought is nought, whatever its exponent
+        return "0"
+    digits = "".join(map(str, value.as_tuple().digits[:DIGITS]))
+    whole = digits if value.adjusted() >= 0 else "0." + "0" * min(-value.adjusted() - 1, DIGITS) + digits
+    return f"{'-' if value.is_signed() else ''}{whole.ljust(DIGITS, '0')[:DIGITS]}…"
 
 
 def reads_loosely(text: bytes) -> bool:

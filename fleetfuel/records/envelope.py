@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from fleetfuel import errors
 from fleetfuel.model import Cut, SourceFile, TimeOrigin
-from fleetfuel.records.care import decodes, json_value, reads_loosely
+from fleetfuel.records.care import decodes, json_value, reads_loosely, without_escapes
 from fleetfuel.records.complete import MARKER_KEYS, Marker, is_marker, read_marker, shows_partial
 from fleetfuel.records.texts import Records, cut_list, is_long, records_of, records_within
 from fleetfuel.records.values import read_instant
@@ -154,7 +154,7 @@ def _find_list(content: memoryview) -> int | None:
     outer: int | None = None
     closers: list[bytes] = []
     before: list[bytes] = []  # the last two tokens
-    for found in TOKEN.finditer(content, 0, HEAD):
+    for found in TOKEN.finditer(without_escapes(content[:HEAD])):
         token = found[0]
         if token == b"[":
             if not closers:
@@ -263,7 +263,8 @@ def _shape(content: memoryview) -> str:
     return f"an object with the fields {names}" if names else "an empty object"
 
 
-TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s"\[\]{},:]+|"', re.DOTALL)
+TOKEN: Final = re.compile(rb'"[^"]*"|[\[\]{},:]|[^\s"\[\]{},:]+|"')
+"""A token of JSON, in a text `without_escapes`."""
 
 
 _LIST: Final = re.compile(rb'"(?:%s)"\s*:\s*\[' % "|".join(LIST_KEYS).encode())
@@ -282,7 +283,7 @@ def _recover(content: memoryview) -> tuple[bytes, Sequence[bytes]] | None:
     before: list[bytes] = []  # the last two tokens
     list_depth, start, metadata_start = -1, -1, -1
     opened = closed = 0
-    for found in TOKEN.finditer(content):
+    for found in TOKEN.finditer(without_escapes(content)):
         token = found[0]
         if token == b'"' or (not closers and before):
             return None

@@ -6,7 +6,6 @@ read for validation and for deciding.
 
 from __future__ import annotations
 
-import decimal
 import functools
 import re
 from collections.abc import Mapping, Sequence, Set
@@ -21,13 +20,13 @@ import pyarrow.compute as pc
 from polars._typing import PolarsDataType
 
 from fleetfuel.model import Cut, Place, Rows, Unwrapped
-from fleetfuel.records.care import UNREAD, as_strings, find_unstorable, reads_loosely
+from fleetfuel.records.care import UNREAD, as_strings, find_unstorable, reads_loosely, without_escapes, written_out
 from fleetfuel.records.complete import MARKER_KEYS
 from fleetfuel.records.envelope import TOKEN, json_fields
 from fleetfuel.records.places import FeedTexts
 from fleetfuel.records.shapes import find_plain
 from fleetfuel.records.texts import as_number, fingerprint
-from fleetfuel.records.values import BLANKS, UTC_ZONE, integer, read_instants, read_numbers
+from fleetfuel.records.values import BLANKS, TEXT_MOST, UTC_ZONE, integer, read_instants, read_numbers
 from fleetfuel.rules.book import Rules
 from fleetfuel.rules.fields import COMPUTED, FIELDS, NUMBERS, OF_FILL, READ, TEXTS, TIMES
 
@@ -216,6 +215,9 @@ def _read_fields(strings: pl.Series, texts: Mapping[int, bytes], rules: Rules) -
         odd = own.to_frame("text").select(_is_odd(aliases)).to_series().arg_true()
         strings = strings.scatter([*texts], own.scatter(odd, [_spelled_out(own[row].encode(), aliases) for row in odd]))
     frame = pl.read_ndjson(_lines(strings), schema=dict.fromkeys(aliases, pl.String))
+    longest = frame.select(pl.all().str.len_bytes().max().fill_null(0)).row(0)
+    long = [name for name, length in zip(frame.columns, longest, strict=True) if length > TEXT_MOST]
+    frame = frame.with_columns(pl.col(long).str.head(TEXT_MOST))
     given = {column.name for column in frame if column.null_count() < len(column)}
     return frame.select(
         pl.coalesce(
@@ -246,15 +248,13 @@ def _as_text(value: bytes) -> str | None:
     if value == b"null":
         return None
     if value[:1] in b"-0123456789":
-        return format(decimal.Decimal(value.decode()), "f")
+        return written_out(value.decode())
     return value.decode()
 
 
 def _is_odd(names: Sequence[str]) -> pl.Expr:
     """Whether Polars may read a text otherwise than jsonb, or not at all. One cheap test each, not one for all."""
     text = pl.col("text").str
-    # Of repeated keys jsonb keeps the last, Polars the first.
-    repeated = "|".join(rf'"{name}"\s*:.*"{name}"\s*:' for name in map(re.escape, names))
     return (
         text.contains(r'"\s*:\s*-?[0-9][0-9.]{15}')  # digits that a float has not
         | text.contains(r"[0-9][eE][+-]?[0-9]")
@@ -263,7 +263,8 @@ def _is_odd(names: Sequence[str]) -> pl.Expr:
         | text.contains(r"\u00", literal=True)  # an escaped key
         | text.contains("\n", literal=True)  # between tokens: a line would end there
         | text.contains("\r", literal=True)
-        | text.contains(f"(?s){repeated}")
+        # Of repeated keys jsonb keeps the last, Polars the first.
+        | pl.any_horizontal(text.count_matches(f'"{name}"', literal=True) > 1 for name in names)
     )
 
 
@@ -307,7 +308,7 @@ def _own_time_is_usable(rules: Rules) -> pl.Expr:
     return (pl.col("updated_at") <= latest).fill_null(value=False)
 
 
-_ID: Final = re.compile(rb'"id"\s*:\s*"?\s*([+-]?[0-9]{1,19})(?![0-9])')
+_ID: Final = re.compile(rb'"id"\s*:\s*(?:"\s*)?([+-]?[0-9]{1,19})(?![0-9])')
 _WHOLE: Final = re.compile(rb'"?\s*([+-]?[0-9]{1,19})(?:\.0*)?\s*"?')
 
 
@@ -322,7 +323,7 @@ def _legible_ids(text: bytes) -> list[int]:
     found: dict[int, list[int]] = {}
     depth = 0
     before: tuple[bytes, bytes] = (b"", b"")
-    for match in TOKEN.finditer(text):
+    for match in TOKEN.finditer(without_escapes(text)):
         token = match[0]
         depth += (token in (b"{", b"[")) - (token in (b"}", b"]"))
         if before == (b'"id"', b":") and (whole := _WHOLE.fullmatch(token)):

@@ -17,6 +17,12 @@ import polars as pl
 EAST_AFRICA: Final = ZoneInfo("Africa/Nairobi")
 BLANKS: Final = " \t\n\r"
 
+TEXT_MOST: Final = 2000
+"""Characters of a field that are read, here and in the database; `raw` keeps them all."""
+
+NUMBER_MOST: Final = 40
+"""Characters of a number, its thousands not parted, beyond which it is not meant."""
+
 UTC_ZONE: Final = ZoneInfo("UTC")
 EAT_OFFSET: Final = timedelta(hours=3)
 
@@ -87,8 +93,10 @@ _CURRENCY: Final = (
 
 def number(text: pl.Expr) -> pl.Expr:
     """The number a text holds, with thousands commas or spaces, `KSH` or `/=` around it or not; null where it is none,
-    or too large to be meant (1e18 and beyond). `fuel.read_number` in the database reads the same."""
+    too long (more than 40 characters) or too large (1e18 and beyond) or too small (below 1e-9) to be meant.
+    `fuel.read_number` in the database reads the same."""
     plain = text.str.strip_chars(BLANKS)
+    plain = pl.when(plain.str.len_chars() <= 200).then(plain)
     bare = plain.str.normalize("NFKC").str.to_uppercase().str.replace_all(_CURRENCY, "")
     bare = (
         pl.when(bare.str.contains(r"^[+-]?[0-9]{1,3}(?:(?:,[0-9]{3})+|(?: [0-9]{3})+)(?:\.[0-9]*)?$"))
@@ -96,10 +104,10 @@ def number(text: pl.Expr) -> pl.Expr:
         .otherwise(bare)
     )
     is_number = bare.str.contains(r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:E[+-]?[0-9]{1,2})?$") & (
-        plain.str.len_chars() <= 200
+        bare.str.len_chars() <= NUMBER_MOST
     )
     read = pl.when(is_number).then(bare.str.strip_prefix("+")).cast(pl.Float64, strict=False)
-    return pl.when(read.abs() < 1e18).then(read)
+    return pl.when((read.abs() < 1e18) & ((read.abs() >= 1e-9) | (read == 0))).then(read)
 
 
 def read_numbers(texts: pl.Series) -> pl.Series:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from fleetfuel import errors
+from fleetfuel.printable import sentence
 from fleetfuel.report.summary import read_summary
 from fleetfuel.report.text import render_summary
 from fleetfuel.rules.book import Rules
@@ -347,7 +348,12 @@ def ago(age: timedelta) -> str:
 
 def _indented(text: str, width: int) -> list[str]:
     return textwrap.wrap(
-        text, width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False, replace_whitespace=False
+        sentence(text),
+        width,
+        initial_indent="  ",
+        subsequent_indent="    ",
+        break_on_hyphens=False,
+        replace_whitespace=False,
     )
 
 

@@ -43,6 +43,8 @@ def render_receipt(receipt: MigrationReceipt) -> str:
     """What was done, a line for each kind of thing."""
     lines = [f"{_count(len(receipt.applied), 'migration')} applied:"] if receipt.applied else []
     lines += [f"  {line.file}  {line.milliseconds:,} ms" for line in receipt.applied]
+    if receipt.restored:
+        lines.append(f"Made again, as it was missing: {receipt.restored}.")
     if receipt.rules:
         lines.append("Rules synced:")
         lines += [

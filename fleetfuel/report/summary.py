@@ -14,6 +14,7 @@ import msgspec
 
 from fleetfuel import __version__
 from fleetfuel.model import Counts, FileCount, Guard, Mode, Plan, Reading, RowSample, RuleCount, Sample
+from fleetfuel.printable import sentence
 
 FORMAT: Final = 2
 """1 had no number. A later one is for a later release to read."""
@@ -156,7 +157,8 @@ def same_again(applied: Summary, run_id: str, started_at: datetime, *, skips_pro
 
 
 def _file_line(file: FileCount) -> FileLine:
-    return FileLine(key=file.key, at=file.at, status=file.status, counts=dict(file.counts), reason=file.reason)
+    reason = file.reason and sentence(file.reason)
+    return FileLine(key=file.key, at=file.at, status=file.status, counts=dict(file.counts), reason=reason)
 
 
 def as_json(summary: Summary) -> str:

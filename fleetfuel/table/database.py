@@ -221,7 +221,8 @@ class Database:
         self.rollback()
         self.demand_writable()
         with self._cursor() as cursor:
-            self._driver.call(lambda: cursor.executescript(";\n".join((*self._settings, text))), cursor.adbc_cancel)
+            whole = ";\n".join(("set transaction isolation level read committed", *self._settings, text))
+            self._driver.call(lambda: cursor.executescript(whole), cursor.adbc_cancel)
 
     def ingest(self, table: str, stream: pa.RecordBatchReader) -> int:
         """COPY a stream into a temporary table of this transaction, which has to have the stream's types exactly.

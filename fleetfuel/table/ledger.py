@@ -11,6 +11,7 @@ import msgspec
 
 from fleetfuel import __version__, errors
 from fleetfuel.model import Origin, Plan, Undo
+from fleetfuel.printable import sentence
 from fleetfuel.table.database import Database
 
 MARK: Final = ("watermark", "key", "etag", "modified_at", "rules_digest", "run_id")
@@ -111,7 +112,7 @@ def record_untouched(summary: Any, database: Database) -> None:
 
 def record_failure(run_id: str, error: errors.FleetfuelError, database: Database) -> None:
     """The line of a run that failed; where it never began, or has ended, nothing."""
-    message = str(error).splitlines()[0]
+    message = sentence(str(error).splitlines()[0])
     database.begin()
     database.execute("write_failure", run_id, error.exit_code, message)
     database.commit()
@@ -137,8 +138,8 @@ def _write_run(
         "exit_code": exit_code,
         "counts": plan.counts,
         "summary": msgspec.structs.replace(summary, applied=status == "applied"),
-        "metadata": [msgspec.Raw(origin.metadata.encode()) for origin in plan.origins],
-        "message": message,
+        "metadata": [_metadata(origin.metadata) for origin in plan.origins],
+        "message": message and sentence(message),
         "rules_digest": plan.rules_digest,
         "version": __version__,
         "plan_run_id": plan.planned_by,
@@ -153,6 +154,14 @@ def _write_run(
 
 def _list(origin: Origin, plan: Plan) -> dict[str, Any]:
     return {"list_hash": origin.list_hash, "rules_digest": plan.rules_digest, "reading": plan.reading}
+
+
+METADATA_MOST: Final = 1 << 16
+"""Bytes of a file's metadata that the ledger keeps, verbatim; of more it keeps how much it was."""
+
+
+def _metadata(text: str) -> msgspec.Raw | str:
+    return msgspec.Raw(text.encode()) if len(text) <= METADATA_MOST else f"{len(text):,} characters, not kept"
 
 
 def _json(line: Any) -> str:
@@ -175,7 +184,7 @@ def _file_lines(plan: Plan) -> Iterator[dict[str, object]]:
             "status": file.status,
             "records": origin.records if origin else 0,
             "counts": file.counts,
-            "reason": file.reason,
+            "reason": file.reason and sentence(file.reason),
             "run_id": plan.run_id,
         }
 

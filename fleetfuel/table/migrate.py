@@ -15,7 +15,9 @@ from fleetfuel import errors
 from fleetfuel.model import Progress, silence
 from fleetfuel.rules.book import Rules
 from fleetfuel.rules.rows import rule_rows
+from fleetfuel.table import restore
 from fleetfuel.table.database import Database
+from fleetfuel.table.fitness import demand_no_row_security
 from fleetfuel.table.migration_files import MigrationFile, read_migrations
 from fleetfuel.table.statements import named_sql
 
@@ -82,11 +84,13 @@ class MigrationReceipt:
     """Vehicles whose stored facts were stale and are computed anew."""
     rights: tuple[str, ...]
     """What was said while granting rights."""
+    restored: str | None = None
+    """Views, functions, triggers and indexes that were missing and are made again, in words."""
 
     @property
     def is_empty(self) -> bool:
         """Whether everything was up to date."""
-        return not (self.applied or self.rules or self.rederived or self.refreshed)
+        return not (self.applied or self.rules or self.rederived or self.refreshed or self.restored)
 
 
 NOTHING_DONE: Final = MigrationReceipt(applied=(), rules={}, rederived=None, devices=None, refreshed=0, rights=())
@@ -145,10 +149,16 @@ def apply_migrations(
             reason=f"this login may not {'; nor '.join(each.lacking for each in missing)}",
             next_step=f"Nothing was applied. As an administrator: {'; '.join(each.cure for each in missing)};",
         )
+    database.begin()
+    if not database.rows("has_migration_ledger")[0]["present"]:
+        restore.demand_room(database)
     _read_ledger(database, create=True)
     with database.second_connection() as holder:
         holder.take_lock(wait_seconds=wait_seconds)
         ledger = _read_ledger(database)
+        if ledger and (secured := database.rows("read_fitness")[0]["secured"]):
+            demand_no_row_security(secured)
+        restored = restore.restore_objects(database)
         pending = _planned(plan.files, ledger).pending
         applied: list[AppliedMigration] = []
         for number, file in enumerate(pending):
@@ -156,7 +166,8 @@ def apply_migrations(
             applied.append(_apply(database, file))
         progress("migrate", len(pending), len(pending) + 1)
         receipt = _sync(database, rules, tuple(applied), [*ledger, *applied])
-        receipt = dataclasses.replace(receipt, refreshed=_refresh_facts(database))
+        restore.remember_objects(database, plan.files)
+        receipt = dataclasses.replace(receipt, refreshed=_refresh_facts(database), restored=restored)
         progress("migrate", len(pending) + 1, len(pending) + 1)
         return receipt
 

@@ -16,7 +16,7 @@ select
 with needed (schema, relation, privileges) as (
     values
         ('fuel', 'records', array['select', 'insert', 'update']),
-        ('fuel', 'record_versions', array['select', 'insert']),
+        ('fuel', 'record_versions', array['select']),
         ('fuel', 'stale_plates', array['select', 'insert']),
         ('fuel', 'ingest_runs', array['select', 'insert']),
         ('fuel', 'ingest_starts', array['select', 'insert']),
@@ -56,3 +56,7 @@ select mode, run_id, status, exit_code, age_seconds, last_applied_age_seconds, s
 from reporting.v_ingest_health
 where mode in ('snapshot', 'changes')
 order by mode desc;
+
+-- name: missing_objects
+-- What migrations made and is no longer there.
+select name from fuel.missing_objects();

@@ -182,16 +182,17 @@ create temporary table fuel_reject_stage (
 ) on commit drop;
 
 -- name: merge_rejects
--- One row a refused text, rule and file: the same again is seen once more, not stored once more.
+-- One row a refused text and rule: the same again, in whatever file, is seen once more, not stored once more.
 insert into fuel.rejects as r (content_hash, rule, id, reason, content, content_bytes, source_key, position, first_run_id, last_run_id)
-select distinct on (content_hash, rule, source_key)
+select distinct on (content_hash, rule)
     content_hash, rule, id, reason, content, content_bytes, source_key, position, $1, $1
 from fuel_reject_stage
 order by content_hash, rule, source_key, position
-on conflict (content_hash, rule, source_key) do update
+on conflict (content_hash, rule) do update
 set last_run_id = excluded.last_run_id,
     last_seen_at = now(),
     times_seen = r.times_seen + 1,
+    source_key = excluded.source_key,
     position = excluded.position,
     reason = excluded.reason,
     resolved_at = null,
@@ -284,7 +285,7 @@ from jsonb_to_recordset($1::text::jsonb) as f (
     counts jsonb, reason text, run_id text
 )
 order by key, etag, modified_at
-on conflict (key, etag, modified_at) do update
+on conflict (left(key, 500), hashtextextended(key, 0), left(etag, 100), hashtextextended(etag, 0), modified_at) do update
 set size = excluded.size,
     file_at = excluded.file_at,
     status = excluded.status,

@@ -124,3 +124,24 @@ select vehicles, fills, vehicles_left from fuel.refresh_fill_facts($1);
 -- name: analyze_fill_facts
 -- Let the planner know how large the stored facts are now.
 analyze fuel.fill_facts, fuel.stale_plates;
+
+-- name: read_schema_owner
+-- Whose the schema fuel is, where there is one, and how much is in it.
+select
+    owner.rolname::text as owner,
+    owner.rolsuper as is_superuser,
+    n.nspowner = current_user::regrole or pg_has_role(n.nspowner, 'usage') as is_ours,
+    (select count(*) from pg_class as c where c.relnamespace = n.oid)
+        + (select count(*) from pg_proc as p where p.pronamespace = n.oid)
+        + (select count(*) from pg_type as t where t.typnamespace = n.oid and t.typrelid = 0 and t.typelem = 0) as objects
+from pg_namespace as n
+join pg_roles as owner on owner.oid = n.nspowner
+where n.nspname = 'fuel';
+
+-- name: restore_objects
+-- Make again what of it is missing; says what.
+select fuel.restore_objects() as said;
+
+-- name: remember_objects
+-- Remember what migrations made besides tables ($1: names of the views of reports that are ours).
+select fuel.remember_objects($1::text::text[])::text as done;

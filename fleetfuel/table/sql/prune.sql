@@ -1,10 +1,13 @@
 -- What is old, and its removal.
 
 -- name: count_prunable
--- How many overwritten versions and resolved rejects are older than $1.
+-- How many overwritten versions are older than $1, and rejects that were resolved before, or not seen since.
 select
     (select count(*) from fuel.record_versions where replaced_at < $1) as versions,
-    (select count(*) from fuel.rejects where resolved_at < $1) as rejects;
+    (select count(*) from fuel.rejects where resolved_at < $1
+        or (resolved_at is null and last_seen_at < $1 and source_key not in (
+            select s.key from fuel.ingest_state as s where s.feed = 'snapshot' and s.key is not null
+        ))) as rejects;
 
 -- name: read_prunable_runs
 -- Runs that ended before $1, without the last run and the last applied run of each mode, and those a feed stands at.
@@ -46,10 +49,14 @@ kept as (
 select count(*) as rows from gone;
 
 -- name: prune_rejects
--- Remove the refusals that were resolved before $1.
+-- Remove the refusals that were resolved before $1, or seen last before it and not in the snapshot, which holds its own
+-- still where nothing changed.
 with gone as (
     delete from fuel.rejects
     where resolved_at < $1
+    or (resolved_at is null and last_seen_at < $1 and source_key not in (
+        select s.key from fuel.ingest_state as s where s.feed = 'snapshot' and s.key is not null
+    ))
     returning 1
 )
 select count(*) as rows from gone;

@@ -260,3 +260,13 @@ select reject_id from fuel.rejects where resolved_by = $1 order by reject_id;
 -- name: count_live
 -- How many rows are live.
 select count(*) as rows from fuel.records where deleted_at is null and absent_since is null;
+
+-- name: read_fitness
+-- What tells whether the schema in the database is the one that a program writes: migrations applied, and row level security.
+select
+    array_to_json(array(select m.file from fuel.schema_migrations as m order by m.file))::text as files,
+    (
+        select string_agg(format('fuel.%I', c.relname), ', ' order by c.relname)
+        from pg_class as c
+        where c.relnamespace = 'fuel'::regnamespace and (c.relrowsecurity or c.relforcerowsecurity)
+    ) as secured;
