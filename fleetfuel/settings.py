@@ -251,6 +251,17 @@ _CONVERSIONS: Mapping[str, Callable[[str], object]] = {
 }
 
 
+FOREIGN: Final = re.compile(r"PANDERA_|POLARS_(?!MAX_THREADS$|SKIP_CPU_CHECK$)|NARWHALS_|ADBC_|AWS_|BOTO_|BOTOCORE_")
+"""Variables with which other libraries are told to validate less, to compute elsewhere, or to call other hosts."""
+
+
+def forget_foreign() -> None:
+    """Take other libraries' variables out of this process, before the libraries are imported: a run does the same in
+    every environment. The proxy's, OpenSSL's and libpq's (HTTPS_PROXY, SSL_CERT_FILE, PGPASSFILE, …) stay."""
+    for name in [name for name in os.environ if FOREIGN.match(name)]:
+        del os.environ[name]
+
+
 def temporary_folder() -> Path:
     """TMPDIR or /tmp: `tempfile.gettempdir` tries folders with a file, which a kill in that instant leaves behind."""
     return Path(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108

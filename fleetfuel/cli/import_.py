@@ -185,7 +185,13 @@ def embedded(stack: ExitStack, settings: Settings) -> str:
     from fleetfuel.sandbox.postgres import postgres_server
     from fleetfuel.table import database, migrate
 
-    home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share")
+    try:
+        home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share")
+    except RuntimeError:  # no HOME, and no entry for this user
+        raise errors.ConfigurationError(
+            reason="There is no home folder to keep the embedded PostgreSQL's data in.",
+            next_step="Let XDG_DATA_HOME name a folder.",
+        ) from None
     if os.geteuid() == 0 and "XDG_DATA_HOME" not in os.environ:
         home = Path("/var/lib")  # PostgreSQL does not run as root, and its user may not enter root's home
     data = home / "fleetfuel" / "postgres"

@@ -5,10 +5,12 @@ Heavy modules are imported by the command that needs them, so that help and a re
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
 import sys
+import warnings
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -16,6 +18,7 @@ import click
 
 from fleetfuel import __version__, errors
 from fleetfuel.cli import doctor, grafana, import_, keep, logs, look, options, plans, show, signals, terminal
+from fleetfuel.settings import forget_foreign
 
 log = logging.getLogger("fleetfuel")
 
@@ -68,6 +71,10 @@ for command in (
 def main() -> NoReturn:
     """Run the command line; every error ends here as a sentence and an exit code."""
     terminal.open_streams()
+    forget_foreign()
+    warnings.simplefilter(
+        "ignore"
+    )  # libraries' remarks about themselves are nobody's here, whatever PYTHONWARNINGS says
     logs.set_up(os.environ.get("FLEETFUEL_LOG", "text"))
     sys.unraisablehook = signals.swallowed
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
@@ -99,9 +106,25 @@ def _run() -> int:
         log.debug("bug", exc_info=error)
         if os.environ.get("FLEETFUEL_DEBUG"):
             raise
-        return terminal.complain(
-            signals.or_interrupted(errors.Bug(reason=f"{type(error).__name__}: {error} ({_where(error)})"))
-        )
+        found = _limit(error) or errors.Bug(reason=f"{type(error).__name__}: {error} ({_where(error)})")
+        return terminal.complain(signals.or_interrupted(found))
+
+
+def _limit(error: BaseException | None) -> errors.FleetfuelError | None:
+    """A limit of this process that was met, wherever it was."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            return errors.ConfigurationError(
+                reason="This process may open too few files at a time.",
+                next_step="Raise the limit (`ulimit -n 1024`, or LimitNOFILE= of the service), then try again.",
+            )
+        if isinstance(error, RuntimeError) and "start new thread" in str(error):
+            return errors.ConfigurationError(
+                reason="This process may start too few threads.",
+                next_step="Raise the limit (`ulimit -u`, or TasksMax= of the service), then repeat the command.",
+            )
+        error = error.__cause__ or error.__context__
+    return None
 
 
 class Usage(errors.FleetfuelError):

@@ -88,7 +88,18 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         set_up_logs()
+        _demand_folder()
         return super().invoke(ctx)
+
+
+def _demand_folder() -> None:
+    """Paths are read from the working folder on, so there has to be one. Raises `ConfigurationError`."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise errors.ConfigurationError(
+            reason=f"The working folder cannot be used: {error.strerror}.", next_step="cd to a folder that is there."
+        ) from None
 
 
 class AllowanceType(click.ParamType[Any]):

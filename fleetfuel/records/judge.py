@@ -101,10 +101,12 @@ def _failures(rows: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     rows = part_sound(rows.with_row_index("row"), rules)[1]
     if rows.is_empty():  # mostly: then Pandera is not even imported
         return empty
+    from pandera.config import ValidationDepth, config_context
     from pandera.errors import SchemaErrors
 
     try:
-        _schema(rules.checks).validate(rows, lazy=True)
+        with config_context(validation_enabled=True, validation_depth=ValidationDepth.SCHEMA_AND_DATA):
+            _schema(rules.checks).validate(rows, lazy=True)  # whatever the environment says of Pandera
     except SchemaErrors as problems:
         cases = problems.failure_cases
         if cases["index"].null_count():
