@@ -116,7 +116,7 @@ _SAID: Final = (
         "28000",
     ),
     (r"permission denied for database", "42501"),
-    (r"database .* does not exist|no such database", "3D000"),
+    (r"database .* does not exist|no such database|bouncer config error", "3D000"),
     (r"too many (clients|connections)|connection slots", "53300"),
     (r"starting up|shutting down|recovery|not (yet )?accepting", "57P03"),
 )
