@@ -54,20 +54,6 @@ def look_at_bucket(settings: Settings) -> Iterator[Finding]:  # noqa: PLR0915
         hint = "It is late: does the export job run?" if age > LATE else None
         yield Finding(name="snapshot", said=said, next_step=hint)
 
-    def mark() -> Iterator[Finding]:
-        """Whether the next snapshot is going to be refused as old."""
-        found, stands_at = deliver.look_at_snapshot(settings), _snapshot_mark(settings)
-        if stands_at is None or found.modified_at >= stands_at:
-            return
-        yield Finding(
-            name="mark",
-            said=f"the last snapshot applied is of {stands_at:%Y-%m-%d %H:%M} UTC, and {found.key} was written "
-            f"before that, {found.modified_at:%Y-%m-%d %H:%M} UTC: it will be refused as old",
-            next_step="If the source was restored, or a wrong clock set that time: "
-            "fleetfuel import --snapshot --force-old-snapshot, then with --apply",
-            exit_code=3,
-        )
-
     def changes() -> Iterator[Finding]:
         newest = listing.files[-1]
         with deliver.fetch_changes(settings, [newest]) as delivery:
@@ -85,11 +71,28 @@ def look_at_bucket(settings: Settings) -> Iterator[Finding]:  # noqa: PLR0915
 
     yield from guarded("snapshot", snapshot)
     with contextlib.suppress(errors.FleetfuelError):  # said above, whatever it is
-        yield from mark()
+        yield from _mark(settings)
     if listing.files:
         yield from guarded("changes", changes)
     else:
         yield Finding(name="changes", said="no change file; the snapshot alone will do")
+
+
+def _mark(settings: Settings) -> Iterator[Finding]:
+    """Whether the next snapshot is going to be refused as old."""
+    from fleetfuel.feed import deliver
+
+    found, stands_at = deliver.look_at_snapshot(settings), _snapshot_mark(settings)
+    if stands_at is None or found.modified_at >= stands_at:
+        return
+    yield Finding(
+        name="mark",
+        said=f"the last snapshot applied is of {stands_at:%Y-%m-%d %H:%M} UTC, and {found.key} was written "
+        f"before that, {found.modified_at:%Y-%m-%d %H:%M} UTC: it will be refused as old",
+        next_step="If the source was restored, or a wrong clock set that time: "
+        "fleetfuel import --snapshot --force-old-snapshot, then with --apply",
+        exit_code=3,
+    )
 
 
 def _snapshot_mark(settings: Settings) -> datetime | None:

@@ -27,7 +27,7 @@ CITIES = ("Nairobi", "Mombasa", "Kisumu", "Nakuru", None)
 STRAYS: tuple[Row, ...] = (
     {"success": True},
     {"id": None, "car": "KXX 000X", "liters": 5},
-    {"message": "timeout", "error": "ETIMEDOUT"},
+    {"message": "2 batches", "status": "ok"},
 )
 """What a snapshot holds that is no row of the table: two markers and a record without a key."""
 
