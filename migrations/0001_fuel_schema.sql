@@ -19,6 +19,7 @@ create table fuel.records (
     raw                 jsonb not null,
     car                 text,
     plate               text collate "C",
+    vehicle             text collate "C",
     driver              text,
     department          text,
     fuel_type           text,
@@ -27,6 +28,7 @@ create table fuel.records (
     price_per_litre_kes numeric,
     odometer_km         bigint,
     filled_at           timestamptz,
+    filled_at_is_assumed boolean not null default false,
     source_created_at   timestamptz,
     source_updated_at   timestamptz,
     deleted_at          timestamptz,
@@ -41,6 +43,11 @@ create table fuel.records (
 ) with (fillfactor = 90);
 
 comment on column fuel.records.raw is 'The source record, whole. Holds personal data (sender, raw_message): never grant it to readers of reports.';
+comment on column fuel.records.plate is 'The number plate as reported, normalised.';
+comment on column fuel.records.vehicle is 'The plate the vehicle goes by: the reported one, unless rules/vehicles.toml knows it as another spelling or a former plate.';
+comment on column fuel.records.filled_at is 'When the vehicle was filled: as the feed says; where it says nothing usable, or a time more than a day after the report, the time of the report.';
+comment on column fuel.records.filled_at_is_assumed is 'Whether filled_at is the time of the report because the feed gave no usable time of the fill.';
+comment on column fuel.records.source_created_at is 'When the source wrote the record down, as it says (created_at).';
 comment on column fuel.records.deleted_at is 'When the source said this record is deleted; null while it is live.';
 comment on column fuel.records.absent_since is 'Export time of the first complete snapshot that no longer held this record; null while it is present.';
 comment on column fuel.records.source_at is 'The record''s own updated_at where usable, else the time of the file it came from.';
@@ -259,6 +266,16 @@ create table fuel.vehicle_class (
     litres_max         numeric not null,
     km_per_litre_min   numeric not null,
     km_per_litre_max   numeric not null
+);
+
+-- One row per spelling of a vehicle of which somebody knows something (rules/vehicles.toml).
+create table fuel.known_vehicle (
+    plate        text collate "C" primary key,
+    vehicle      text collate "C" not null,
+    class        text,
+    tank_litres  numeric check (tank_litres > 0),
+    fuel_type    text,
+    has_odometer boolean not null
 );
 
 create table fuel.check_limit (

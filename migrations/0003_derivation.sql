@@ -39,6 +39,7 @@ declare
         fill.car := {car};
         fill.plate := fuel.norm_plate(fill.car);
     end if;
+    fill.vehicle := coalesce({vehicles} ->> fill.plate, fill.plate);
 
     written := {driver:first};
     if ascii(written) > 64 and ascii(written) not in (91, 123) and right(written, 1) > ' ' collate "C" and written not in ('true', 'false') then
@@ -96,6 +97,19 @@ declare
         fill.source_created_at := fuel.read_time({created_at}, 'UTC');
     end if;
 
+    -- Where a fill stands in time: when the feed says; where it says nothing, 1970, or more than a day after the report
+    -- (nobody reports a fill before it happens), when it was reported, if that lies between 2015 and a day after its file.
+    fill.filled_at_is_assumed := false;
+    if fill.filled_at >= '1969-12-31 21:00Z' and fill.filled_at < '1970-12-31 21:00Z' then
+        fill.filled_at := null;
+    end if;
+    if (fill.filled_at <= fill.source_created_at + interval '1 day') is not true
+        and fill.source_created_at >= '2015-01-01Z' and fill.source_created_at <= fill.source_at + interval '1 day'
+    then
+        fill.filled_at := fill.source_created_at;
+        fill.filled_at_is_assumed := true;
+    end if;
+
     fill.source_updated_at := null;
     if coalesce({updated_at:any}, {deleted_at:any}, {is_deleted:any}) is not null then
         fill.source_updated_at := fuel.read_time({updated_at}, 'UTC');
@@ -145,6 +159,11 @@ begin
             where fuel.clean_department(same.spelling) is not null
             group by same.spelling
         ) as known
+    ));
+
+    body := replace(body, '{vehicles}', (
+        select format('%L::jsonb', coalesce(jsonb_object_agg(k.plate, k.vehicle) filter (where k.plate <> k.vehicle), '{}'))
+        from fuel.known_vehicle as k
     ));
 
     -- Lists, because a look-up among constants costs a third of a pattern: days of every year, hours, minutes (and seconds).
@@ -217,6 +236,8 @@ create trigger rebuild_reader after insert or update or delete or truncate on fu
 for each statement execute function fuel.rule_tables_changed();
 create trigger rebuild_reader after insert or update or delete or truncate on fuel.department_alias
 for each statement execute function fuel.rule_tables_changed();
+create trigger rebuild_reader after insert or update or delete or truncate on fuel.known_vehicle
+for each statement execute function fuel.rule_tables_changed();
 
 -- Triggers of one kind run in the order of their names: derive, then forget, then keep.
 create trigger derive_columns_of_new before insert on fuel.records
@@ -227,10 +248,13 @@ create trigger derive_columns_of_changed before update on fuel.records
 for each row when (
     (
         old.raw, old.car, old.plate, old.driver, old.department, old.fuel_type, old.litres, old.amount_kes, old.price_per_litre_kes,
-        old.odometer_km, old.filled_at, old.source_created_at, old.source_updated_at
+        old.odometer_km, old.filled_at, old.source_created_at, old.source_updated_at, old.vehicle, old.filled_at_is_assumed,
+        -- A later file may make the time of the report usable.
+        old.source_created_at <= old.source_at + interval '1 day'
     ) is distinct from (
         new.raw, new.car, new.plate, new.driver, new.department, new.fuel_type, new.litres, new.amount_kes, new.price_per_litre_kes,
-        new.odometer_km, new.filled_at, new.source_created_at, new.source_updated_at
+        new.odometer_km, new.filled_at, new.source_created_at, new.source_updated_at, new.vehicle, new.filled_at_is_assumed,
+        new.source_created_at <= new.source_at + interval '1 day'
     )
 )
 execute function fuel.derive_columns();
@@ -296,16 +320,17 @@ begin
     set
         car = d.car, plate = d.plate, driver = d.driver, department = d.department, fuel_type = d.fuel_type, litres = d.litres,
         amount_kes = d.amount_kes, price_per_litre_kes = d.price_per_litre_kes, odometer_km = d.odometer_km, filled_at = d.filled_at,
+        vehicle = d.vehicle, filled_at_is_assumed = d.filled_at_is_assumed,
         source_created_at = d.source_created_at, source_updated_at = d.source_updated_at
     from fuel.records as s
     cross join lateral fuel.derive(s.raw, s.source_at) as d
     where s.id = r.id
     and (
         s.car, s.plate, s.driver, s.department, s.fuel_type, s.litres, s.amount_kes, s.price_per_litre_kes, s.odometer_km, s.filled_at,
-        s.source_created_at, s.source_updated_at
+        s.vehicle, s.filled_at_is_assumed, s.source_created_at, s.source_updated_at
     ) is distinct from (
         d.car, d.plate, d.driver, d.department, d.fuel_type, d.litres, d.amount_kes, d.price_per_litre_kes, d.odometer_km, d.filled_at,
-        d.source_created_at, d.source_updated_at
+        d.vehicle, d.filled_at_is_assumed, d.source_created_at, d.source_updated_at
     );
     get diagnostics changed = row_count;
     return changed;

@@ -154,7 +154,7 @@ declare
     writer      constant name := 'fuel_ingest';
     owns_report constant boolean := (select pg_has_role(n.nspowner, 'usage') from pg_namespace as n where n.nspname = 'reporting');
 begin
-    foreach one in array array['v_fuel_fills', 'v_fuel_efficiency', 'v_fuel_anomalies', 'v_ingest_health', 'v_ingest_runs'] loop
+    foreach one in array array['v_fuel_fills', 'v_fuel_efficiency', 'v_fuel_anomalies', 'v_fuel_monthly', 'v_ingest_health', 'v_ingest_runs'] loop
         if to_regclass('reporting.' || one) is not null then
             reports := reports || one;
         end if;
@@ -164,8 +164,16 @@ begin
     revoke all on all tables in schema fuel from public;
     revoke all on all sequences in schema fuel from public;
     revoke all on all functions in schema fuel from public;
-    -- A view runs its functions with the rights of whoever reads it. This one says nothing about any record.
-    grant execute on function fuel.has_plate_shape(text) to public;
+    -- A view runs its functions with the rights of whoever reads it. These say nothing that the reports do not say.
+    grant execute on function
+        fuel.has_plate_shape(text), fuel.family_of(text), fuel.clean_driver(text), fuel.said_time(jsonb), fuel.twins_of(text),
+        fuel.fuel_of(text, bigint[]), fuel.far_spans(bigint[], bigint[], numeric[], numeric[], boolean[]),
+        fuel.explaining_record(text, timestamptz, timestamptz, bigint, numeric, double precision)
+    to public;
+    -- This one comes with a later migration.
+    if to_regprocedure('fuel.time_in_words(interval)') is not null then
+        grant execute on function fuel.time_in_words(interval) to public;
+    end if;
 
     if exists (select from pg_roles as r where r.rolname = reader) then
         revoke all on schema fuel from grafana_ro;
@@ -192,18 +200,22 @@ begin
         grant select on all tables in schema fuel to fuel_ingest;
         grant insert, update on fuel.records, fuel.ingest_files, fuel.ingest_state, fuel.rejects, fuel.undone_lists to fuel_ingest;
         grant delete on fuel.ingest_state to fuel_ingest; -- an undone first run leaves no mark
-        grant insert on fuel.evidence_versions, fuel.ingest_runs, fuel.ingest_starts, fuel.stale_plates to fuel_ingest;
+        grant insert on fuel.evidence_versions, fuel.ingest_runs, fuel.ingest_starts to fuel_ingest;
         revoke insert on fuel.record_versions from fuel_ingest;
         grant update on fuel.run_lock to fuel_ingest; -- it has no columns: what this allows is to lock it
         grant usage on all sequences in schema fuel to fuel_ingest;
         grant execute on function
             fuel.norm_plate(text), fuel.clean_label(text), fuel.clean_department(text), fuel.canon_fuel_type(text), fuel.canon_department(text),
             fuel.read_number(text), fuel.read_time(text, text), fuel.derive(jsonb, timestamptz), fuel.derive_columns(), fuel.forget_fingerprint(),
-            fuel.refresh_fill_facts(bigint), fuel.copy_devices(boolean),
+            fuel.copy_devices(boolean),
             fuel.need_own_run(), fuel.missing_objects()
         to fuel_ingest;
         if to_regprocedure('fuel.records_as_of(timestamptz)') is not null then
             grant execute on function fuel.records_as_of(timestamptz), fuel.records_as_of(timestamptz, bigint[]) to fuel_ingest;
+        end if;
+        if to_regclass('fuel.stale_vehicles') is not null then
+            grant insert on fuel.stale_vehicles to fuel_ingest;
+            grant execute on function fuel.refresh_fill_facts(bigint) to fuel_ingest;
         end if;
         foreach one in array reports loop
             execute format('grant select on reporting.%I to fuel_ingest', one);

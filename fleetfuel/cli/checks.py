@@ -7,7 +7,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from fleetfuel import errors
@@ -81,6 +81,20 @@ def _rules(settings: Settings, *, prove: bool) -> Iterator[Finding]:
     yield Finding(
         name="rules", said=f"{len(rules.checks)} checks{', each proven by its examples' if prove else ''}; {where}"
     )
+    yield _pump_prices(max((price.valid_to for price in rules.pump_prices), default=None), settings)
+
+
+PRICES_ARE_OLD: Final = timedelta(days=61)
+"""Pump prices known no further than this long ago are worth adding to."""
+
+
+def _pump_prices(known_until: date | None, settings: Settings) -> Finding:
+    today = datetime.now(settings.timezone).date()
+    said = "none are known" if known_until is None else f"known until {known_until}"
+    if known_until is not None and today - known_until <= PRICES_ARE_OLD:
+        return Finding(name="pump prices", said=said)
+    hint = "Add the cycles since then to rules/pump_prices.toml: later fills are only compared with the last known cap"
+    return Finding(name="pump prices", said=said, next_step=hint)
 
 
 def _time_zone(settings: Settings) -> Finding:

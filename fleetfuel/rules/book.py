@@ -24,12 +24,14 @@ from fleetfuel.rules.entries import (
     Efficiency,
     Guards,
     IgnoredField,
+    KnownVehicle,
     PumpPrice,
     VehicleClass,
 )
 from fleetfuel.rules.fields import NAMES
 from fleetfuel.rules.figures import read_anomalies, read_pump_prices, read_vehicle_classes
 from fleetfuel.rules.file import RuleFile, read_rule_file
+from fleetfuel.rules.vehicles import read_vehicles
 from fleetfuel.rules.words import read_lists, read_spellings
 
 
@@ -55,6 +57,8 @@ class Rules:
     """Capped prices, by cycle and fuel."""
     vehicle_classes: tuple[VehicleClass, ...]
     """Classes by rank, the default last."""
+    vehicles: tuple[KnownVehicle, ...]
+    """What somebody knows of single vehicles."""
     checks: tuple[Check, ...]
     """What validation says of a record, in the order of the file."""
     guards: Guards
@@ -73,6 +77,8 @@ def load_rules(folder: Path | None = None) -> Rules:
     guards = _guards(files["guards.toml"])
     personal, ignore = _personal(files["fields.toml"]), _ignored(files["fields.toml"], fields)
     anomalies, efficiency = read_anomalies(files["anomalies.toml"])
+    fuel_types = read_spellings(files["fuel_types.toml"], "fuel_types")
+    vehicle_classes = read_vehicle_classes(files["vehicle_classes.toml"])
     predicates = [_without(check, {"why", "good", "bad", "file", "line"}) for check in checks]
     return Rules(
         digest=_digest([fields, sorted(item.field for item in ignore), predicates, guards.future_source_time_hours]),
@@ -80,10 +86,11 @@ def load_rules(folder: Path | None = None) -> Rules:
         fields=fields,
         personal=personal,
         ignore=ignore,
-        fuel_types=read_spellings(files["fuel_types.toml"], "fuel_types"),
+        fuel_types=fuel_types,
         departments=read_spellings(files["departments.toml"], "departments"),
         pump_prices=read_pump_prices(files["pump_prices.toml"]),
-        vehicle_classes=read_vehicle_classes(files["vehicle_classes.toml"]),
+        vehicle_classes=vehicle_classes,
+        vehicles=read_vehicles(files["vehicles.toml"], [item.name for item in vehicle_classes], fuel_types),
         checks=checks,
         guards=guards,
         anomalies=anomalies,
@@ -97,6 +104,7 @@ _FILES: Final[Mapping[str, frozenset[str]]] = {
     "departments.toml": frozenset({"departments"}),
     "pump_prices.toml": frozenset({"cycle"}),
     "vehicle_classes.toml": frozenset({"vehicle_class"}),
+    "vehicles.toml": frozenset({"vehicle"}),
     "checks.toml": frozenset({"check"}),
     "guards.toml": frozenset(field.name for field in dataclasses.fields(Guards)),
     "anomalies.toml": frozenset({"efficiency", "anomaly"}),

@@ -69,6 +69,28 @@ class VehicleClass:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KnownVehicle:
+    """What somebody knows of one vehicle; everything but what it is called may be left out."""
+
+    plate: str | None = None
+    """The number plate it goes by; or `name`."""
+    name: str | None = None
+    """What the feed calls something that has no plate: GENSET 2."""
+    also: tuple[str, ...] = ()
+    """Former plates, and spellings that no reader could guess."""
+    vehicle_class: str | None = None
+    """Name of its class in vehicle_classes.toml; `class` in the file."""
+    tank_litres: Positive | None = None
+    """What its tanks hold together."""
+    fuel: str | None = None
+    """Canonical name of its fuel."""
+    has_odometer: bool = True
+    """False for what has none: trailers, generators."""
+    spellings: tuple[str, ...] = ()
+    """What it goes by, then its other spellings, as A-Z and 0-9."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """One thing validation says of a record: a field and exactly one predicate that an innocent record satisfies."""
 
@@ -176,5 +198,15 @@ class Efficiency:
     """Longest believable distance between two odometer readings."""
     max_km_per_day: Positive
     """Most kilometres a vehicle drives in a day."""
+    max_km_per_hour: Positive
+    """Most kilometres a vehicle drives in an hour."""
+    gap_days: Positive
+    """From so many days on, a span that is too long lacks fills rather than a right digit."""
+    gap_km_per_day: Positive
+    """Most kilometres a day that are believed over such a gap."""
+    stop_minutes: Positive
+    """Fills at most so far apart are one stop."""
+    stop_km: Positive
+    """Readings of one stop differ by no more."""
     rolling_spans: Annotated[int, Meta(gt=0, le=MOST)]
     """How many spans the rolling figure sums up."""

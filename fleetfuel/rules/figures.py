@@ -20,15 +20,26 @@ ANOMALY_LIMITS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         "odometer_jump": frozenset(),
         "odometer_missing": frozenset(),
         "odometer_unchanged": frozenset(),
+        "fills_missing": frozenset(),
         "duplicate_fill": frozenset({"minutes"}),
+        "edited_plate": frozenset(),
         "too_frequent": frozenset({"hours"}),
         "litres_implausible": frozenset(),
-        "price_out_of_range": frozenset({"min", "max", "share"}),
-        "efficiency_outlier": frozenset({"factor", "min_spans"}),
+        "over_capacity": frozenset({"share", "factor"}),
+        "price_out_of_range": frozenset({"min", "max", "share", "believable", "ugx_per_kes"}),
+        "implausible": frozenset(),
+        "efficiency_outlier": frozenset(
+            {
+                *("min_spans", "spreads", "least_factor", "most_factor"),
+                *("noisy_factor", "money_spreads", "money_factor"),
+            }
+        ),
         "fuel_type_changed": frozenset(),
         "odd_hours": frozenset({"from", "to"}),
         "driver_changed": frozenset({"hours"}),
-        "future_date": frozenset({"hours"}),
+        "missing_time": frozenset(),
+        "impossible_time": frozenset(),
+        "reported_late": frozenset({"days"}),
         "unknown_plate": frozenset(),
         "unknown_fuel_type": frozenset(),
         "missing_amount": frozenset(),
@@ -46,9 +57,9 @@ class _Cycle:
 
     valid_from: datetime.date
     valid_to: datetime.date
-    petrol: Positive
-    diesel: Positive
-    kerosene: Positive
+    petrol: Positive | None = None
+    diesel: Positive | None = None
+    kerosene: Positive | None = None
 
 
 def read_pump_prices(file: RuleFile) -> tuple[PumpPrice, ...]:
@@ -65,7 +76,9 @@ def read_pump_prices(file: RuleFile) -> tuple[PumpPrice, ...]:
             file.refuse(f"this cycle overlaps the one that ends on {last_day}", line)
         last_day = cycle.valid_to
         for fuel_type in get_args(FuelType):
-            price: float = getattr(cycle, fuel_type.lower())
+            price: float | None = getattr(cycle, fuel_type.lower())
+            if price is None:
+                continue
             prices.append(
                 PumpPrice(
                     fuel_type=fuel_type,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,18 @@ def rule_rows(rules: Rules) -> Mapping[str, list[Row]]:
             for price in rules.pump_prices
         ],
         "vehicle_class": list(_class_rows(rules.vehicle_classes)),
+        "known_vehicle": [
+            {
+                "plate": spelling,
+                "vehicle": item.spellings[0],
+                "class": item.vehicle_class,
+                "tank_litres": None if item.tank_litres is None else _plain(item.tank_litres),
+                "fuel_type": item.fuel,
+                "has_odometer": item.has_odometer,
+            }
+            for item in rules.vehicles
+            for spelling in item.spellings
+        ],
         "check_limit": list(_limit_rows(rules)),
     }
 
@@ -43,21 +56,20 @@ def _alias_rows(spellings: Mapping[str, Sequence[str]]) -> Iterator[Row]:
 
 
 def _class_rows(classes: Sequence[VehicleClass]) -> Iterator[Row]:
-    """One row per class a plate can belong to. Listed plates join the pattern; no pattern means every plate."""
+    """One row per class. Listed plates join the pattern; no pattern means every plate, `^$` those of vehicles.toml."""
     for item in classes:
         patterns = [item.plate_pattern] if item.plate_pattern is not None else []
         if item.plates:
             patterns.append(f"^({'|'.join(item.plates)})$")
-        if patterns or item.default:
-            yield {
-                "class": item.name,
-                "plate_pattern": "|".join(patterns) or None,
-                "rank": item.rank,
-                "litres_min": _plain(item.litres_min),
-                "litres_max": _plain(item.litres_max),
-                "km_per_litre_min": _plain(item.km_per_litre_min),
-                "km_per_litre_max": _plain(item.km_per_litre_max),
-            }
+        yield {
+            "class": item.name,
+            "plate_pattern": None if item.default else "|".join(patterns) or "^$",
+            "rank": item.rank,
+            "litres_min": _plain(item.litres_min),
+            "litres_max": _plain(item.litres_max),
+            "km_per_litre_min": _plain(item.km_per_litre_min),
+            "km_per_litre_max": _plain(item.km_per_litre_max),
+        }
 
 
 def _limit_rows(rules: Rules) -> Iterator[Row]:
@@ -66,12 +78,7 @@ def _limit_rows(rules: Rules) -> Iterator[Row]:
         if anomaly.enabled:
             for name, value in (anomaly.limits or {"enabled": 1.0}).items():
                 yield {"code": anomaly.code, "name": name, "value": _plain(value), "severity": anomaly.severity}
-    efficiency = rules.efficiency
-    for name, value in (
-        ("max_span_km", efficiency.max_span_km),
-        ("max_km_per_day", efficiency.max_km_per_day),
-        ("rolling_spans", efficiency.rolling_spans),
-    ):
+    for name, value in dataclasses.asdict(rules.efficiency).items():
         yield {"code": "efficiency", "name": name, "value": _plain(value), "severity": None}
 
 

@@ -240,7 +240,7 @@ def _apply(database: Database, file: MigrationFile) -> AppliedMigration:
     return line
 
 
-_DERIVING: Final = frozenset({"source_field", "fuel_type_alias", "department_alias"})
+_DERIVING: Final = frozenset({"source_field", "fuel_type_alias", "department_alias", "known_vehicle"})
 """The rules tables that derived columns are read with."""
 
 

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from .findings import all_logs, measure_findings, render_findings
 from .measure import ContenderFailed
 from .plot import render_plot
 from .scenarios import HOURLY, SIZED, Result, has_psycopg, measure_scenario
@@ -41,6 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         machine = _machine(stage)
         if options.what == "trigger":
             _trigger(stage, options)
+            return 0
+        if options.what == "findings":
+            with stage.database(stage.migrated) as uri:
+                print(render_findings(*measure_findings(uri, all_logs())))
             return 0
         if options.what == "views":
             for size in options.sizes:
@@ -106,7 +111,11 @@ def _machine(stage: Stage) -> dict[str, str]:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument(
-        "what", nargs="?", choices=["runs", "trigger", "views"], default="runs", help="or the cost of these alone"
+        "what",
+        nargs="?",
+        choices=["runs", "trigger", "views", "findings"],
+        default="runs",
+        help="or the cost of these alone",
     )
     parser.add_argument(
         "--sizes", type=_sizes, help="numbers of records: 10k,100k,1m (the default; trigger: 100k), 10m"

@@ -73,7 +73,7 @@ def measure_views(stage: Stage, size: int, rounds: int) -> ViewCost:
     name = stage.loaded(size)
     refreshes = {}
     with adbc.connect(stage.server.uri(name), autocommit=True) as connection, connection.cursor() as cursor:
-        refreshes["all marked stale"] = _seconds(cursor, "select fuel.mark_every_plate()")
+        refreshes["all marked stale"] = _seconds(cursor, "select fuel.mark_every_vehicle()")
         for fills in (HOURLY_FILLS, size):
             said = f"{fills:,} fills computed anew at most"
             refreshes[said] = _seconds(cursor, f"select * from fuel.refresh_fill_facts({fills})")
@@ -89,8 +89,8 @@ def measure_views(stage: Stage, size: int, rounds: int) -> ViewCost:
             for name, question in QUESTIONS.items()
         }
         stored = {key: _ask(cursor, key, question, rounds) for key, question in questions.items()}
-        cursor.executescript("select fuel.mark_every_plate()")
-        cursor.executescript("vacuum (analyze) fuel.stale_plates")
+        cursor.executescript("select fuel.mark_every_vehicle()")
+        cursor.executescript("vacuum (analyze) fuel.stale_vehicles")
         stale = {key: _ask(cursor, key, question, 1) for key, question in questions.items()}
     return ViewCost(records=size, refreshes=refreshes, stored=stored, stale=stale)
 

@@ -11,7 +11,6 @@ from .conftest import Session
 
 pytestmark = pytest.mark.usefixtures("facts")
 
-# Median of KCE505E's spans 5, 10, 10, 10, 10, 10, 24 is 10: half and twice of it are 5 and 20.
 # Diesel was capped at 166.54 in this cycle: 15 % less is 141.56, 15 % more 191.52.
 CAP = "141.56 to 191.52"
 
@@ -23,39 +22,38 @@ MONTH = [
     (14, "odometer_rollback", "warn", "120", "more than 80720"),
     (16, "odometer_unchanged", "info", "480", "more than 480"),
     (17, "odometer_jump", "warn", "4900", "at most 3480"),  # 480 + 3,000, the longest span
+    (22, "implausible", "warn", "4", "15 to 80"),  # 320 km on 80 l
     (22, "litres_implausible", "warn", "80", "1 to 13"),  # a motorcycle; of the car's 10 to 50 litres none is odd
-    (31, "duplicate_fill", "warn", "30", "not the same within 10 minutes"),
-    (31, "odometer_unchanged", "info", "20000", "more than 20000"),
-    (31, "too_frequent", "info", "0.1 hours", "12 hours or more"),
+    (31, "duplicate_fill", "warn", "30", "one record for each fill"),
     (32, "driver_changed", "info", "Baraka Jua", "Asha Mto"),
-    (32, "too_frequent", "info", "8.9 hours", "12 hours or more"),  # 09:05 to 18:00
+    (32, "too_frequent", "info", "8.9 hours", "12 hours or more"),  # 09:05 to 18:00; 31 is of the same stop as 30
     (33, "fuel_type_changed", "warn", "PETROL", "DIESEL"),
-    # 34 is V-Power after petrol: no change of fuel; at 220 it is dearer than the cap of petrol, as V-Power is.
-    (35, "fuel_type_changed", "warn", "DIESEL", "V-POWER"),
+    # V-Power is a petrol, too; at 220 it is dearer than the cap, as V-Power is. 35 is back to diesel: nothing odd.
+    (34, "fuel_type_changed", "warn", "V-POWER", "DIESEL"),
     (35, "price_out_of_range", "warn", "199.85", CAP),  # 20 % above the cap
     (36, "price_out_of_range", "warn", "4.15", CAP),  # 166 / 40
     (37, "price_out_of_range", "warn", "0.17", CAP),  # 6.64 / 40
-    (38, "efficiency_outlier", "warn", "24.00", "5.00 to 20.00"),
     (38, "price_out_of_range", "warn", "1660.00", CAP),  # 66,400 / 40
     (40, "odd_hours", "info", "00:30", "05:00 to 22:00"),
     (41, "odd_hours", "info", "23:59", "05:00 to 22:00"),
     # 42 has a date alone: nobody filled at midnight.
-    (50, "odometer_missing", "info", None, "a reading"),
-    (50, "unknown_plate", "warn", "OFFICE GENSET", "a number plate"),
+    (50, "unknown_plate", "warn", "OFFICE GENSET", "a number plate"),  # and no odometer is missed there
     (51, "odometer_missing", "info", None, "a reading"),
     (51, "unknown_plate", "warn", "N/A", "a number plate"),
     (52, "missing_amount", "warn", None, "an amount in KES"),
     (52, "unknown_fuel_type", "info", "JET A1", "a fuel type rules/ knows"),
-    (54, "future_date", "warn", "2199-03-01 11:00", "not in the future"),
+    (53, "efficiency_outlier", "warn", "5", "about 10"),  # six other spans of 8 to 10
+    (53, "missing_time", "info", "1970-01-01-03-00", "the time of the fill"),
+    (54, "impossible_time", "warn", "2199-03-01-11-00", "not after the report"),
 ]
 
 SENTENCES = {
     (3, "odometer_jump"): "The odometer reads 508000 km between fills at 50400 and 51200 km:"
     " check for a mistyped digit.",
     (14, "odometer_rollback"): "The odometer reads 120 km, 80600 km less than at the fill before: check both readings.",
-    (17, "odometer_jump"): "The odometer reads 4900 km, 4420 km more than at the fill before (2026-03-05):"
+    (17, "odometer_jump"): "The odometer reads 4900 km, 4420 km more than at the fill before (2026-03-03):"
     " check for a mistyped digit.",
-    (31, "duplicate_fill"): "The same litres and amount as record 30, 5 minutes earlier:"
+    (31, "duplicate_fill"): "The same litres, amount and odometer as record 30, filled 5 minutes apart:"
     " check whether it is one fill reported twice.",
     (35, "price_out_of_range"): "199.85 KES a litre, where the pump price was capped at 166.54:"
     " check amount and litres.",
@@ -64,7 +62,8 @@ SENTENCES = {
     (37, "price_out_of_range"): "0.17 KES a litre, where the pump price was capped at 166.54:"
     " check amount and litres. The amount looks a thousand times too small.",
     (38, "price_out_of_range"): "1660.00 KES a litre, where the pump price was capped at 166.54:"
-    " check amount and litres. The amount looks ten times too large, or the litres ten times too small.",
+    " check amount and litres. The amount looks ten times too large, or the litres ten times too small."
+    " Or is it another currency? As Ugandan shillings it would be about 2371 KES. The amount is left out of the sums.",
     (40, "odd_hours"): "Filled at 00:30 at night: check the time of the fill.",
 }
 
@@ -99,7 +98,8 @@ def test_a_finding_names_its_fill(fleet_month: Session) -> None:
 
 def test_every_check_of_the_rules_is_found_in_the_month_and_none_without_its_rule(fleet_month: Session) -> None:
     switched_on = {code for _, code, *_ in MONTH}
-    assert switched_on == {
+    # These four have their stories in test_figures.py.
+    assert switched_on | {"fills_missing", "edited_plate", "over_capacity", "reported_late"} == {
         code for (code,) in fleet_month.ask("select code from fuel.check_limit where code <> 'efficiency'")
     }
     for code in sorted(switched_on):
@@ -142,13 +142,16 @@ def test_an_ordinary_fill_is_not_pointed_out(session: Session) -> None:
         ({"type": "V-POWER", "amount": 40 * 150}, ["price_out_of_range"]),  # petrol 178.28, 15 % less is 151.54
         ({"type": "V-POWER", "amount": 40 * 501}, ["price_out_of_range"]),
         ({"datetime": "2026-03-14-12-00", "amount": 40 * 192}, ["price_out_of_range"]),
-        ({"datetime": "2026-03-15-12-00", "amount": 40 * 192}, []),  # nothing is known after the 14th
+        # Nothing is known after the 14th: the last cap, twice as leniently (116.58 to 216.50).
+        ({"datetime": "2026-03-15-12-00", "amount": 40 * 216}, []),
+        ({"datetime": "2026-03-15-12-00", "amount": 40 * 217}, ["price_out_of_range"]),
         ({"datetime": "2026-03-15-12-00", "amount": 40 * 501}, ["price_out_of_range"]),
         ({"datetime": "2026-03-15-12-00", "amount": 40 * 49}, ["price_out_of_range"]),
         # 23:30 on the 14th here is still in the cycle, though a day later it is not.
         ({"datetime": "2026-03-14T20:30:00Z", "amount": 40 * 192}, ["odd_hours", "price_out_of_range"]),
         ({"datetime": "2026-03-14T21:30:00Z", "amount": 40 * 192}, ["odd_hours"]),
-        ({"datetime": None, "amount": 40 * 192}, []),
+        # No time at all, not even of a report: today's cap is not known.
+        ({"datetime": None, "amount": 40 * 192}, ["missing_time"]),
         # Hours, East Africa Time.
         ({"datetime": "2026-02-16-21-59"}, []),
         ({"datetime": "2026-02-16-22-00"}, ["odd_hours"]),
@@ -182,9 +185,13 @@ def test_where_a_check_begins(session: Session, fill: dict[str, Any], found: lis
 @pytest.mark.parametrize(
     ("second", "found"),
     [
-        ({"datetime": "2026-02-16-09-10"}, ["duplicate_fill", "too_frequent"]),
-        ({"datetime": "2026-02-16-09-11"}, ["too_frequent"]),
-        ({"datetime": "2026-02-16-09-10", "liters": 41, "amount": 6806}, ["too_frequent"]),
+        # 400 km in ten minutes; without a time of report nobody knows whether these are twins.
+        ({"datetime": "2026-02-16-09-10"}, ["implausible", "too_frequent"]),
+        ({"datetime": "2026-02-16-09-10", "odometer": 10003, "liters": 41, "amount": 6806}, []),  # the same stop
+        (
+            {"datetime": "2026-02-16-09-30", "odometer": 10003, "liters": 41, "amount": 6806},
+            ["implausible", "too_frequent"],
+        ),
         ({"datetime": "2026-02-16-09-10", "car": "KDB 717B"}, []),
         ({"datetime": "2026-02-16-20-59"}, ["too_frequent"]),
         ({"datetime": "2026-02-16-21-00"}, []),
@@ -192,36 +199,26 @@ def test_where_a_check_begins(session: Session, fill: dict[str, Any], found: lis
         ({"datetime": "2026-02-16-20-59", "driver": "Baraka Jua"}, ["driver_changed", "too_frequent"]),
         ({"datetime": "2026-02-16-20-59", "driver": None}, ["too_frequent"]),
         ({"driver": "Baraka Jua"}, []),
-        ({"type": "KEROSENE", "amount": 40 * 152}, ["fuel_type_changed"]),
+        ({"type": "KEROSENE", "liters": 20, "amount": 20 * 152}, ["fuel_type_changed"]),
         ({"type": None}, ["unknown_fuel_type"]),
         ({"odometer": 10000}, ["odometer_unchanged"]),
         ({"odometer": 9999}, ["odometer_rollback"]),
         ({"odometer": 11501}, ["odometer_jump"]),
-        ({"odometer": 11500}, []),
+        ({"odometer": 11500, "liters": 100, "amount": 16600}, []),
     ],
 )
 def test_what_the_fill_before_says(session: Session, second: dict[str, Any], found: list[str]) -> None:
     assert [code for id_, code in codes(session, {}, second) if id_ == 2] == found
 
 
-def test_a_duplicate_is_found_behind_another_fill(session: Session) -> None:
-    found = codes(
-        session,
-        {"datetime": "2026-02-16-09-00"},
-        {"datetime": "2026-02-16-09-03", "liters": 5, "amount": 830},
-        {"datetime": "2026-02-16-09-06"},
-    )
-    assert (3, "duplicate_fill") in found
-
-
 def test_an_outlier_needs_a_history_to_be_one(session: Session) -> None:
-    few = [{"odometer": 10000 + 400 * number} for number in range(5)]
-    assert codes(session, *few, {"odometer": 12700}) == [(6, "efficiency_outlier")]  # 1,100 km on 40 l, five spans
+    few = [{"odometer": 10000 + 400 * number} for number in range(6)]
+    assert codes(session, *few, {"odometer": 13100}) == [(7, "efficiency_outlier")]  # 1,100 km on 40 l, five others
     session.run("update fuel.check_limit set value = 6 where code = 'efficiency_outlier' and name = 'min_spans'")
     assert session.ask(ANOMALIES) == []
 
 
-def test_a_date_ahead_is_pointed_out_after_the_hours_the_rules_allow(session: Session) -> None:
+def test_a_date_ahead_is_pointed_out_though_nobody_knows_when_it_was_reported(session: Session) -> None:
     now = datetime.now(UTC)
     assert [
         id_
@@ -230,7 +227,7 @@ def test_a_date_ahead_is_pointed_out_after_the_hours_the_rules_allow(session: Se
             {"datetime": (now + timedelta(hours=23)).isoformat(timespec="seconds"), "type": "KERO", "car": "KDA 1"},
             {"datetime": (now + timedelta(hours=25)).isoformat(timespec="seconds"), "type": "KERO", "car": "KDA 2"},
         )
-        if code == "future_date"
+        if code == "impossible_time"
     ] == [2]
 
 
@@ -251,7 +248,6 @@ def test_deleted_and_absent_fills_are_not_judged(session: Session) -> None:
         ("price_out_of_range", "min", 200, {}),
         ("price_out_of_range", "max", 100, {}),
         ("price_out_of_range", "share", 0.001, {"amount": 40 * 167}),
-        ("future_date", "hours", -(10**7), {}),
     ],
 )
 def test_a_limit_is_the_one_of_the_rules(

@@ -16,6 +16,8 @@ from .conftest import Session
 COLUMNS = [
     "id", "filled_at", "filled_at_eat", "filled_on", "plate", "car", "driver", "department", "fuel_type", "litres",
     "amount_kes", "price_per_litre_kes", "odometer_km", "imei", "cost_centre", "assigned_city",
+    "filled_at_is_assumed", "reported_at", "driver_name", "vehicle_class", "pump_price_cap_kes", "superseded_by",
+    "worst_severity", "finding_codes", "changed_at",
 ]  # fmt: skip
 
 PICKUP = ("352100000000009", "CC-7", "Thika")
@@ -69,8 +71,10 @@ MONTH = [
     (50, "2026-02-20 11:00", "2026-02-20", "OFFICEGENSET", "DIESEL", "20", "3320", "166", None, *NONE),
     (51, "2026-02-21 11:00", "2026-02-21", None, "DIESEL", "20", "3320", "166", None, *NONE),
     (52, "2026-02-22 11:00", "2026-02-22", "47CG456A", None, "30", None, None, 40000, *NONE),
-    (53, None, None, "KDX101A", "DIESEL", "20", "3320", "166", 53400, *PICKUP),
-    (54, "2199-03-01 11:00", "2199-03-01", "KAA123", "DIESEL", "30", "4980", "166", 15000, *NONE),
+    # No time of the fill: it stands at its report, 10:00Z.
+    (53, "2026-03-14 13:00", "2026-03-14", "KDX101A", "DIESEL", "20", "3320", "166", 53400, *PICKUP),
+    # Dated 2199, long after its report.
+    (54, "2026-03-14 13:00", "2026-03-14", "KAA123", "DIESEL", "30", "4980", "166", 15000, *NONE),
 ]
 
 FILLS = (
@@ -320,21 +324,24 @@ def test_many_devices_on_one_plate_do_not_multiply_fills(one_fill: Session) -> N
 def test_devices_are_met_without_a_search_of_all_for_each_fill(session: Session) -> None:
     session.run(
         "alter table fuel.records disable trigger user;"
-        "insert into fuel.records (id, raw, plate, filled_at)"
-        " select n, '{}', 'KCA' || lpad((n % 1000)::text, 3, '0') || 'A', now() - n * interval '1 minute'"
+        "insert into fuel.records (id, raw, plate, vehicle, filled_at)"
+        " select n, '{}', 'KCA' || lpad((n % 1000)::text, 3, '0') || 'A',"
+        " 'KCA' || lpad((n % 1000)::text, 3, '0') || 'A', now() - n * interval '1 minute'"
         " from generate_series(1, 100000) as n;"
         "create schema tracksolid;"
         "create table tracksolid.devices (imei text, vehicle_number text, cost_centre text, assigned_city text);"
         "insert into tracksolid.devices select n, 'KCA ' || lpad(n::text, 3, '0') || 'A', 'CC', 'Nairobi'"
         " from generate_series(1, 999) as n;"
         "analyze fuel.records, tracksolid.devices;"
+        "select fuel.mark_every_vehicle(); select fuel.refresh_fill_facts(1000000);"
+        "analyze fuel.fill_facts, fuel.stale_vehicles;"
         "select said from fuel.copy_devices(true)"
     )
     for query, index in (
         ("select * from reporting.v_fuel_fills", None),
         ("select * from reporting.v_fuel_fills order by filled_at desc limit 100", None),
-        ("select * from reporting.v_fuel_fills where plate = 'KCA007A'", "records_live_by_plate"),
-        ("select * from reporting.v_fuel_fills where filled_at > now() - interval '1 hour'", "records_live_by_time"),
+        ("select * from reporting.v_fuel_fills where plate = 'KCA007A'", "fill_facts_by_plate"),
+        ("select * from reporting.v_fuel_fills where filled_at > now() - interval '1 hour'", "fill_facts_by_time"),
     ):
         nodes = session.plan(query)
         for node in nodes:

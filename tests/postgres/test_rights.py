@@ -69,7 +69,7 @@ def test_the_reader_reads_nothing_else(reader: Session, fleet_month: Session) ->
         "fuel.rebuild_reader()",
         "fuel.grant_rights()",
         "fuel.refresh_fill_facts(1)",
-        "fuel.mark_every_plate()",
+        "fuel.mark_every_vehicle()",
         "fuel.derive('{}', now())",
         "fuel.norm_plate('x')",
     ):
@@ -121,7 +121,7 @@ def test_an_edit_by_the_importer_marks_its_vehicle(session: Session, roles: dict
         opened = Session(roles[role])
         opened.run(f"""insert into fuel.records (id, raw) values ({number}, '{{"car": "KCA 10{number}A"}}')""")
         opened.close()
-    assert session.ask("select plate from fuel.stale_plates order by 1") == [("KCA100A",), ("KCA101A",)]
+    assert session.ask("select plate from fuel.stale_vehicles order by 1") == [("KCA100A",), ("KCA101A",)]
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_the_importer_runs_every_kind_of_import(importer: Table, session: Sessio
     assert session.one("select count(*) from fuel.record_versions") >= 3
     assert session.one("select count(*) from fuel.ingest_runs where role = 'fuel_ingest'") == 3
     assert session.ask("select id from fuel.fill_facts order by id") == [(1,), (2,)]
-    assert session.ask("select plate from fuel.stale_plates") == []
+    assert session.ask("select plate from fuel.stale_vehicles") == []
 
 
 def test_the_importer_deletes_nothing_and_changes_no_rules(session: Session, roles: dict[str, str]) -> None:
@@ -165,9 +165,9 @@ def test_the_importer_deletes_nothing_and_changes_no_rules(session: Session, rol
         "delete from fuel.rejects",
         "insert into fuel.fill_facts select * from fuel.fill_facts",
         "delete from fuel.fill_facts",
-        "delete from fuel.stale_plates",
-        "update fuel.stale_plates set plate = ''",
-        "select fuel.mark_every_plate()",
+        "delete from fuel.stale_vehicles",
+        "update fuel.stale_vehicles set plate = ''",
+        "select fuel.mark_every_vehicle()",
         "update fuel.check_limit set value = 0",
         "insert into fuel.fuel_type_alias values ('X', 'DIESEL')",
         "alter table fuel.records disable trigger user",

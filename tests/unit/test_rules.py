@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import re
 import shutil
 from pathlib import Path
 
@@ -113,7 +114,7 @@ def test_rules_cannot_be_changed_by_whoever_holds_them() -> None:
         ("checks.toml", "good = [{ liters = 500 }]", "good = [{ liters = 499 }]"),
         ("fuel_types.toml", '"PETRO",', '"PETRO", "PETTROL",'),
         ("guards.toml", "share = 0.10", "share = 0.11"),
-        ("anomalies.toml", "minutes = 10", "minutes = 15"),
+        ("anomalies.toml", "minutes = 20", "minutes = 15"),
         ("checks.toml", "max = 500\n", "max = 500.0\n"),
     ],
 )
@@ -291,7 +292,7 @@ REFUSALS = {
     ),
     "a number beyond all limits": (
         "anomalies.toml",
-        "{ minutes = 10 }",
+        "{ minutes = 20 }",
         "{ minutes = 1e300 } ←",
         "must be at most 1000000",
     ),
@@ -342,11 +343,11 @@ REFUSALS = {
         "good = [{ liters = 2026-01-01 }] ←",
         "in quotes",
     ),
-    "an anomaly nobody looks for": ("anomalies.toml", '"future_date"', '"fraud" ←', "unknown code `fraud`"),
+    "an anomaly nobody looks for": ("anomalies.toml", '"impossible_time"', '"fraud" ←', "unknown code `fraud`"),
     "an anomaly told twice": ("anomalies.toml", '"odometer_missing"', '"odometer_rollback" ←', "stands here twice"),
     "an unknown limit": (
         "anomalies.toml",
-        "{ minutes = 10 }",
+        "{ minutes = 20 }",
         "{ minuets = 10 } ←",
         "the limits of `duplicate_fill` are minutes",
     ),
@@ -428,10 +429,16 @@ def test_the_rank_of_a_name_is_its_place_in_the_list() -> None:
     assert [(row["rank"], row["alias"]) for row in names] == [(1, "car"), (2, "plate"), (3, "vehicle")]
 
 
-def test_a_class_with_listed_plates_gets_a_pattern_and_one_without_gets_no_row(folder: Path) -> None:
+def test_a_class_with_listed_plates_gets_a_pattern_and_one_without_gets_one_that_fits_no_plate(folder: Path) -> None:
     edit(folder, "vehicle_classes.toml", "plates = []", 'plates = ["KCA542Q", "KDA717B"]')
     classes = {row["class"]: row["plate_pattern"] for row in rows(load_rules(folder), "vehicle_class")}
-    assert classes == {"motorcycle": "^KM[A-Z]{2}[0-9]{3}[A-Z]?$", "car": "^(KCA542Q|KDA717B)$", "any": None}
+    assert classes == {
+        "motorcycle": "^KM[A-Z]{2}[0-9]{3}[A-Z]?$",
+        "car": "^(KCA542Q|KDA717B)$",
+        "pickup": "^$",
+        "heavy": "^$",
+        "any": None,
+    }
 
 
 def test_a_check_without_numbers_is_one_row_and_a_check_switched_off_is_none(folder: Path) -> None:
@@ -440,3 +447,49 @@ def test_a_check_without_numbers_is_one_row_and_a_check_switched_off_is_none(fol
     assert {"code": "odometer_rollback", "name": "enabled", "value": 1, "severity": "warn"} in limits
     assert "odd_hours" not in {row["code"] for row in limits}
     assert {"code": "efficiency", "name": "rolling_spans", "value": 10, "severity": None} in limits
+
+
+# What somebody knows of single vehicles.
+
+KNOWN = """
+[[vehicle]]
+plate = "kdx 101a"
+also = ["KBA 717B"]
+class = "pickup"
+tank_litres = 80
+fuel = "DIESEL"
+
+[[vehicle]]
+name = "Genset 2"
+has_odometer = false
+"""
+
+
+def test_each_spelling_of_a_known_vehicle_is_a_row(folder: Path) -> None:
+    assert rows(load_rules(folder), "known_vehicle") == []
+    (folder / "vehicles.toml").write_text(KNOWN, encoding="utf-8")
+    facts = {"vehicle": "KDX101A", "class": "pickup", "tank_litres": 80, "fuel_type": "DIESEL", "has_odometer": True}
+    nothing = {"class": None, "tank_litres": None, "fuel_type": None}
+    assert rows(load_rules(folder), "known_vehicle") == [
+        {"plate": "KDX101A", **facts},
+        {"plate": "KBA717B", **facts},
+        {"plate": "GENSET2", "vehicle": "GENSET2", **nothing, "has_odometer": False},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('plate = "KDX 101A"\nname = "GENSET"', "needs a `plate`, or a `name`"),
+        ('plate = "-"', "no plate and no name"),
+        ('plate = "KDX 101A"\nalso = ["KBA 717B"]\n\n[[vehicle]]\nplate = "kba717b"', "claimed by two vehicles"),
+        ('plate = "KDX 101A"\nclass = "boat"', "unknown class `boat`"),
+        ('plate = "KDX 101A"\nfuel = "Diesel"', "unknown fuel `Diesel`"),
+        ('plate = "KDX 101A"\ntank_litres = 0', "tank_litres"),
+        ('plate = "KDX 101A"\ntank = 80', "unknown key `tank`"),
+    ],
+)
+def test_what_cannot_be_known_of_a_vehicle_is_refused(folder: Path, text: str, said: str) -> None:
+    (folder / "vehicles.toml").write_text(f"[[vehicle]]\n{text}\n", encoding="utf-8")
+    with pytest.raises(errors.RulesError, match=re.escape(said)):
+        load_rules(folder)

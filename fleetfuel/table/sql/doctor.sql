@@ -17,7 +17,7 @@ with needed (schema, relation, privileges) as (
     values
         ('fuel', 'records', array['select', 'insert', 'update']),
         ('fuel', 'record_versions', array['select']),
-        ('fuel', 'stale_plates', array['select', 'insert']),
+        ('fuel', 'stale_vehicles', array['select', 'insert']),
         ('fuel', 'ingest_runs', array['select', 'insert']),
         ('fuel', 'ingest_starts', array['select', 'insert']),
         ('fuel', 'run_lock', array['update']),

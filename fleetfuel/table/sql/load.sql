@@ -60,11 +60,11 @@ with written as (
     select id, raw, fingerprint, source_key, source_at, change_at, deleted_at, absent_since, $1
     from fuel_stage
     where action = 'insert'
-    returning plate
+    returning vehicle
 ),
 marked as (
-    insert into fuel.stale_plates (plate)
-    select distinct plate from written where plate is not null
+    insert into fuel.stale_vehicles (vehicle)
+    select distinct vehicle from written where vehicle is not null
     on conflict do nothing
 )
 select count(*) as rows from written;
@@ -73,7 +73,7 @@ select count(*) as rows from written;
 -- Rows of one action other than insert: a value, a deletion or an absence that changed. A null `raw` leaves it as it is.
 -- Says how many it wrote, and how many of these owe a version to the history.
 with old as (
-    select r.id, r.raw, r.deleted_at, r.absent_since, r.plate
+    select r.id, r.raw, r.deleted_at, r.absent_since, r.vehicle
     from fuel.records r
     join fuel_stage s using (id)
     where s.action = $2
@@ -91,11 +91,11 @@ written as (
         last_changed_at = now()
     from fuel_stage s
     where s.id = r.id and s.action = $2
-    returning r.id, r.raw, r.deleted_at, r.absent_since, r.plate
+    returning r.id, r.raw, r.deleted_at, r.absent_since, r.vehicle
 ),
 marked as (
-    insert into fuel.stale_plates (plate)
-    select plate from (select plate from old union select plate from written) as touched where plate is not null
+    insert into fuel.stale_vehicles (vehicle)
+    select vehicle from (select vehicle from old union select vehicle from written) as touched where vehicle is not null
     on conflict do nothing
 )
 select

@@ -123,7 +123,7 @@ select vehicles, fills, vehicles_left from fuel.refresh_fill_facts($1);
 
 -- name: analyze_fill_facts
 -- Let the planner know how large the stored facts are now.
-analyze fuel.fill_facts, fuel.stale_plates;
+analyze fuel.fill_facts, fuel.stale_vehicles;
 
 -- name: read_schema_owner
 -- Whose the schema fuel is, where there is one, and how much is in it.

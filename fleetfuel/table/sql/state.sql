@@ -93,7 +93,7 @@ select
         order by finished_at desc
         limit 1
     ) as summary,
-    exists (select from fuel.stale_plates) as has_stale_facts;
+    exists (select from fuel.stale_vehicles) as has_stale_facts;
 
 -- name: read_rules_state
 -- The rules that `migrate` proved and synced: file and digest.

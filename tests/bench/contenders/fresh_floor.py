@@ -41,8 +41,8 @@ with adbc.connect(uri) as connection, connection.cursor() as cursor:
     cursor.execute("select set_config('fuel.marks_plates', 'on', true)")
     cursor.execute(
         "with written as ("
-        "insert into fuel.records (id, raw) select (raw ->> 'id')::bigint, raw from stage returning plate"
-        ") insert into fuel.stale_plates (plate) select distinct plate from written where plate is not null"
+        "insert into fuel.records (id, raw) select (raw ->> 'id')::bigint, raw from stage returning vehicle"
+        ") insert into fuel.stale_vehicles (vehicle) select distinct vehicle from written where vehicle is not null"
     )
     connection.commit()
 print(json.dumps({"records": len(records)}))

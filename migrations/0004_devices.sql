@@ -1,13 +1,4 @@
--- Live fills for analysts, each with at most one tracker device: a copy of tracksolid.devices as far as that table exists.
-
--- The order in which every view walks through a vehicle's fills, with the bounded columns that consumption needs, so
--- that it is computed from the index alone. No free text: an index entry has a size limit, a driver's name has none.
-create index records_live_by_plate on fuel.records (plate, filled_at, id)
-include (odometer_km, litres, amount_kes, price_per_litre_kes, fuel_type)
-where deleted_at is null and absent_since is null;
-
-create index records_live_by_time on fuel.records (filled_at)
-where deleted_at is null and absent_since is null;
+-- The tracker devices of vehicles: a copy of tracksolid.devices as far as that table exists.
 
 -- tracksolid.devices belongs to somebody else: it may be missing, lack columns, or not be readable for us. Nothing of ours
 -- depends on it, so that nothing of ours stands in its owner's way: this is a copy, one device a plate, made anew by each
@@ -147,29 +138,5 @@ end
 $$;
 
 comment on function fuel.copy_devices(boolean) is 'Makes fuel.devices a copy of tracksolid.devices and says what it found; run by each applied import and by `fleetfuel migrate`.';
-
-create view reporting.v_fuel_fills as
-select
-    r.id,
-    r.filled_at,
-    r.filled_at at time zone 'Africa/Nairobi' as filled_at_eat,
-    (r.filled_at at time zone 'Africa/Nairobi')::date as filled_on,
-    r.plate,
-    r.car,
-    r.driver,
-    r.department,
-    r.fuel_type,
-    r.litres,
-    r.amount_kes,
-    r.price_per_litre_kes,
-    r.odometer_km,
-    device.imei,
-    device.cost_centre,
-    device.assigned_city
-from fuel.records as r
-left join fuel.devices as device on device.plate = r.plate
-where r.deleted_at is null and r.absent_since is null;
-
-comment on view reporting.v_fuel_fills is 'Live fills, at most one device each, times also in East Africa Time.';
 
 do $$ begin perform fuel.copy_devices(true); end $$;

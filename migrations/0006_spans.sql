@@ -1,0 +1,341 @@
+-- From readings to figures: which readings are good, which fills are one stop, from which reading to which a span runs, and
+-- which spans are far from what the vehicle usually makes.
+
+-- Readings. A reading that lies outside its two neighbours while these agree with each other is an outlier and voids only
+-- itself; between two outliers the good reading looks odd, until the next but one on either side are asked. Fills without
+-- a reading are walked through apart.
+create view fuel.read_fills as
+select
+    n.*,
+    coalesce(
+        n.in_chain and n.has_own_reading
+        and n.before_km <= n.after_km and (n.odometer_km < n.before_km or n.odometer_km > n.after_km)
+        and (
+            n.odometer_km between n.before_that_km and n.after_that_km
+            and n.before_km not between n.before_that_km and n.odometer_km
+            and n.after_km not between n.odometer_km and n.after_that_km
+        ) is not true,
+        false
+    ) as is_odd_reading
+from (
+    select
+        f.*,
+        lag(f.odometer_km) over readings as before_km,
+        lag(f.odometer_km, 2) over readings as before_that_km,
+        lead(f.odometer_km) over readings as after_km,
+        lead(f.odometer_km, 2) over readings as after_that_km
+    from fuel.placed_fills as f
+    window readings as (partition by f.vehicle, f.in_chain, f.has_own_reading order by f.filled_at, f.odometer_km, f.id)
+) as n;
+
+-- Stops. Fills within 20 minutes of the one before, whose good readings lie within 5 km or that give none, are one stop:
+-- two tanks, a pump's limit, cash and card. The last fill with a good reading carries the stop's figures.
+--
+-- Running totals never fall, so the total at the last good reading is the greatest one among the good readings so far; an
+-- odometer may fall, so it rides in the low bits of the fill's number.
+create view fuel.stopped_fills as
+with good as (
+    select
+        f.*,
+        case when f.in_chain and f.has_own_reading and not f.is_odd_reading then f.odometer_km end as good_km,
+        coalesce(f.filled_at - lag(f.filled_at) over chain > l.stop_within, true) as is_after_pause,
+        l.stop_km, l.per_span, l.per_day, l.per_hour, l.gap, l.gap_per_day, l.rolling_spans,
+        row_number() over chain as fills_so_far,
+        coalesce(sum(f.counted_litres) over chain, 0) as litres_so_far,
+        count(f.counted_litres) over chain as with_litres_so_far,
+        coalesce(sum(f.counted_kes) over chain, 0) as kes_so_far,
+        count(f.counted_kes) over chain as with_kes_so_far,
+        count(f.unclear_with) over chain as unclear_so_far
+    from fuel.read_fills as f
+    cross join (select * from fuel.span_limit offset 0) as l
+    window chain as (partition by f.vehicle, f.in_chain order by f.filled_at, f.odometer_km, f.id rows unbounded preceding)
+),
+paused as (
+    select
+        g.*,
+        count(*) filter (where g.is_after_pause) over chain as pauses_so_far,
+        max((g.fills_so_far << 21) + g.good_km) over before_this & 2097151 as last_good_km
+    from good as g
+    window
+        chain as (partition by g.vehicle, g.in_chain order by g.filled_at, g.odometer_km, g.id rows unbounded preceding),
+        before_this as (partition by g.vehicle, g.in_chain order by g.filled_at, g.odometer_km, g.id rows between unbounded preceding and 1 preceding)
+),
+parted as (
+    select
+        p.*,
+        p.is_after_pause
+        or coalesce(
+            abs(p.good_km - p.last_good_km) > p.stop_km
+            and max(p.pauses_so_far) filter (where p.good_km is not null) over before_this = p.pauses_so_far,
+            false
+        ) as begins_stop
+    from paused as p
+    window before_this as (partition by p.vehicle, p.in_chain order by p.filled_at, p.odometer_km, p.id rows between unbounded preceding and 1 preceding)
+),
+numbered as (
+    select p.*, count(*) filter (where p.begins_stop) over chain as stop
+    from parted as p
+    window chain as (partition by p.vehicle, p.in_chain order by p.filled_at, p.odometer_km, p.id rows unbounded preceding)
+)
+select
+    n.*,
+    max(n.fills_so_far) filter (where n.good_km is not null) over whole_stop as carrier,
+    max(n.fills_so_far) over whole_stop as stop_fills_so_far,
+    max(n.litres_so_far) over whole_stop as stop_litres_so_far,
+    max(n.with_litres_so_far) over whole_stop as stop_with_litres_so_far,
+    max(n.kes_so_far) over whole_stop as stop_kes_so_far,
+    max(n.with_kes_so_far) over whole_stop as stop_with_kes_so_far,
+    max(n.unclear_so_far) over whole_stop as stop_unclear_so_far
+from numbered as n
+window whole_stop as (partition by n.vehicle, n.in_chain, n.stop);
+
+-- Spans. A span runs from the last base before a stop to the stop's own reading; its litres are all litres bought after
+-- the base's stop, up to and including this one, so those of stops without a reading go to the next span. A reading that
+-- is the base's own (a copied odometer) is no base: what was bought there goes to the next span, too.
+create view fuel.spanned_fills as
+with carried as (
+    select
+        s.*,
+        s.carries and s.good_km is distinct from lag(s.good_km) over carriers as is_base,
+        case when s.carries then row_number() over carriers end as nth_stop,
+        case when s.carries then lag(s.id) over carriers end as last_stop_id
+    from (select f.*, coalesce(f.in_chain and f.fills_so_far = f.carrier, false) as carries from fuel.stopped_fills as f) as s
+    window carriers as (partition by s.vehicle, s.carries order by s.filled_at, s.odometer_km, s.id)
+),
+based as (
+    select
+        c.*,
+        max((c.fills_so_far << 22) + (c.good_km << 1) + c.has_clock::integer) filter (where c.is_base) over before_this as base,
+        max(c.filled_at) filter (where c.is_base) over before_this as from_at,
+        max(c.stop_fills_so_far) filter (where c.is_base) over before_this as from_fills_so_far,
+        max(c.stop_litres_so_far) filter (where c.is_base) over before_this as from_litres_so_far,
+        max(c.stop_with_litres_so_far) filter (where c.is_base) over before_this as from_with_litres_so_far,
+        max(c.stop_kes_so_far) filter (where c.is_base) over before_this as from_kes_so_far,
+        max(c.stop_with_kes_so_far) filter (where c.is_base) over before_this as from_with_kes_so_far,
+        max(c.stop_unclear_so_far) filter (where c.is_base) over before_this as from_unclear_so_far
+    from carried as c
+    window before_this as (partition by c.vehicle, c.carries order by c.filled_at, c.odometer_km, c.id rows between unbounded preceding and 1 preceding)
+),
+measured as (
+    select
+        b.*,
+        (b.base >> 1) & 2097151 as from_km,
+        b.good_km - ((b.base >> 1) & 2097151) as km,
+        extract(epoch from b.filled_at - b.from_at) / 3600 as hours,
+        b.has_clock and (b.base & 1) = 1 as has_hours,
+        b.stop_fills_so_far - b.from_fills_so_far as fills_since,
+        b.stop_litres_so_far - b.from_litres_so_far as litres_since,
+        b.stop_with_litres_so_far - b.from_with_litres_so_far as with_litres_since,
+        b.stop_kes_so_far - b.from_kes_so_far as kes_since,
+        b.stop_with_kes_so_far - b.from_with_kes_so_far as with_kes_since,
+        b.stop_unclear_so_far - b.from_unclear_so_far as unclear_since
+    from based as b
+)
+select
+    m.*,
+    case
+        when m.superseded_by is not null then 'superseded'
+        when m.family is distinct from m.usual_family then 'other_fuel'
+        when m.is_mixed then 'mixed_fuels'
+        when not m.carries and m.carrier is not null and m.in_chain then 'same_stop'
+        when not m.has_reading then case when m.odometer_km > 2000000 and m.has_odometer then 'odometer_outlier' else 'missing_odometer' end
+        when m.is_odd_reading then 'odometer_outlier'
+        when m.km <= 0 then 'odometer_rollback'
+        when m.km > m.per_span and m.hours >= extract(epoch from m.gap) / 3600 and m.km <= m.gap_per_day * m.hours / 24 then 'fills_missing'
+        -- A day counts as one at least: the message may be late.
+        when m.km > m.per_span or m.km > m.per_day * greatest(1, m.hours / 24) then 'odometer_jump'
+        when m.km is null then 'first_fill'
+        when m.with_litres_since < m.fills_since then 'no_litres'
+        when m.unclear_since > 0 then 'ambiguous'
+        -- A quarter of an hour is nobody's fault: clocks and messages are that far apart.
+        when m.has_hours and m.km > m.per_hour * (m.hours + 0.25) then 'implausible'
+        when m.km < m.km_per_litre_min * m.litres_since or m.km > m.km_per_litre_max * m.litres_since then 'implausible'
+        else 'ok'
+    end as span_status,
+    coalesce(m.has_hours and m.km > m.per_hour * (m.hours + 0.25), false) as is_too_fast
+from measured as m;
+
+-- What is usual for a vehicle, and which of its spans are far from it (see fuel.far_spans).
+create type fuel.usual as (
+    km_per_litre double precision,
+    spans        bigint,
+    far          bigint[],
+    mistyped     bigint[]
+);
+
+comment on type fuel.usual is 'What is usual for a vehicle: the middle of its spans'' km a litre, how many spans that rests on, the ids of the fills whose spans are far from it, and those of them whose own reading explains it.';
+
+-- One missing fill doubles a figure, one doubled fill halves it. Figures are judged in logarithms against the vehicle's own
+-- spread: the middle of the distances from the middle, scaled to a standard deviation.
+--
+--   Vehicles that fill up: a span further from the middle than 3 spreads is far, though never under a factor of 1.42 and
+--   always over one of 1.65.
+--   Vehicles that fill for fixed money (their amounts vary less than their litres), or whose figures vary by more than a
+--   factor of 1.16 anyhow: single spans say little, so the last three together are judged, of which the last is far.
+--
+-- A far span beside one that is far the other way, the two together being usual: the reading between them is mistyped.
+create function fuel.far_spans(ids bigint[], km bigint[], litres numeric[], kes numeric[], is_believable boolean[]) returns fuel.usual
+language plpgsql stable parallel safe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    limits   fuel.anomaly_limit;
+    logs     double precision[];
+    usual    fuel.usual := row (null, 0, '{}', '{}');
+    middle   double precision;
+    spread   double precision;
+    farthest double precision;
+    money    boolean;
+    triples  double precision[];
+    kept     integer[] := '{}';
+    three    integer[];
+    one      double precision;
+    far      integer[] := '{}';
+    good     double precision[];
+    n        constant integer := coalesce(cardinality(ids), 0);
+    n_far    integer;
+begin
+    if n = 0 then
+        return usual;
+    end if;
+    select l.* into limits from fuel.anomaly_limit as l;
+    for i in 1..n loop
+        if is_believable[i] then
+            logs[i] := ln(km[i]::double precision / litres[i]::double precision);
+        end if;
+    end loop;
+    select percentile_cont(0.5) within group (order by x), count(x) into middle, usual.spans from unnest(logs) as x;
+    select 1.4826 * percentile_cont(0.5) within group (order by abs(x - middle)) into spread from unnest(logs) as x;
+
+    if usual.spans > limits.min_spans then
+        select
+            spread > limits.noisy
+            or 1.4826 * percentile_cont(0.5) within group (order by abs(ln(s.kes) - s.kes_middle))
+                < 0.9 * 1.4826 * percentile_cont(0.5) within group (order by abs(ln(s.litres) - s.litres_middle))
+        into money
+        from (
+            select
+                k::double precision as kes, l::double precision as litres,
+                (select percentile_cont(0.5) within group (order by ln(y::double precision)) from unnest(kes, is_believable) as u (y, b) where y between 1 and 1e15 and b) as kes_middle,
+                (select percentile_cont(0.5) within group (order by ln(y::double precision)) from unnest(litres, is_believable) as u (y, b) where y > 0 and b) as litres_middle
+            from unnest(kes, litres, is_believable) as u (k, l, b)
+            where b and k between 1 and 1e15
+        ) as s;
+
+        if not coalesce(money, false) then
+            farthest := least(greatest(limits.spreads * spread, limits.least), limits.most);
+            for i in 1..n loop
+                if abs(logs[i] - middle) > farthest then
+                    far := far || i;
+                end if;
+            end loop;
+        else
+            select array_agg(ln(t.km / t.litres)) into triples
+            from (
+                select
+                    (sum(s.km) over last_three)::double precision as km, (sum(s.litres) over last_three)::double precision as litres,
+                    count(*) over last_three as spans
+                from unnest(km, litres, is_believable) with ordinality as s (km, litres, is_believable, nth)
+                where s.is_believable
+                window last_three as (order by s.nth rows 2 preceding)
+            ) as t
+            where t.spans = 3;
+            select percentile_cont(0.5) within group (order by x) into one from unnest(triples) as x;
+            select greatest(limits.money_spreads * 1.4826 * percentile_cont(0.5) within group (order by abs(x - one)), limits.money_least)
+            into farthest from unnest(triples) as x;
+            for i in 1..n loop
+                continue when not is_believable[i];
+                three := case when cardinality(kept) >= 2 then kept[cardinality(kept) - 1:] || i end;
+                if three is not null then
+                    select ln(sum(km[j])::double precision / sum(litres[j])::double precision) - one into strict spread from unnest(three) as j;
+                    -- The last span alone must be odd in the same way, or it only inherits what came before.
+                    if abs(spread) > farthest and spread * (logs[i] - middle) > 0 and abs(logs[i] - middle) > greatest(farthest, limits.least) then
+                        far := far || i;
+                        continue;
+                    end if;
+                end if;
+                kept := kept || i;
+            end loop;
+        end if;
+        if usual.spans - cardinality(far) < limits.min_spans then
+            far := '{}';
+        end if;
+    end if;
+
+    -- What is usual rests on the spans that are not far.
+    for i in 1..n loop
+        if is_believable[i] and not i = any (far) then
+            good := good || (km[i]::double precision / litres[i]::double precision);
+        end if;
+    end loop;
+    select percentile_cont(0.5) within group (order by x) into usual.km_per_litre from unnest(good) as x;
+
+    if usual.spans > limits.min_spans then
+        for i in 1..n - 1 loop
+            if (i = any (far) or not is_believable[i]) and (i + 1 = any (far) or not is_believable[i + 1])
+                and not (i > 1 and ids[i - 1] = any (usual.mistyped))
+                and (km[i] < usual.km_per_litre * litres[i]) <> (km[i + 1] < usual.km_per_litre * litres[i + 1])
+                and abs(ln((km[i] + km[i + 1])::double precision / (litres[i] + litres[i + 1])::double precision) - ln(usual.km_per_litre)) < limits.least
+            then
+                usual.mistyped := usual.mistyped || ids[i];
+            end if;
+        end loop;
+    end if;
+    foreach n_far in array far loop
+        usual.far := usual.far || ids[n_far];
+    end loop;
+    return usual;
+end
+$$;
+
+comment on function fuel.far_spans(bigint[], bigint[], numeric[], numeric[], boolean[]) is 'What is usual for a vehicle, from all its spans in their order, and which of them are far from it.';
+
+-- The status of each fill: that of its span, unless the span is far from what is usual for the vehicle.
+create view fuel.judged_fills as
+with gathered as (
+    select
+        s.*,
+        -- Once a vehicle, at the last of its stops.
+        case when s.carries and lead(s.id) over carriers is null then fuel.far_spans(
+            array_agg(s.id) filter (where s.is_span) over carriers,
+            array_agg(s.km) filter (where s.is_span) over carriers,
+            array_agg(s.litres_since) filter (where s.is_span) over carriers,
+            array_agg(s.kes_since) filter (where s.is_span) over carriers,
+            array_agg(s.span_status = 'ok') filter (where s.is_span) over carriers
+        ) end as at_last
+    from (
+        select
+            f.*,
+            f.span_status = 'ok' or (f.span_status = 'implausible' and not f.is_too_fast and f.litres_since between 0.01 and 1000000) as is_span
+        from fuel.spanned_fills as f
+    ) as s
+    window carriers as (partition by s.vehicle, s.carries order by s.filled_at, s.odometer_km, s.id rows between unbounded preceding and unbounded following)
+),
+known as (
+    select g.*, last_value(g.at_last) over whole as usual
+    from gathered as g
+    window whole as (partition by g.vehicle, g.carries order by g.filled_at, g.odometer_km, g.id rows between unbounded preceding and unbounded following)
+),
+decided as (
+    select
+        k.*,
+        case when k.id = any ((k.usual).far) then 'outlier' else k.span_status end as status,
+        coalesce(k.id = any ((k.usual).mistyped), false) as is_mistyped,
+        case when k.is_span then lead(k.id) over spans end as next_span_id
+    from known as k
+    window spans as (partition by k.vehicle, k.is_span order by k.filled_at, k.odometer_km, k.id)
+)
+-- Rolling figures are sums over the last spans that are ok, never a mean of ratios.
+select
+    d.*,
+    coalesce(lag(d.is_mistyped) over spans, false) and d.is_span as is_excused,
+    sum(d.km) over last_spans as rolling_km,
+    sum(d.litres_since) over last_spans as rolling_litres,
+    count(*) over last_spans as rolling_count
+from decided as d
+window
+    spans as (partition by d.vehicle, d.is_span order by d.filled_at, d.odometer_km, d.id),
+    last_spans as (
+        partition by d.vehicle, d.status = 'ok' order by d.filled_at, d.odometer_km, d.id
+        rows between (select l.rolling_spans - 1 from fuel.span_limit as l) preceding and current row
+    );

@@ -1,0 +1,151 @@
+-- The reports on fills and consumption. For Grafana: $__timeFilter belongs on filled_at; filled_at_eat and filled_on are the
+-- same instant in East Africa Time, so a filter in UTC on them is hours, or a day, off.
+
+-- One device a vehicle: one with a cost centre before one without, then by imei. A former plate's device is the vehicle's.
+create view fuel.vehicle_devices as
+select distinct on (d.vehicle) d.vehicle, d.imei, d.cost_centre, d.assigned_city
+from (
+    select coalesce(k.vehicle, d.plate) as vehicle, d.imei, d.cost_centre, d.assigned_city
+    from fuel.devices as d
+    left join fuel.known_vehicle as k on k.plate = d.plate
+) as d
+order by d.vehicle, (d.cost_centre is not null) desc, d.imei collate "C", d.cost_centre collate "C", d.assigned_city collate "C";
+
+-- The checks that rules/ has switched on.
+create view fuel.enabled_check as
+select l.code, max(l.severity) as severity from fuel.check_limit as l where l.code <> 'efficiency' group by l.code;
+
+-- An edited plate: the same driver, litres, amount and reading on another vehicle, reported within 20 minutes. Facts are a
+-- vehicle's own, so this is computed when it is read.
+create index records_live_by_reading on fuel.records (odometer_km, litres)
+where deleted_at is null and absent_since is null and odometer_km between 1 and 2000000;
+
+create view fuel.edited_plates as
+select r.id, r.vehicle, r.filled_at, other.id as other_id
+from fuel.records as r
+join fuel.records as other on other.odometer_km = r.odometer_km and other.litres = r.litres
+where r.deleted_at is null and r.absent_since is null and r.odometer_km between 1 and 2000000
+and other.deleted_at is null and other.absent_since is null and other.odometer_km between 1 and 2000000
+and other.amount_kes = r.amount_kes and other.vehicle <> r.vehicle
+and r.source_created_at >= '2015-01-01Z' and other.source_created_at >= '2015-01-01Z'
+and other.source_created_at between r.source_created_at - (select l.twin_within from fuel.anomaly_limit as l)
+    and r.source_created_at + (select l.twin_within from fuel.anomaly_limit as l)
+and fuel.clean_driver(other.driver) = fuel.clean_driver(r.driver);
+
+create view reporting.v_fuel_fills as
+select
+    f.id,
+    f.filled_at,
+    f.filled_at_eat,
+    f.filled_at_eat::date as filled_on,
+    f.plate,
+    f.car,
+    f.driver,
+    f.department,
+    f.fuel_type,
+    f.litres,
+    f.amount_kes,
+    f.price_per_litre_kes,
+    f.odometer_km,
+    device.imei,
+    device.cost_centre,
+    device.assigned_city,
+    f.filled_at_is_assumed,
+    f.reported_at,
+    f.driver_name,
+    f.vehicle_class,
+    f.cap_kes as pump_price_cap_kes,
+    f.superseded_by,
+    (select max(c.severity) from unnest(found.codes) as x (code) join fuel.enabled_check as c on c.code = x.code) as worst_severity,
+    found.codes as finding_codes,
+    r.last_changed_at as changed_at
+from fuel.current_fill_facts as f
+left join fuel.vehicle_devices as device on device.vehicle = f.vehicle
+left join fuel.records as r on r.id = f.id
+cross join lateral (
+    select array(
+        select x.code
+        from unnest(
+            f.findings
+            || case when f.filled_at > now() + interval '1 day' then 'impossible_time' end
+            || case when f.odometer_km between 1 and 2000000 and exists (select from fuel.edited_plates as e where e.id = f.id) then 'edited_plate' end
+        ) as x (code)
+        where x.code = any ((select array_agg(c.code) from fuel.enabled_check as c)::text[])
+        order by x.code
+    ) as codes
+) as found;
+
+create view reporting.v_fuel_efficiency as
+select
+    f.id,
+    f.plate,
+    f.filled_at,
+    f.filled_at_eat::date as filled_on,
+    f.fuel_type,
+    f.litres,
+    f.amount_kes,
+    f.odometer_km,
+    f.distance_km,
+    f.span_litres,
+    f.km_per_litre,
+    f.litres_per_100km,
+    f.kes_per_km,
+    f.rolling_km_per_litre,
+    f.status,
+    f.span_amount_kes,
+    case when f.distance_km is not null then f.from_at end as span_from_at,
+    case when f.distance_km is not null then f.from_km end as span_from_km,
+    f.fuel_family,
+    round(f.usual_km_per_litre::numeric, 3) as usual_km_per_litre,
+    f.rolling_spans_used,
+    f.driver_name,
+    f.department,
+    device.cost_centre
+from fuel.current_fill_facts as f
+left join fuel.vehicle_devices as device on device.vehicle = f.vehicle
+where not f.is_apart;
+
+-- Spend and consumption by month and vehicle. Left out: superseded fills altogether; of the others, amounts that are not
+-- believable (over 1,500 KES a litre: another currency, a slipped decimal point) and swapped litres and amounts, which are
+-- counted in unbelievable_fills. Consumption is that of the ok spans, in the month of the fill that closes them.
+create view reporting.v_fuel_monthly as
+select
+    date_trunc('month', f.filled_at_eat)::date as month,
+    f.vehicle as plate,
+    f.vehicle_class,
+    device.cost_centre,
+    f.department,
+    f.fuel_family,
+    count(*) as fills,
+    coalesce(sum(f.litres) filter (where not f.is_swapped), 0) as litres,
+    coalesce(sum(f.amount_kes) filter (where not f.is_swapped and not f.is_too_dear), 0) as amount_kes,
+    count(*) filter (where f.is_swapped or f.is_too_dear) as unbelievable_fills,
+    round(coalesce(sum((f.price_per_litre_kes - f.cap_kes) * f.litres) filter (
+        where f.price_per_litre_kes > f.cap_kes and not f.cap_is_old and not f.cap_is_floor and not f.is_swapped and not f.is_too_dear
+    ), 0), 2) as over_cap_kes,
+    coalesce(sum(f.distance_km) filter (where f.status = 'ok'), 0)::bigint as distance_km,
+    coalesce(sum(f.span_litres) filter (where f.status = 'ok'), 0) as span_litres,
+    coalesce(sum(f.span_amount_kes) filter (where f.status = 'ok'), 0) as span_amount_kes,
+    round(sum(f.distance_km) filter (where f.status = 'ok') / nullif(sum(f.span_litres) filter (where f.status = 'ok'), 0), 3) as km_per_litre,
+    round(
+        sum(f.span_amount_kes) filter (where f.status = 'ok')
+        / nullif(sum(f.distance_km) filter (where f.status = 'ok' and f.span_amount_kes is not null), 0), 3
+    ) as kes_per_km,
+    count(*) filter (where f.has_warning) as warn_fills
+from (
+    select
+        a.*,
+        exists (
+            select
+            from unnest(
+                a.findings
+                || case when a.filled_at > now() + interval '1 day' then 'impossible_time' end
+                || case when a.odometer_km between 1 and 2000000 and exists (select from fuel.edited_plates as e where e.id = a.id) then 'edited_plate' end
+            ) as x (code)
+            where x.code = any ((select array_agg(c.code) from fuel.enabled_check as c where c.severity = 'warn')::text[])
+        ) as has_warning
+    from fuel.current_fill_facts as a
+    where a.superseded_by is null
+) as f
+left join fuel.vehicle_devices as device on device.vehicle = f.vehicle
+group by 1, 2, 3, 4, 5, 6;

@@ -1,0 +1,258 @@
+-- Fills worth a second look, one row per fill and check, in plain words. Which checks run, and how strictly, is said in rules/.
+
+-- How long, in words: 1 minute, 35 minutes, 1.5 hours, 3 days.
+create function fuel.time_in_words(between_them interval) returns text
+language sql immutable parallel safe
+return (
+    select case
+        when m.minutes < 1 then 'less than a minute'
+        when m.minutes < 90 then format('%s minute%s', round(m.minutes), case when round(m.minutes) = 1 then '' else 's' end)
+        when m.minutes < 2880 then format('%s hours', trim_scale(round(m.minutes / 60, 1)))
+        else format('%s days', round(m.minutes / 1440))
+    end
+    from (select extract(epoch from between_them) / 60 as minutes) as m
+);
+
+-- What each check finds is decided with the facts of a fill (fuel.computed_fill_facts); here it gets its words. A check
+-- without a line in rules/ is switched off. A finding stands on the record most likely wrong and names the other.
+create view reporting.v_fuel_anomalies as
+select
+    f.id, f.plate, f.filled_at, found.code, c.severity, said.value, said.expected, said.sentence,
+    f.filled_at_eat::date as filled_on, f.driver_name, f.department, device.cost_centre, f.amount_kes, seen.other_id
+from fuel.current_fill_facts as f
+left join fuel.vehicle_devices as device on device.vehicle = f.vehicle
+cross join fuel.anomaly_limit as l
+cross join lateral unnest(f.findings) as found (code)
+join fuel.enabled_check as c on c.code = found.code
+left join fuel.vehicle_class as k on k.class = f.vehicle_class
+cross join lateral (
+    select
+        case
+            when found.code like 'odometer%' or found.code = 'fills_missing' then f.odometer_km::text
+            when found.code = 'efficiency_outlier' then trim_scale(f.km_per_litre)::text
+            when found.code = 'implausible' then
+                case when f.is_too_fast then format('%s km in %s', f.odd_km, fuel.time_in_words(f.filled_at - f.from_at)) else trim_scale(round(f.odd_km / f.odd_litres, 3))::text end
+            when found.code = 'duplicate_fill' then coalesce(f.superseded_by, f.unclear_with)::text
+            when found.code = 'too_frequent' then fuel.time_in_words(f.filled_at - f.before_at)
+            when found.code = 'driver_changed' then f.driver_name
+            when found.code = 'fuel_type_changed' then f.fuel_type
+            when found.code in ('litres_implausible', 'over_capacity', 'missing_litres') then trim_scale(round(f.litres, 3))::text
+            when found.code = 'missing_amount' then trim_scale(round(f.amount_kes, 2))::text
+            when found.code = 'price_out_of_range' then round(f.price_per_litre_kes, 2)::text
+            when found.code = 'odd_hours' then to_char(f.filled_at_eat, 'HH24:MI')
+            when found.code = 'reported_late' then to_char(f.filled_at_eat, 'YYYY-MM-DD')
+            when found.code = 'unknown_plate' then f.car
+            when found.code in ('unknown_fuel_type', 'missing_time', 'impossible_time') then (
+                select left((array_agg(r.raw ->> s.alias order by s.rank) filter (where btrim(r.raw ->> s.alias) <> ''))[1], 200)
+                from fuel.records as r
+                cross join fuel.source_field as s
+                where r.id = f.id and s.field = case when found.code = 'unknown_fuel_type' then 'fuel_type' else 'filled_at' end
+            )
+        end as value,
+        case found.code
+            when 'duplicate_fill' then coalesce(f.superseded_by, f.unclear_with)
+            when 'too_frequent' then f.before_id
+            when 'driver_changed' then f.before_id
+            when 'efficiency_outlier' then coalesce(f.next_span_id, f.explained_by)
+            when 'implausible' then coalesce(f.next_span_id, f.explained_by, f.last_stop_id)
+            when 'fills_missing' then coalesce(f.explained_by, f.last_stop_id)
+            when 'odometer_rollback' then f.last_stop_id
+            when 'odometer_jump' then f.last_stop_id
+            when 'odometer_unchanged' then f.last_stop_id
+        end as other_id
+    offset 0
+) as seen
+left join lateral (
+    -- The other record of a pair, for saying what differs.
+    select r.litres, r.amount_kes, r.odometer_km, r.filled_at, r.driver, r.fuel_type, r.deleted_at, r.absent_since
+    from fuel.records as r
+    where r.id = seen.other_id
+) as other on true
+cross join lateral (
+    select
+        seen.value,
+        case found.code
+            when 'odometer_missing' then 'a reading'
+            when 'odometer_unchanged' then format('more than %s', f.from_km)
+            when 'odometer_rollback' then
+                case when f.before_km is not null then format('between %s and %s', f.before_km, f.after_km) else format('more than %s', f.from_km) end
+            when 'odometer_jump' then
+                case
+                    when f.odometer_km > 2000000 then 'at most 2000000'
+                    when f.before_km is not null then format('between %s and %s', f.before_km, f.after_km)
+                    else format('at most %s', f.from_km + f.max_km)
+                end
+            when 'fills_missing' then format('fills between %s and %s km', f.from_km, f.odometer_km)
+            when 'efficiency_outlier' then format('about %s', trim_scale(round(f.usual_km_per_litre::numeric, 2)))
+            when 'implausible' then
+                case
+                    when f.is_too_fast then 'a speed a vehicle can reach'
+                    else format('%s to %s', trim_scale(k.km_per_litre_min), trim_scale(k.km_per_litre_max))
+                end
+            when 'duplicate_fill' then 'one record for each fill'
+            when 'too_frequent' then format('%s hours or more', trim_scale(l.frequent_hours))
+            when 'driver_changed' then fuel.clean_driver(other.driver)
+            when 'fuel_type_changed' then f.usual_family
+            when 'litres_implausible' then format('%s to %s', trim_scale(k.litres_min), trim_scale(k.litres_max))
+            when 'over_capacity' then format('at most %s', trim_scale(round(coalesce(f.tank_litres, f.most_litres), 3)))
+            when 'price_out_of_range' then
+                case
+                    when f.cap_kes is null then format('%s to %s', trim_scale(l.price_min_kes), trim_scale(l.price_max_kes))
+                    when f.cap_is_floor then format('at least %s', round(f.cap_kes * (1 - l.price_share * p.tolerance), 2))
+                    else format('%s to %s', round(f.cap_kes * (1 - l.price_share * p.tolerance), 2), round(f.cap_kes * (1 + l.price_share * p.tolerance), 2))
+                end
+            when 'odd_hours' then format('%s:00 to %s:00', lpad(trim_scale(l.odd_to_hour)::text, 2, '0'), lpad(trim_scale(l.odd_from_hour)::text, 2, '0'))
+            when 'missing_time' then 'the time of the fill'
+            when 'impossible_time' then 'not after the report'
+            when 'reported_late' then format('reported within %s days', trim_scale(l.late_days))
+            when 'unknown_plate' then 'a number plate'
+            when 'unknown_fuel_type' then 'a fuel type rules/ knows'
+            when 'missing_amount' then 'an amount in KES'
+            when 'missing_litres' then 'litres'
+        end as expected,
+        case found.code
+            when 'odometer_missing' then 'No odometer reading: the litres of this fill count towards the next one.'
+            when 'odometer_unchanged' then format('The odometer reads %s km, as it did at the fill before: check whether it was copied.', seen.value)
+            when 'odometer_rollback' then
+                case
+                    when f.before_km is not null then format('The odometer reads %s km between fills at %s and %s km: check for a mistyped digit.', seen.value, f.before_km, f.after_km)
+                    else format('The odometer reads %s km, %s km less than at the fill before: check both readings.', seen.value, f.from_km - f.odometer_km)
+                end
+            when 'odometer_jump' then
+                case
+                    when f.odometer_km > 2000000 then format('The odometer reads %s km, more than any vehicle has: check for a mistyped digit.', seen.value)
+                    when f.before_km is not null then format('The odometer reads %s km between fills at %s and %s km: check for a mistyped digit.', seen.value, f.before_km, f.after_km)
+                    when f.is_after_first then format('The odometer reads %s km, %s km more than at the first fill (%s): check both readings.',
+                        seen.value, f.odometer_km - f.from_km, to_char(f.from_at at time zone 'Africa/Nairobi', 'YYYY-MM-DD'))
+                    else format('The odometer reads %s km, %s km more than at the fill before (%s): check for a mistyped digit.',
+                        seen.value, f.odometer_km - f.from_km, to_char(f.from_at at time zone 'Africa/Nairobi', 'YYYY-MM-DD'))
+                end
+            when 'fills_missing' then format('%s km since the fill before, %s ago: fills between them are missing, check where they are.%s',
+                f.odometer_km - f.from_km, fuel.time_in_words(f.filled_at - f.from_at), e.explanation)
+            when 'efficiency_outlier' then
+                case
+                    when f.next_span_id is not null then format('%s km on a litre, where this vehicle usually makes %s, and as far off the other way at the fill after (record %s): check this odometer reading.',
+                        seen.value, trim_scale(round(f.usual_km_per_litre::numeric, 2)), f.next_span_id)
+                    when f.km_per_litre > f.usual_km_per_litre then format('%s km on a litre, where this vehicle usually makes %s: check litres and odometer, or a fill before it is missing.%s',
+                        seen.value, trim_scale(round(f.usual_km_per_litre::numeric, 2)), e.explanation)
+                    else format('%s km on a litre, where this vehicle usually makes %s: check litres and odometer, or whether a fill was reported twice.',
+                        seen.value, trim_scale(round(f.usual_km_per_litre::numeric, 2)))
+                end
+            when 'implausible' then
+                case
+                    when f.is_too_fast then format('%s since the fill before: check the odometer and the time of both fills.', seen.value)
+                    when f.next_span_id is not null then format('%s km on a litre, and far off the other way at the fill after (record %s): check this odometer reading.', seen.value, f.next_span_id)
+                    when f.odd_km > f.odd_litres * k.km_per_litre_max then format('%s km on a litre, where a vehicle of class %s makes %s to %s: check litres and odometer, or a fill before it is missing.%s',
+                        seen.value, k.class, trim_scale(k.km_per_litre_min), trim_scale(k.km_per_litre_max), e.explanation)
+                    else format('%s km on a litre, where a vehicle of class %s makes %s to %s: check litres and odometer.',
+                        seen.value, k.class, trim_scale(k.km_per_litre_min), trim_scale(k.km_per_litre_max))
+                end
+            when 'duplicate_fill' then
+                case
+                    when f.superseded_by is not null then format('Reported again as record %s, %s: check which is right; this one is left out of consumption and spend.', seen.value,
+                        case when d.differences is null then 'the same in all' else 'which differs in ' || d.differences end)
+                    when f.filled_at = other.filled_at then format('The same time, litres, amount and odometer as record %s: check whether it is one fill reported twice.', seen.value)
+                    else format('The same litres, amount and odometer as record %s, filled %s apart: check whether it is one fill reported twice.', seen.value,
+                        fuel.time_in_words(greatest(f.filled_at - other.filled_at, other.filled_at - f.filled_at)))
+                end
+            when 'too_frequent' then format('Filled %s after record %s: check whether both fills happened.', seen.value, f.before_id)
+            when 'driver_changed' then format('Another driver than %s earlier (record %s): check who had the vehicle.', fuel.time_in_words(f.filled_at - f.before_at), f.before_id)
+            when 'fuel_type_changed' then format('%s, where this vehicle takes %s: check the fuel type and the plate.', seen.value, f.usual_family)
+            when 'litres_implausible' then format('%s litres, where a vehicle of class %s takes %s to %s: check for a slipped decimal point.',
+                seen.value, k.class, trim_scale(k.litres_min), trim_scale(k.litres_max))
+            when 'over_capacity' then
+                case
+                    when f.tank_litres is not null then format('%s litres, where the tank holds %s: check the litres and the plate.', seen.value, trim_scale(f.tank_litres))
+                    else format('%s litres, where this vehicle never took more than %s: check for a slipped decimal point.', seen.value, trim_scale(round(f.most_litres, 3)))
+                end
+            when 'price_out_of_range' then
+                case
+                    when f.is_swapped then format('%s litres for %s KES: litres and amount look swapped, check both; they are left out of the sums.', trim_scale(round(f.litres, 3)), trim_scale(round(f.amount_kes, 2)))
+                    else format('%s KES a litre%s: check amount and litres.%s', seen.value,
+                        case
+                            when f.cap_kes is null then null
+                            when f.cap_is_old then format(', where the pump price was capped at about %s (the last known)', trim_scale(f.cap_kes))
+                            else format(', where the pump price was capped at %s', trim_scale(f.cap_kes))
+                        end,
+                        case when f.price_per_litre_kes between l.price_min_kes and l.price_max_kes then null else concat(
+                            case
+                                when f.amount_kes between l.price_min_kes and l.price_max_kes then ' The amount looks like a price per litre.'
+                                when f.price_per_litre_kes * 1000 between l.price_min_kes and l.price_max_kes then ' The amount looks a thousand times too small.'
+                                when f.price_per_litre_kes * 10 between l.price_min_kes and l.price_max_kes then ' The litres look ten times too large, or the amount ten times too small.'
+                                when f.price_per_litre_kes / 10 between l.price_min_kes and l.price_max_kes then ' The amount looks ten times too large, or the litres ten times too small.'
+                            end,
+                            case
+                                when f.is_too_dear then format(' Or is it another currency? As Ugandan shillings it would be about %s KES. The amount is left out of the sums.', round(f.amount_kes / l.ugx_per_kes))
+                            end
+                        ) end)
+                end
+            when 'odd_hours' then format('Filled at %s at night: check the time of the fill.', seen.value)
+            when 'missing_time' then
+                case
+                    when f.filled_at is null then 'No time of the fill, and none of its report: check when it was.'
+                    else format('No time of the fill: it stands at the time of its report, %s; check when it was.', to_char(f.filled_at_eat, 'YYYY-MM-DD HH24:MI'))
+                end
+            when 'impossible_time' then format('Dated %s, after its own report: it stands at the time of the report, %s; check the date.', seen.value, to_char(f.filled_at_eat, 'YYYY-MM-DD HH24:MI'))
+            when 'reported_late' then format('Dated %s, but reported %s later: check the date.', seen.value, fuel.time_in_words(f.reported_at - f.filled_at))
+            when 'unknown_plate' then
+                case
+                    when f.plate is null then 'No plate: check which vehicle was filled.'
+                    else format('%s has the shape of no known plate: check which vehicle was filled, or name it in rules/vehicles.toml.', left(seen.value, 200))
+                end
+            when 'unknown_fuel_type' then
+                case when seen.value is null then 'No fuel type: check what was filled.' else format('Fuel type %s is not known: check what was filled.', seen.value) end
+            when 'missing_amount' then
+                case
+                    when f.amount_kes = 0 then 'The amount is zero: check the receipt.'
+                    when f.amount_kes < 0 then format('The amount is negative (%s KES): check the receipt.', seen.value)
+                    else 'No amount, or none that can be read: check the receipt.'
+                end
+            when 'missing_litres' then
+                case
+                    when f.litres = 0 then 'The litres are zero: check the receipt.'
+                    when f.litres < 0 then format('The litres are negative (%s): check the receipt.', seen.value)
+                    else 'No litres, or none that can be read: check the receipt.'
+                end
+        end as sentence
+    from (select case when f.cap_is_old then 2 else 1 end as tolerance) as p
+    cross join lateral (
+        select nullif(concat_ws(', ',
+            case when other.litres is distinct from f.litres then 'litres' end,
+            case when other.amount_kes is distinct from f.amount_kes then 'the amount' end,
+            case when other.odometer_km is distinct from f.odometer_km then 'the odometer' end,
+            case when other.filled_at is distinct from f.filled_at then 'the time' end,
+            case when other.driver is distinct from f.driver then 'the driver' end,
+            case when other.fuel_type is distinct from f.fuel_type then 'the fuel' end
+        ), '') as differences
+    ) as d
+    cross join lateral (
+        select case when f.explained_by is not null then format(' Record %s would explain it: it %s.', f.explained_by,
+            case when other.deleted_at is not null or other.absent_since is not null then 'was deleted' else 'has no time of its own' end) end as explanation
+    ) as e
+) as said
+where f.findings is not null
+
+-- What lies ahead today is the past tomorrow: this is never stored.
+union all
+select
+    r.id, r.plate, r.filled_at, 'impossible_time', c.severity, to_char(r.filled_at at time zone 'Africa/Nairobi', 'YYYY-MM-DD HH24:MI'),
+    'not in the future',
+    format('Dated %s, which is still to come: check the date.', to_char(r.filled_at at time zone 'Africa/Nairobi', 'YYYY-MM-DD')),
+    (r.filled_at at time zone 'Africa/Nairobi')::date, fuel.clean_driver(r.driver), r.department, device.cost_centre, r.amount_kes, null
+from fuel.enabled_check as c
+cross join fuel.records as r
+left join fuel.vehicle_devices as device on device.vehicle = r.vehicle
+where c.code = 'impossible_time' and r.deleted_at is null and r.absent_since is null and r.filled_at > now() + interval '1 day'
+
+-- What lies with another vehicle is not stored either.
+union all
+select
+    r.id, r.plate, r.filled_at, 'edited_plate', c.severity, r.car, 'one vehicle',
+    format('The same driver, litres, amount and odometer as record %s on another plate (%s): check which vehicle was filled.', e.other_id, left(other.car, 200)),
+    (r.filled_at at time zone 'Africa/Nairobi')::date, fuel.clean_driver(r.driver), r.department, device.cost_centre, r.amount_kes, e.other_id
+from fuel.enabled_check as c
+cross join (select p.id, min(p.other_id) as other_id from fuel.edited_plates as p group by p.id) as e
+join fuel.records as r on r.id = e.id
+join fuel.records as other on other.id = e.other_id
+left join fuel.vehicle_devices as device on device.vehicle = r.vehicle
+where c.code = 'edited_plate';
