@@ -202,9 +202,9 @@ class Rows:
     """Records read into columns."""
 
     typed: pl.DataFrame
-    """One row a record that can be stored and keyed: `frame.TYPED`."""
+    """One row a record that can be stored and keyed: `rows.TYPED`."""
     refused: pl.DataFrame
-    """One row a record that cannot: `frame.REFUSED`."""
+    """One row a record that cannot: `rows.REFUSED`."""
     legible_ids: Sequence[int]
     """Ids that refused records name: those rows are in the feed."""
     markers: Sequence[Place]
@@ -222,7 +222,7 @@ class Verdict:
     accepted: pl.DataFrame
     """The rows of `Rows.typed` that load, with `warned`."""
     rejected: pl.DataFrame
-    """`frame.REFUSED`: the records set aside by a rule."""
+    """`rows.REFUSED`: the records set aside by a rule."""
     notices: pl.DataFrame
     """`validate.NOTICES`: one row a record and rule it breaks, whatever the rule's severity."""
 

@@ -28,8 +28,9 @@ from fleetfuel.plan.counts import count_decisions
 from fleetfuel.plan.evidence import Mark
 from fleetfuel.plan.files import cut_files, find_partial, put_in_order, read_markers
 from fleetfuel.plan.run import Run
-from fleetfuel.records import frame, judge
+from fleetfuel.records import judge
 from fleetfuel.records.places import FeedTexts
+from fleetfuel.records.rows import INDEX, index_records
 from fleetfuel.report import plan_file
 from fleetfuel.report.summary import Summary
 from fleetfuel.rules.book import Rules, load_rules
@@ -194,7 +195,7 @@ def _read(
 
 def _match(reading: Reading, cuts: tuple[Cut, ...], current: State, mark: Mark, run: Run) -> tuple[pl.DataFrame, Batch]:
     """The records that the table holds as they stand (`INDEX` with `row`), and what the others say."""
-    index = pl.concat([frame.INDEX.to_frame(), *(frame.index_records(cut, number) for number, cut in enumerate(cuts))])
+    index = pl.concat([INDEX.to_frame(), *(index_records(cut, number) for number, cut in enumerate(cuts))])
     times = [cut.file_at for cut in cuts] if reading == "changes" else None
     if run.trusts_nothing or mark.is_forced:
         known, unknown = decide.match_nothing(index)
@@ -203,7 +204,7 @@ def _match(reading: Reading, cuts: tuple[Cut, ...], current: State, mark: Mark, 
     batch = judge_records(unknown, cuts, run)
     known, repeated = decide.split_repeated(known, batch.accepted["id"], current)
     if repeated.height:
-        batch = join_batches(batch, judge_records(repeated.select(frame.INDEX.names()), cuts, run))
+        batch = join_batches(batch, judge_records(repeated.select(INDEX.names()), cuts, run))
     return known, batch
 
 

@@ -16,7 +16,8 @@ import polars as pl
 from fleetfuel.model import Cut, Place, Rows, Unwrapped, Verdict
 from fleetfuel.plan import decide
 from fleetfuel.plan.run import Run
-from fleetfuel.records import frame, judge
+from fleetfuel.records import judge
+from fleetfuel.records.rows import CHUNK, REFUSED, read_rows
 
 READERS: Final = 2
 """Chunks read at a time: Polars lets other threads run meanwhile."""
@@ -59,7 +60,7 @@ def judge_records(index: pl.DataFrame, cuts: tuple[Cut, ...], run: Run) -> Batch
         group = join_batches(group, _as_read(rows), _as_accepted(sound))
         suspects.append(others)
         odd += others.height
-        if done == index.height or odd >= frame.CHUNK or len(suspects) == JUDGED:
+        if done == index.height or odd >= CHUNK or len(suspects) == JUDGED:
             group = join_batches(group, _as_judged(judge.validate_rows(pl.concat(suspects), run.rules)))
             judged = join_batches(judged, replace(group, accepted=group.accepted.sort("file", "position")))
             group, suspects, odd = NOTHING_READ, [], 0
@@ -102,14 +103,14 @@ def _read(index: pl.DataFrame, cuts: tuple[Cut, ...], run: Run) -> Iterator[tupl
     """Each chunk's height and rows, in order; a few chunks are read at a time."""
 
     def read(chunk: pl.DataFrame) -> tuple[int, Rows]:
-        return chunk.height, frame.read_rows(chunk, cuts, run.rules, run.zone, run.seed)
+        return chunk.height, read_rows(chunk, cuts, run.rules, run.zone, run.seed)
 
-    if index.height <= frame.CHUNK:
-        yield from map(read, index.iter_slices(frame.CHUNK))
+    if index.height <= CHUNK:
+        yield from map(read, index.iter_slices(CHUNK))
         return
     pool = ThreadPoolExecutor(READERS, "fleetfuel-read")
     try:
-        chunks = index.iter_slices(frame.CHUNK)
+        chunks = index.iter_slices(CHUNK)
         ahead = deque(pool.submit(read, chunk) for chunk in islice(chunks, READERS))
         while ahead:
             found = ahead.popleft().result()
@@ -133,7 +134,7 @@ NOTHING_READ: Final = Batch(
     accepted=decide.CANDIDATES.to_frame(),
     accepted_of=Counter(),
     warned=0,
-    rejected=frame.REFUSED.to_frame(),
+    rejected=REFUSED.to_frame(),
     notices=judge.NOTICES.to_frame(),
     unwrapped={},
     unknown_fields=Counter(),

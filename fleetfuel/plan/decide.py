@@ -22,7 +22,7 @@ from fleetfuel.plan import fold
 from fleetfuel.plan.evidence import Mark, snapshot_lacks
 from fleetfuel.printable import shown
 from fleetfuel.records.fills import FillNames, tell_fills
-from fleetfuel.records.frame import INSTANT, TYPED, columns
+from fleetfuel.records.rows import INSTANT, TYPED, columns
 from fleetfuel.records.values import EAST_AFRICA
 from fleetfuel.rules.book import Rules
 

@@ -33,7 +33,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from fleetfuel.records.frame import INSTANT
+from fleetfuel.records.rows import INSTANT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,8 +27,8 @@ from fleetfuel.plan import decide
 from fleetfuel.plan.limits import check_undo
 from fleetfuel.plan.run import Run
 from fleetfuel.records.fills import fill_names
-from fleetfuel.records.frame import INSTANT, REFUSED
 from fleetfuel.records.judge import NOTICES
+from fleetfuel.records.rows import INSTANT, REFUSED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

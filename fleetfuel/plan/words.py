@@ -12,18 +12,18 @@ from fleetfuel.model import Cut, Reading, State, Table
 from fleetfuel.plan import decide, fold
 from fleetfuel.plan.batch import Batch
 from fleetfuel.plan.evidence import Mark
-from fleetfuel.records import frame
 from fleetfuel.records.places import FeedTexts
+from fleetfuel.records.rows import CHUNK, INSTANT
 
 
 def find_words(reading: Reading, batch: Batch, cuts: tuple[Cut, ...], current: State) -> deque[pl.DataFrame]:
     """What is said of each id, with `file_at` and `has_row`: whether there is a row to compare it with. A snapshot says
     one thing of an id, its last word; change files say one after the other. In chunks, to be freed one by one."""
-    file_times = pl.Series([cut.file_at for cut in cuts], dtype=frame.INSTANT)
+    file_times = pl.Series([cut.file_at for cut in cuts], dtype=INSTANT)
     words = decide.last_words(batch.accepted) if reading == "snapshot" else fold.in_turn(batch.accepted)
     met = current.rows["id"].filter(decide.rows_of(words["id"], current))
     words = words.with_columns(has_row=pl.col("id").is_in(met.implode()), file_at=file_times.gather(words["file"]))
-    return deque(fold.whole_ids(words, frame.CHUNK))
+    return deque(fold.whole_ids(words, CHUNK))
 
 
 def compare_words(
@@ -55,13 +55,13 @@ def find_gone(
     others = pl.concat([batch.accepted["id"], batch.rejected["id"].drop_nulls(), legible])
     unkeyed = _unkeyed(batch, texts)
     decided = [batch.accepted["id"]]
-    for chunk in decide.find_absent(current, known, others).to_frame().iter_slices(frame.CHUNK):
+    for chunk in decide.find_absent(current, known, others).to_frame().iter_slices(CHUNK):
         details = decide.without_unkeyed(table.details(chunk["id"]), unkeyed)
         decided.append(details["id"])
         yield decide.mark_absent(details, snapshot_at, mark)
     if mark.is_forced:
         left = decide.find_forgotten(current, snapshot_at, pl.concat(decided))
-        for chunk in left.to_frame().iter_slices(frame.CHUNK):
+        for chunk in left.to_frame().iter_slices(CHUNK):
             yield decide.forget_changes(table.details(chunk["id"]), snapshot_at)
 
 

@@ -1,27 +1,30 @@
-"""Pure: which texts PostgreSQL's jsonb takes. What it would refuse is found here: one record never fails a batch."""
+"""Pure: which texts of records need care, and why: the one table of reasons.
+
+Nearly all need none. They have the shape of the records around them: the names of its fields in their order, each once,
+and nothing but texts, numbers that a float holds, true, false and null. Any reader of JSON reads such a text as
+PostgreSQL does. Of the few others, `REASONS` has the signs. A reason with a proof is why jsonb would refuse a text: the
+record is rejected, so that it never fails a batch. A reason without one is why Polars may read a text otherwise than
+jsonb: it is spelled out first.
+"""
 
 from __future__ import annotations
 
 import decimal
-import itertools
+import functools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 import polars as pl
 import pyarrow as pa
 
-json_value: msgspec.json.Decoder[object] = msgspec.json.Decoder(float_hook=str)  # 1e400 is a number to jsonb
+from fleetfuel.records.json_text import decodes, depth, is_utf8, json_fields, numbers, width
 
-_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-_NUMBER: Final = re.compile(rb"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
-_BRACKETS: Final = bytes(1 if code in b"[{" else 2 if code in b"]}" else 0 for code in range(256))
-_NO_BRACKET: Final = bytes({*range(256)} - {*b"[]{}"})
 DEEPEST: Final = 500
 """Brackets open at once: far beyond any record, far below what the database refuses."""
-
 
 SPREAD: Final = 1_000_000
 """Characters that the numbers of a record may add where they are written out, as jsonb writes them: 1e131000 adds
@@ -33,80 +36,26 @@ SPREAD_TOGETHER: Final = 32 << 20
 LONG: Final = 10_000
 """Bytes from which on a record may hold a number of too many digits."""
 
-UNREAD: Final = frozenset(
-    {
-        "broken_json",
-        "invalid_utf8",
-        "nul_character",
-        "nested_too_deep",
-        "lone_surrogate",
-        "number_out_of_range",
-        "id_ambiguous",
-        "operation_unknown",
-        "record_missing",
-    }
-)
-"""Rules of the framing that refuse a record whose id may still be legible."""
+Why = tuple[str, str]
+"""Code and reason of a rejection."""
+
+_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
-def find_unstorable(texts: Sequence[bytes], strings: pl.Series, recovered: pl.Series) -> dict[int, tuple[str, str]]:
-    """Row → rule and reason, for each text that jsonb would refuse or that is no object. `strings`: `as_strings`."""
-    text = pl.col("text")
-    suspect = pl.select(text=strings).select(
-        text.is_null()
-        | ~text.str.starts_with("{")
-        | text.str.contains("\\u", literal=True)
-        | text.str.contains(r"[0-9][eE][+-]?[0-9]{3}")
-        | (text.str.len_bytes() > LONG)
-        | (text.str.count_matches(r"[\[{]") > DEEPEST)
-        | recovered
-    )
-    found: dict[int, tuple[str, str]] = {}
-    spread = 0
-    for row in suspect.to_series().arg_true():
-        why = _why(texts[row], is_recovered=recovered[row])
-        if why is None:
-            added = _spread(texts[row])
-            spread += added
-            if added > SPREAD or spread > SPREAD_TOGETHER:
-                spread -= added
-                why = (
-                    "number_out_of_range",
-                    f"its numbers would take {added + len(texts[row]):,} characters written out",
-                )
-        if why:
-            found[row] = why
-    return found
+# --- proofs: bytes → whether it is so -------------------------------------------------------------------------------
 
 
-def as_strings(texts: pa.Array) -> pl.Series:
-    """Texts (large binary) as strings; null where one is not UTF-8."""
-    found = pl.Series(texts, dtype=pl.Binary)
-    try:
-        return found.cast(pl.String)
-    except pl.exceptions.ComputeError:
-        return pl.Series([text.decode() if _is_utf8(text) else None for text in found], dtype=pl.String)
+def _holds_nul(text: bytes) -> bool:
+    return _NUL.search(text) is not None
 
 
-def _why(text: bytes, *, is_recovered: bool) -> tuple[str, str] | None:
-    if text[:1] != b"{":
-        return "not_an_object", "the element is not an object, so it is no record"
-    if not _is_utf8(text):
-        return "invalid_utf8", "the text is not UTF-8"
-    if _NUL.search(text):
-        return "nul_character", "the text holds \\u0000, which PostgreSQL cannot store"
-    if _depth(text) > DEEPEST:
-        return "nested_too_deep", f"brackets are nested deeper than {DEEPEST}"
-    if b"\\u" in text and not decodes(text) and _has_lone_surrogate(text):
-        return "lone_surrogate", "the text holds half a surrogate pair, which is no character"
-    if not _numbers_fit(text):
-        return "number_out_of_range", "a number is beyond what PostgreSQL can store"
-    if (is_recovered or b"\\u" in text) and not decodes(text):
-        return "broken_json", "the record's JSON is broken; its neighbours are not"
-    return None
+def _is_too_deep(text: bytes) -> bool:
+    return depth(text) > DEEPEST
 
 
 def _has_lone_surrogate(text: bytes) -> bool:
+    if b"\\u" not in text or decodes(text):
+        return False
     try:
         json.dumps(json.loads(text, parse_int=str), ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -116,97 +65,192 @@ def _has_lone_surrogate(text: bytes) -> bool:
     return False
 
 
-def _is_utf8(text: bytes) -> bool:
-    try:
-        text.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
+def _has_unfit_number(text: bytes) -> bool:
+    """Whether a number does not fit `numeric`: 131,072 digits before the point, 16,383 after it."""
+    for number in numbers(text):
+        try:
+            value = decimal.Decimal(number)
+        except decimal.InvalidOperation:  # an exponent of twenty digits
+            return True
+        exponent = value.as_tuple().exponent
+        if value.adjusted() >= 131_072 or (isinstance(exponent, int) and exponent < -16_383):
+            return True
+    return False
+
+
+# --- the table ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """Why a text needs care."""
+
+    code: str
+    """The rule of a rejection; else a word for the sign."""
+    sign: pl.Expr
+    """Cheap, never false if it is so; of the columns `text` (null if it is no UTF-8) and `is_recovered`."""
+    proof: Callable[[bytes], bool] | None = None
+    """Whether it is so; None if the text is stored as it is, and only read with care."""
+    words: str = ""
+    """What a rejected record is told."""
+
+
+_text: Final = pl.col("text").str
+_escape: Final = _text.contains("\\u", literal=True)
+
+REASONS: Final = (
+    Reason(
+        code="not_an_object",
+        sign=~_text.starts_with("{"),
+        proof=lambda text: text[:1] != b"{",
+        words="the element is not an object, so it is no record",
+    ),
+    Reason(
+        code="invalid_utf8",
+        sign=pl.col("text").is_null(),
+        proof=lambda text: not is_utf8(text),
+        words="the text is not UTF-8",
+    ),
+    Reason(
+        code="nul_character",
+        sign=_escape,
+        proof=_holds_nul,
+        words="the text holds \\u0000, which PostgreSQL cannot store",
+    ),
+    Reason(
+        code="nested_too_deep",
+        sign=_text.count_matches(r"[\[{]") > DEEPEST,
+        proof=_is_too_deep,
+        words=f"brackets are nested deeper than {DEEPEST}",
+    ),
+    Reason(
+        code="lone_surrogate",
+        sign=_escape,
+        proof=_has_lone_surrogate,
+        words="the text holds half a surrogate pair, which is no character",
+    ),
+    Reason(
+        code="number_out_of_range",
+        sign=_text.contains(r"[0-9][eE][+-]?[0-9]{3}") | (_text.len_bytes() > LONG),
+        proof=_has_unfit_number,
+        words="a number is beyond what PostgreSQL can store",
+    ),
+    Reason(
+        code="broken_json",
+        sign=_escape | pl.col("is_recovered"),
+        proof=lambda text: not decodes(text),
+        words="the record's JSON is broken; its neighbours are not",
+    ),
+    # One cheap sign each: together in one pattern they would cost more.
+    Reason(code="digits that a float has not", sign=_text.contains(r'"\s*:\s*-?[0-9][0-9.]{15}')),
+    Reason(code="an exponent", sign=_text.contains(r"[0-9][eE][+-]?[0-9]")),
+    Reason(code="a list", sign=_text.contains("[", literal=True)),
+    Reason(code="an object within", sign=_text.count_matches("{", literal=True) > 1),
+    Reason(code="an escaped key", sign=_text.contains(r"\u00", literal=True)),
+    Reason(code="a line feed between tokens", sign=_text.contains("\n", literal=True)),  # a line would end there
+    Reason(code="a carriage return between tokens", sign=_text.contains("\r", literal=True)),
+)
+
+
+def _repeats(names: Sequence[str]) -> Reason:
+    """Of repeated keys jsonb keeps the last, Polars the first."""
+    return Reason(
+        code="a repeated key",
+        sign=pl.any_horizontal(_text.count_matches(f'"{name}"', literal=True) > 1 for name in names),
+    )
+
+
+def find_rejected(texts: Sequence[bytes], strings: pl.Series, recovered: pl.Series) -> dict[int, Why]:
+    """Row → why, for each text that jsonb would refuse or that is no object. `strings`: `as_strings`."""
+    refusing = [reason for reason in REASONS if reason.proof]
+    signs = pl.DataFrame({"text": strings, "is_recovered": recovered}).select(
+        reason.sign.fill_null(value=True).alias(reason.code) for reason in refusing
+    )
+    found: dict[int, Why] = {}
+    spread = 0
+    for row in signs.select(pl.any_horizontal(pl.all())).to_series().arg_true():
+        text, seen = texts[row], signs.row(row, named=True)
+        why = next(
+            ((each.code, each.words) for each in refusing if each.proof and seen[each.code] and each.proof(text)), None
+        )
+        if why is None:
+            added = _spread(text)
+            if added > SPREAD or spread + added > SPREAD_TOGETHER:
+                characters = f"{added + len(text):,} characters"
+                why = ("number_out_of_range", f"its numbers would take {characters} written out")
+            else:
+                spread += added
+        if why:
+            found[row] = why
+    return found
+
+
+def reads_otherwise(strings: pl.Series, names: Sequence[str]) -> pl.Series:
+    """Whether Polars may read each text otherwise than jsonb, or not at all. `names`: the fields that are read."""
+    signs = [reason.sign for reason in (*REASONS, _repeats(names)) if not reason.proof]
+    return strings.to_frame("text").select(functools.reduce(pl.Expr.or_, signs)).to_series()
 
 
 def is_storable(text: bytes) -> bool:
-    """Whether jsonb takes this text."""
-    return _why(b"{" + text + b"}", is_recovered=False) is None and decodes(text)
+    """Whether jsonb takes this text, whatever it is."""
+    return not any(reason.proof(text) for reason in REASONS if reason.proof and reason.code != "not_an_object")
 
 
-def decodes(text: bytes) -> bool:
+def as_strings(texts: pa.Array) -> pl.Series:
+    """Texts (large binary) as strings; null where one is not UTF-8."""
+    found = pl.Series(texts, dtype=pl.Binary)
     try:
-        json_value.decode(text)
-    except msgspec.ValidationError:  # JSON all the same: a whole number of thousands of digits
-        return True
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    return True
-
-
-def without_escapes(text: bytes | memoryview) -> bytes | memoryview:
-    """The text, as long as it was, with no quote in it but those around strings.
-
-    With it a pattern of a string needs no alternatives: those cost memory for each character that they are tried at.
-    """
-    if not re.search(rb"\\", text):
-        return text
-    return bytes(text).replace(b"\\\\", b"__").replace(b'\\"', b"__")
-
-
-def _outside(text: bytes) -> bytes:
-    """What a text of JSON holds outside its strings."""
-    return b'""'.join(bytes(without_escapes(text)).split(b'"')[::2])
-
-
-def _depth(text: bytes) -> int:
-    steps = _outside(text).translate(_BRACKETS, _NO_BRACKET)
-    return max(itertools.accumulate((3 - 2 * step for step in steps), initial=0))
-
-
-def _numbers_fit(text: bytes) -> bool:
-    """Whether each number fits `numeric`: 131,072 digits before the point, 16,383 after it."""
-    for found in _NUMBER.finditer(_outside(text)):
-        try:
-            value = decimal.Decimal(found[0].decode())
-        except decimal.InvalidOperation:  # an exponent of twenty digits
-            return False
-        exponent = value.as_tuple().exponent
-        if value.adjusted() >= 131_072 or (isinstance(exponent, int) and exponent < -16_383):
-            return False
-    return True
+        return found.cast(pl.String)
+    except pl.exceptions.ComputeError:
+        return pl.Series([text.decode() if is_utf8(text) else None for text in found], dtype=pl.String)
 
 
 def _spread(text: bytes) -> int:
     """Characters that the numbers of a record, all of which fit, take more where they are written out."""
     if not re.search(rb"[0-9][eE]", text):
         return 0
-    return sum(max(0, _width(found[0].decode()) - len(found[0])) for found in _NUMBER.finditer(_outside(text)))
+    return sum(max(0, width(number) - len(number)) for number in numbers(text))
 
 
-def _width(number: str) -> int:
-    """Characters of a number of JSON where it is written out, about."""
-    value = decimal.Decimal(number)
-    _, _, exponent = value.as_tuple()
-    assert isinstance(exponent, int)
-    return max(value.adjusted(), 0) + 2 + max(-exponent, 0)
+# --- the shapes that need none --------------------------------------------------------------------------------------
+
+TRIES: Final = 4
+"""Records whose shape is tried: an export writes one or two."""
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_ -]+")
+_VALUE: Final = r'(?:"(?:[^"\\\x00-\x1f]|\\["\\/bfnrt])*"|-?[0-9][0-9.]{0,14}|null|true|false)'
 
 
-DIGITS: Final = 40
-"""Characters of a number that is read: what takes more, written out, is not meant."""
+def find_plain(texts: pl.Series, names: Set[str]) -> pl.Series:
+    """Whether each text (JSON objects, or null) is a record of one of the shapes met first, made of `names` only."""
+    is_plain = pl.repeat(value=False, n=len(texts), eager=True)
+    left = texts.is_not_null().arg_true()
+    misses = 0
+    for _ in range(TRIES):
+        if left.is_empty():
+            break
+        shape = _shape(texts[left[misses * len(left) // TRIES]], names)
+        if shape is None:
+            misses += 1
+            continue
+        found = (texts if len(left) == len(texts) else texts.gather(left)).str.contains(shape)
+        is_plain = found if len(left) == len(texts) else is_plain.scatter(left.filter(found), values=True)
+        left = left.filter(~found)
+    return is_plain
 
 
-def written_out(number: str) -> str:
-    """A number of JSON as jsonb gives it, digit for digit; behind `DIGITS` characters it is cut, and read as none."""
-    if len(number) <= DIGITS and _width(number) <= DIGITS:
-        return format(decimal.Decimal(number), "f")
-    value = decimal.Decimal(number)
-    if not value and value.adjusted() >= 0:  # nought is nought, whatever its exponent
-        return "0"
-    digits = "".join(map(str, value.as_tuple().digits[:DIGITS]))
-    whole = digits if value.adjusted() >= 0 else "0." + "0" * min(-value.adjusted() - 1, DIGITS) + digits
-    return f"{'-' if value.is_signed() else ''}{whole.ljust(DIGITS, '0')[:DIGITS]}…"
-
-
-def reads_loosely(text: bytes) -> bool:
-    """Whether it is JSON to a reader that takes half a surrogate pair, NaN and bytes that are no UTF-8."""
+def _shape(text: str, names: Set[str]) -> str | None:
+    """The pattern of all records with the fields that this one has; None where it is not plain itself."""
     try:
-        json.loads(text.decode("utf-8", "replace"))
-    except (ValueError, RecursionError):
-        return False
-    return True
+        fields = json_fields.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return _pattern(tuple(fields)) if fields and fields.keys() <= names else None
+
+
+@functools.cache
+def _pattern(names: tuple[str, ...]) -> str | None:
+    if not all(map(_NAME.fullmatch, names)):
+        return None
+    pairs = " *, *".join(f'"{re.escape(name)}" *: *{_VALUE}' for name in names)
+    return rf"^\{{ *{pairs} *\}}$"

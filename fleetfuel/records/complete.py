@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from fleetfuel.records.care import json_value
+from fleetfuel.records.json_text import json_fields, json_value
 
 MARKER_KEYS: Final = frozenset(
     {"success", "message", "error", "status", "ok", "code", "description", "stack", "timestamp"}
@@ -36,7 +36,6 @@ FAILED: Final = frozenset(
 )  # fmt: skip
 """What a `status` says of an export that did not come to its end."""
 SUCCEEDED: Final = frozenset({"ok", "success", "succeeded", "done", "complete", "completed", "finished"})
-json_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 FIRST_ERROR: Final = 400
 """The `code` or `status` of an answer that is an error, from which on."""
 

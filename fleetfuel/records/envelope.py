@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from fleetfuel import errors
 from fleetfuel.model import Cut, SourceFile, TimeOrigin
-from fleetfuel.records.care import decodes, json_value, reads_loosely, without_escapes
 from fleetfuel.records.complete import MARKER_KEYS, Marker, is_marker, read_marker, shows_partial
+from fleetfuel.records.json_text import TOKEN, decodes, json_fields, json_value, reads_loosely, without_escapes
 from fleetfuel.records.texts import Records, cut_list, is_long, records_of, records_within
 from fleetfuel.records.values import read_instant
 
@@ -42,7 +42,6 @@ class _Envelope(msgspec.Struct):
 _envelope = msgspec.json.Decoder(_Envelope)
 _list = msgspec.json.Decoder(list[msgspec.Raw])
 _value = msgspec.json.Decoder(msgspec.Raw)
-json_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class _Ambiguous(Exception):
@@ -261,10 +260,6 @@ def _shape(content: memoryview) -> str:
         return {b"[": "an array", b'"': "a text", b"n": "null"}.get(first, "a single value")
     names = ", ".join(sorted(fields)[:6])
     return f"an object with the fields {names}" if names else "an empty object"
-
-
-TOKEN: Final = re.compile(rb'"[^"]*"|[\[\]{},:]|[^\s"\[\]{},:]+|"')
-"""A token of JSON, in a text `without_escapes`."""
 
 
 _LIST: Final = re.compile(rb'"(?:%s)"\s*:\s*\[' % "|".join(LIST_KEYS).encode())

@@ -15,7 +15,8 @@ import polars as pl
 
 from fleetfuel import errors
 from fleetfuel.model import SourceFile, Verdict
-from fleetfuel.records import envelope, frame, values
+from fleetfuel.records import envelope, values
+from fleetfuel.records.rows import REFUSED, TYPED, columns, index_records, read_rows
 from fleetfuel.rules.book import Rules
 from fleetfuel.rules.entries import Check
 from fleetfuel.rules.fields import READ
@@ -23,7 +24,7 @@ from fleetfuel.rules.fields import READ
 if TYPE_CHECKING:
     import pandera.polars as pa
 
-NOTICES: Final = frame.columns(
+NOTICES: Final = columns(
     {
         "file": pl.UInt32,
         "position": pl.UInt32,
@@ -38,7 +39,7 @@ NOTICES: Final = frame.columns(
 
 
 def part_sound(rows: pl.DataFrame, rules: Rules) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Rows (`frame.TYPED`) that pass every check, found in one pass, and the others, for `validate_rows`."""
+    """Rows (`TYPED`) that pass every check, found in one pass, and the others, for `validate_rows`."""
     # A delete message says nothing of the fill.
     passes = pl.all_horizontal(pl.lit(value=True), *(_passes(check) for check in rules.checks)) | pl.col("is_delete")
     is_sound = rows.select(passes).to_series()
@@ -46,7 +47,7 @@ def part_sound(rows: pl.DataFrame, rules: Rules) -> tuple[pl.DataFrame, pl.DataF
 
 
 def validate_rows(rows: pl.DataFrame, rules: Rules) -> Verdict:
-    """Judge rows (`frame.TYPED`): accepted with `warned`, rejected whole, and a notice a row and check it fails.
+    """Judge rows (`TYPED`): accepted with `warned`, rejected whole, and a notice a row and check it fails.
 
     It passes over each check: of many rows, `part_sound` finds the few that need it.
     """
@@ -60,7 +61,7 @@ def validate_rows(rows: pl.DataFrame, rules: Rules) -> Verdict:
         accepted=accepted.join(warned, on=["file", "position"], how="left", maintain_order="left").with_columns(
             pl.col("warned").fill_null(value=False)
         ),
-        rejected=rejected.select(frame.REFUSED.names()),
+        rejected=rejected.select(REFUSED.names()),
         notices=notices,
     )
 
@@ -89,7 +90,7 @@ def _example_rows(examples: Sequence[Mapping[str, object]], rules: Rules) -> pl.
         key="examples", etag="", size=len(content), modified_at=now, key_at=None, content=memoryview(content)
     )
     cut = envelope.cut_file(file, values.EAST_AFRICA)
-    return frame.read_rows(frame.index_records(cut, 0), [cut], rules, values.EAST_AFRICA, 0).typed
+    return read_rows(index_records(cut, 0), [cut], rules, values.EAST_AFRICA, 0).typed
 
 
 # --- Pandera ------------------------------------------------------------------------------------------------------
@@ -127,7 +128,7 @@ def _schema(checks: tuple[Check, ...]) -> pa.DataFrameSchema:
             pa.Check(partial(_verdict, _passes(check)), name=check.code, error=check.code, ignore_na=False)
         )
     return pa.DataFrameSchema(
-        {name: pa.Column(frame.TYPED[name], checks=checks, nullable=True) for name, checks in columns.items()}
+        {name: pa.Column(TYPED[name], checks=checks, nullable=True) for name, checks in columns.items()}
     )
 
 

@@ -22,8 +22,8 @@ from fleetfuel import errors
 from fleetfuel.model import Diff, FileCount, Origin, Plan, Undo
 from fleetfuel.plan import decide
 from fleetfuel.records.fills import FillNames
-from fleetfuel.records.frame import REFUSED
 from fleetfuel.records.judge import NOTICES
+from fleetfuel.records.rows import REFUSED
 from fleetfuel.records.texts import as_bytes, as_numbers
 from fleetfuel.records.values import EAST_AFRICA
 from fleetfuel.report.folder import PLAN, LaterFormat, read_report

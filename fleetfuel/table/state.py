@@ -14,7 +14,7 @@ import pyarrow as pa
 from fleetfuel import errors
 from fleetfuel.model import FilesRead, HeldList, State, version_of
 from fleetfuel.plan.undo import Undone
-from fleetfuel.records.frame import INSTANT, columns
+from fleetfuel.records.rows import INSTANT, columns
 from fleetfuel.records.texts import as_numbers
 from fleetfuel.table.database import Database
 

@@ -28,7 +28,7 @@ STAGES = {
     "cut": "fleetfuel.records.envelope:cut_file",
     "state": "fleetfuel.table.state:Now.state",
     "match": "fleetfuel.plan.decide:match_rows",
-    "read": "fleetfuel.records.frame:read_rows",
+    "read": "fleetfuel.plan.batch:read_rows",
     "validate": "fleetfuel.records.judge:validate_rows",
     "check": "fleetfuel.records.judge:_verdict",
     "compare": "fleetfuel.plan.decide:compare_rows",

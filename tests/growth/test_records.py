@@ -17,7 +17,8 @@ from fleetfuel import errors
 from fleetfuel.model import SourceFile
 from fleetfuel.plan import decide, notices
 from fleetfuel.printable import printable, sentence, shown
-from fleetfuel.records import envelope, frame, judge, values
+from fleetfuel.records import envelope, judge, values
+from fleetfuel.records.rows import CHUNK, index_records, read_rows
 from fleetfuel.rules.book import Rules, load_rules
 
 from .measure import SIZES, grows
@@ -106,8 +107,8 @@ def read(content: bytes, rules: Rules = RULES) -> None:
     except errors.BadInput as error:
         sentence(str(error))
         return
-    for index in frame.index_records(cut, 0).iter_slices(frame.CHUNK):
-        rows = frame.read_rows(index, [cut], rules, values.EAST_AFRICA, 0)
+    for index in index_records(cut, 0).iter_slices(CHUNK):
+        rows = read_rows(index, [cut], rules, values.EAST_AFRICA, 0)
         judge.validate_rows(rows.typed, rules)
     if not len(cut.records):
         return

@@ -12,7 +12,8 @@ from table import NOON
 from fleetfuel import errors
 from fleetfuel.model import Rows
 from fleetfuel.plan import decide
-from fleetfuel.records import envelope, frame, values
+from fleetfuel.records import envelope, values
+from fleetfuel.records.rows import index_records, read_rows
 
 from .quick import File, Quick, examples, source_file
 
@@ -153,7 +154,7 @@ def test_a_record_is_refused_exactly_where_jsonb_refuses_it(quick: Quick, record
 def _read(quick: Quick, records: list[bytes]) -> Rows:
     content = b"[" + b",".join(records) + b"]"
     cut = envelope.cut_file(source_file(File(at=NOON, content=content)), values.EAST_AFRICA)
-    return frame.read_rows(frame.index_records(cut, 0), [cut], quick.rules, values.EAST_AFRICA, 0)
+    return read_rows(index_records(cut, 0), [cut], quick.rules, values.EAST_AFRICA, 0)
 
 
 @settings(max_examples=examples(40))

@@ -16,8 +16,9 @@ from table import NOON, balance
 
 from fleetfuel import errors
 from fleetfuel.model import Plan
+from fleetfuel.plan import batch, words
 from fleetfuel.plan.decide import WRITES, batches
-from fleetfuel.records import frame
+from fleetfuel.records.rows import CHUNK
 
 from .quick import File, Quick, exact, examples
 
@@ -80,8 +81,9 @@ def test_neither_the_order_of_records_nor_the_size_of_a_chunk_matters(
     records += [{"id": key, "updated_at": f"2026-06-11 12:{place:02}:00"} for place, key in enumerate(repeats)]
     shuffled = random.Random(seed).sample(records, len(records))
     told = []
-    for order, size in ((records, frame.CHUNK), (shuffled, chunk)):
-        monkeypatch.setattr(frame, "CHUNK", size)
+    for order, size in ((records, CHUNK), (shuffled, chunk)):
+        monkeypatch.setattr(batch, "CHUNK", size)
+        monkeypatch.setattr(words, "CHUNK", size)
         quick.reset()
         quick.apply([File(at=NOON, content=_content(before))], "snapshot")
         content = ("[" + ",".join(map(_text, order)) + "]").encode()

@@ -12,7 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from table import NOON
 
-from fleetfuel.records import envelope, frame, values
+from fleetfuel.records import envelope, values
+from fleetfuel.records.rows import index_records, read_rows
 
 from .quick import File, Quick, examples, source_file
 
@@ -177,7 +178,7 @@ def test_what_decides_on_a_record_is_read_alike(quick: Quick, records: list[str]
     records = [record.replace("\\u0000", "") for record in records]
     content = ("[" + ",".join(records) + "]").encode()
     cut = envelope.cut_file(source_file(File(at=NOON, content=content)), values.EAST_AFRICA)
-    rows = frame.read_rows(frame.index_records(cut, 0), [cut], quick.rules, values.EAST_AFRICA, 0)
+    rows = read_rows(index_records(cut, 0), [cut], quick.rules, values.EAST_AFRICA, 0)
     said = quick.ask(
         "select round((record ->> 'id')::numeric)::bigint as id, d.deleted_at, d.source_updated_at"
         " from jsonb_array_elements_text($1::text::jsonb) with ordinality as given (text, place)"

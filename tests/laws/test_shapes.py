@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from table import NOON
 
 from fleetfuel.model import Rows
-from fleetfuel.records import envelope, frame, shapes, values
+from fleetfuel.records import envelope, fields, rows, values
+from fleetfuel.records.care import find_plain
+from fleetfuel.records.rows import index_records, read_rows
 from fleetfuel.rules.book import load_rules
 
 from .quick import File, examples, source_file
@@ -49,7 +51,7 @@ RECORDS = st.builds(
 def read(texts: list[str]) -> Rows:
     file = source_file(File(key="k", at=NOON, content=("[" + ",".join(texts) + "]").encode()))
     cut = envelope.cut_file(file, values.EAST_AFRICA)
-    return frame.read_rows(frame.index_records(cut, 0), [cut], RULES, values.EAST_AFRICA, 7)
+    return read_rows(index_records(cut, 0), [cut], RULES, values.EAST_AFRICA, 7)
 
 
 @settings(max_examples=examples(100))
@@ -61,8 +63,8 @@ def read(texts: list[str]) -> Rows:
 def test_a_plain_record_reads_as_under_a_close_look(texts: list[str]) -> None:
     found = read(texts)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(frame, "find_plain", lambda strings, _: pl.repeat(value=False, n=len(strings), eager=True))
-        patch.setattr(frame, "ARROW_MOST", 0)  # lines put together the other way
+        patch.setattr(rows, "find_plain", lambda strings, _: pl.repeat(value=False, n=len(strings), eager=True))
+        patch.setattr(fields, "ARROW_MOST", 0)  # lines put together the other way
         closely = read(texts)
     assert found.typed.equals(closely.typed), (found.typed, closely.typed)
     assert found.refused.equals(closely.refused)
@@ -89,5 +91,5 @@ def test_records_of_one_shape_are_plain_whatever_shape_that_is_and_others_are_no
         '{"id":5,"car":"a","liters":' + "[" * 100_000,
     ]
     texts = pl.Series([*plain, None, *other_shape, *odd], dtype=pl.String)
-    assert shapes.find_plain(texts.reverse(), names).any()
-    assert shapes.find_plain(texts, names).to_list() == [True, True, False, True, True] + [False] * 8
+    assert find_plain(texts.reverse(), names).any()
+    assert find_plain(texts, names).to_list() == [True, True, False, True, True] + [False] * 8

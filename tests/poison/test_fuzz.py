@@ -24,8 +24,9 @@ from table import EVERYTHING, NOON, Row, Table, balance
 from fleetfuel import errors, pipeline
 from fleetfuel.model import Cut, Delivery, Reading, SourceFile
 from fleetfuel.plan.limits import Overrides
-from fleetfuel.records import envelope, frame, judge
+from fleetfuel.records import envelope, judge
 from fleetfuel.records.places import FeedTexts
+from fleetfuel.records.rows import index_records, read_rows
 from fleetfuel.report import summary
 from fleetfuel.rules.book import Rules, load_rules
 from fleetfuel.table import database
@@ -120,8 +121,8 @@ def account_for(cuts: Sequence[Cut], rules: Rules, folder: Path) -> tuple[list[b
 
 
 def _account_for(cuts: Sequence[Cut], rules: Rules) -> tuple[list[bytes], int]:
-    index = pl.concat([frame.index_records(cut, number) for number, cut in enumerate(cuts)])
-    rows = frame.read_rows(index, cuts, rules, EAT, 0)
+    index = pl.concat([index_records(cut, number) for number, cut in enumerate(cuts)])
+    rows = read_rows(index, cuts, rules, EAT, 0)
     verdict = judge.validate_rows(rows.typed, rules)
     accepted = list(verdict.accepted.select("file", "position").iter_rows())
     refused = [

@@ -9,7 +9,7 @@ import pytest
 from fleetfuel.model import State
 from fleetfuel.plan import decide, fold
 from fleetfuel.plan.evidence import Mark
-from fleetfuel.records.frame import INDEX
+from fleetfuel.records.rows import INDEX
 from fleetfuel.rules.book import load_rules
 from fleetfuel.table import state
 

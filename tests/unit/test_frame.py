@@ -9,8 +9,9 @@ import pytest
 
 from fleetfuel import errors
 from fleetfuel.model import Cut, Rows, SourceFile
-from fleetfuel.records import envelope, frame, values
+from fleetfuel.records import envelope, values
 from fleetfuel.records.places import FeedTexts
+from fleetfuel.records.rows import index_records, read_rows
 from fleetfuel.rules.book import load_rules
 
 NOON = datetime(2026, 6, 11, 12, tzinfo=UTC)
@@ -37,7 +38,7 @@ def cut_list(*records: str) -> Cut:
 
 def rows(*records: str) -> Rows:
     one = cut_list(*records)
-    return frame.read_rows(frame.index_records(one, 0), [one], RULES, values.EAST_AFRICA, 0)
+    return read_rows(index_records(one, 0), [one], RULES, values.EAST_AFRICA, 0)
 
 
 def typed(record: str) -> dict[str, object]:

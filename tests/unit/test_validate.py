@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from fleetfuel.model import SourceFile, Verdict
-from fleetfuel.records import envelope, frame, judge, values
+from fleetfuel.records import envelope, judge, values
+from fleetfuel.records.rows import TYPED, index_records, read_rows
 from fleetfuel.rules.book import Rules, load_rules
 
 RULES = load_rules()
@@ -30,7 +31,7 @@ def read(*records: Mapping[str, object]) -> pl.DataFrame:
     now = datetime(2026, 6, 11, 12, tzinfo=UTC)
     file = SourceFile(key="k", etag="", size=0, modified_at=now, key_at=None, content=memoryview(content))
     cut = envelope.cut_file(file, values.EAST_AFRICA)
-    return frame.read_rows(frame.index_records(cut, 0), [cut], RULES, values.EAST_AFRICA, 0).typed
+    return read_rows(index_records(cut, 0), [cut], RULES, values.EAST_AFRICA, 0).typed
 
 
 def judged(*records: Mapping[str, object], rules: Rules = RULES) -> Verdict:
@@ -108,9 +109,7 @@ def test_a_notice_shows_what_was_written_but_nothing_personal() -> None:
 
 
 def test_a_delete_message_is_not_judged_as_a_fill() -> None:
-    rows = (
-        read({}).with_columns(is_delete=True, litres=None, litres_text=None, car=None).cast(dict(frame.TYPED.items()))
-    )
+    rows = read({}).with_columns(is_delete=True, litres=None, litres_text=None, car=None).cast(dict(TYPED.items()))
     assert judge.validate_rows(rows, RULES).notices.is_empty()
 
 

@@ -1,0 +1,42 @@
+"""Pure: the ids of records that cannot be read as rows: those rows are in the feed, and so not absent."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from fleetfuel.records.json_text import TOKEN, reads_loosely, without_escapes
+
+_ID: Final = re.compile(rb'"id"\s*:\s*(?:"\s*)?([+-]?[0-9]{1,19})(?![0-9])')
+_WHOLE: Final = re.compile(rb'"?\s*([+-]?[0-9]{1,19})(?:\.0*)?\s*"?')
+
+
+def legible_ids(text: bytes) -> list[int]:
+    """The ids that a record names where they can be read, whatever else is wrong with it: such a row is in the feed.
+
+    Of ids at several depths (its own, its vehicle's; that of a record in a message) the outermost count; where brackets
+    and quotes are not to be trusted, every one.
+    """
+    if not reads_loosely(text):
+        return [key for whole in _ID.findall(text) if -(2**63) <= (key := int(whole)) < 2**63]
+    found: dict[int, list[int]] = {}
+    depth = 0
+    before: tuple[bytes, bytes] = (b"", b"")
+    for match in TOKEN.finditer(without_escapes(text)):
+        token = match[0]
+        depth += (token in (b"{", b"[")) - (token in (b"}", b"]"))
+        if before == (b'"id"', b":") and (whole := _WHOLE.fullmatch(token)):
+            key = int(whole[1])
+            if -(2**63) <= key < 2**63:
+                found.setdefault(depth, []).append(key)
+        before = (before[1], token)
+    return found[min(found)] if found else []
+
+
+def why_no_id(given: str | None) -> tuple[str, str]:
+    """Code and reason of a record without a usable id; `given` is what stands there."""
+    if given is None:
+        return "id_missing", "the record has no id"
+    if re.fullmatch(r"\s*[+-]?[0-9]+(\.0*)?\s*", given):
+        return "id_out_of_range", "the id is beyond bigint"
+    return "id_unusable", "the id is not a whole number"

@@ -1,0 +1,110 @@
+"""Pure: texts of JSON, looked at with no more care than each question needs; PostgreSQL's jsonb is the measure."""
+
+from __future__ import annotations
+
+import decimal
+import itertools
+import json
+import re
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+json_value: msgspec.json.Decoder[object] = msgspec.json.Decoder(float_hook=str)  # 1e400 is a number to jsonb
+json_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+TOKEN: Final = re.compile(rb'"[^"]*"|[\[\]{},:]|[^\s"\[\]{},:]+|"')
+"""A token of JSON, in a text `without_escapes`."""
+
+DIGITS: Final = 40
+"""Characters of a number that is read: what takes more, written out, is not meant."""
+
+_NUMBER: Final = re.compile(rb"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_BRACKETS: Final = bytes(1 if code in b"[{" else 2 if code in b"]}" else 0 for code in range(256))
+_NO_BRACKET: Final = bytes({*range(256)} - {*b"[]{}"})
+
+
+def is_utf8(text: bytes) -> bool:
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def decodes(text: bytes) -> bool:
+    """Whether it is JSON, and UTF-8."""
+    try:
+        json_value.decode(text)
+    except msgspec.ValidationError:  # JSON all the same: a whole number of thousands of digits
+        return True
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
+def reads_loosely(text: bytes) -> bool:
+    """Whether it is JSON to a reader that takes half a surrogate pair, NaN and bytes that are no UTF-8."""
+    try:
+        json.loads(text.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def without_escapes(text: bytes | memoryview) -> bytes | memoryview:
+    """The text, as long as it was, with no quote in it but those around strings.
+
+    With it a pattern of a string needs no alternatives: those cost memory for each character that they are tried at.
+    """
+    if not re.search(rb"\\", text):
+        return text
+    return bytes(text).replace(b"\\\\", b"__").replace(b'\\"', b"__")
+
+
+def outside_strings(text: bytes) -> bytes:
+    """What a text of JSON holds outside its strings."""
+    return b'""'.join(bytes(without_escapes(text)).split(b'"')[::2])
+
+
+def depth(text: bytes) -> int:
+    """How many brackets are open at once."""
+    steps = outside_strings(text).translate(_BRACKETS, _NO_BRACKET)
+    return max(itertools.accumulate((3 - 2 * step for step in steps), initial=0))
+
+
+def numbers(text: bytes) -> Sequence[str]:
+    """Its numbers, as they are written."""
+    return [found[0].decode() for found in _NUMBER.finditer(outside_strings(text))]
+
+
+def width(number: str) -> int:
+    """Characters of a number of JSON where it is written out, about."""
+    value = decimal.Decimal(number)
+    _, _, exponent = value.as_tuple()
+    assert isinstance(exponent, int)
+    return max(value.adjusted(), 0) + 2 + max(-exponent, 0)
+
+
+def written_out(number: str) -> str:
+    """A number of JSON as jsonb gives it, digit for digit; behind `DIGITS` characters it is cut, and read as none."""
+    if len(number) <= DIGITS and width(number) <= DIGITS:
+        return format(decimal.Decimal(number), "f")
+    value = decimal.Decimal(number)
+    if not value and value.adjusted() >= 0:  # nought is nought, whatever its exponent
+        return "0"
+    digits = "".join(map(str, value.as_tuple().digits[:DIGITS]))
+    whole = digits if value.adjusted() >= 0 else "0." + "0" * min(-value.adjusted() - 1, DIGITS) + digits
+    return f"{'-' if value.is_signed() else ''}{whole.ljust(DIGITS, '0')[:DIGITS]}…"
+
+
+def as_text(value: bytes) -> str | None:
+    """A value as jsonb's `->>` gives it: a text, null, or the digits of a number."""
+    if value[:1] == b'"':
+        return str(msgspec.json.decode(value))
+    if value == b"null":
+        return None
+    if value[:1] in b"-0123456789":
+        return written_out(value.decode())
+    return value.decode()
