@@ -326,3 +326,21 @@ end
 $$;
 
 comment on function fuel.sync_rules(regclass, jsonb) is 'Makes a table of rules what `wanted` says; how many rows were new, had other values, or were no longer in the rules.';
+
+-- How many live rows there are (`rows`), and how many of them have each of these columns.
+create function fuel.column_shares(columns text[]) returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    counted jsonb;
+begin
+    execute format(
+        'select jsonb_build_object(%s) from fuel.records where deleted_at is null and absent_since is null',
+        (select '''rows'', count(*)' || string_agg(format(', %L, count(%I)', name, name), '') from unnest(columns) as name)
+    ) into counted;
+    return counted;
+end
+$$;
+
+comment on function fuel.column_shares(text[]) is 'How many live rows have each of these columns: what a feed that lost a column is held against.';

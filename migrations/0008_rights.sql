@@ -207,7 +207,7 @@ begin
         grant execute on function
             fuel.norm_plate(text), fuel.clean_label(text), fuel.clean_department(text), fuel.canon_fuel_type(text), fuel.canon_department(text),
             fuel.read_number(text), fuel.read_time(text, text), fuel.derive(jsonb, timestamptz), fuel.derive_columns(), fuel.forget_fingerprint(),
-            fuel.copy_devices(boolean),
+            fuel.copy_devices(boolean), fuel.column_shares(text[]),
             fuel.need_own_run(), fuel.missing_objects()
         to fuel_ingest;
         if to_regprocedure('fuel.records_as_of(timestamptz)') is not null then

@@ -8,7 +8,7 @@ import polars as pl
 
 from fleetfuel.model import Cut, Delivery, FileCount, Plan, Reading, State, Table
 from fleetfuel.plan import decide, notices
-from fleetfuel.plan.batch import COLUMNS, Batch
+from fleetfuel.plan.batch import Batch
 from fleetfuel.plan.counts import Decisions, count_files, count_records, count_rules
 from fleetfuel.plan.files import find_held, origin_of, read_markers, remarks_on
 from fleetfuel.plan.limits import Totals, check_limits
@@ -16,6 +16,7 @@ from fleetfuel.plan.run import Run
 from fleetfuel.printable import sentence
 from fleetfuel.records.fills import fill_names
 from fleetfuel.records.places import FeedTexts
+from fleetfuel.rules.fields import LOSABLE, SPELT
 
 REMARKS: Final = 200
 """Remarks on the feed that a summary holds; notices.parquet of the report holds more."""
@@ -120,7 +121,7 @@ def _resolved(current: State, known: pl.DataFrame, batch: Batch) -> tuple[int, .
 def _unknown_spellings(batch: Batch, table: Table) -> list[tuple[str, str]]:
     if not batch.spellings:
         return []
-    spellings: dict[str, list[str]] = {"fuel_type": [], "department": []}
+    spellings: dict[str, list[str]] = {field: [] for field in SPELT}
     for field, spelling in batch.spellings:
         spellings[field].append(spelling)
     return table.unknown_spellings(spellings)
@@ -129,7 +130,7 @@ def _unknown_spellings(batch: Batch, table: Table) -> list[tuple[str, str]]:
 def _lost_columns(batch: Batch, run: Run, table: Table) -> tuple[tuple[str, float], ...]:
     """Columns that no record read now has, and nearly every stored row: asked only where one seems to be gone."""
     limit = run.rules.guards.lost_column
-    if batch.accepted.height < limit.exempt_under_rows or all(batch.given[name] for name in COLUMNS):
+    if batch.accepted.height < limit.exempt_under_rows or all(batch.given[name] for name in LOSABLE):
         return ()
     shares = table.column_shares()
     return tuple((name, share) for name, share in shares.items() if share >= limit.share and not batch.given[name])

@@ -18,15 +18,13 @@ from fleetfuel.plan import decide
 from fleetfuel.plan.run import Run
 from fleetfuel.records import judge
 from fleetfuel.records.rows import CHUNK, REFUSED, read_rows
+from fleetfuel.rules.fields import LOSABLE, SPELT
 
 READERS: Final = 2
 """Chunks read at a time: Polars lets other threads run meanwhile."""
 
 JUDGED: Final = 50
 """Chunks whose odd rows are judged together, or fewer where these fill a chunk: what Pandera costs, it costs once."""
-
-COLUMNS: Final = ("car", "driver", "department", "fuel_type", "litres", "amount_kes", "odometer_km", "filled_at")
-"""Columns that a feed can lose."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -86,7 +84,7 @@ def _as_accepted(rows: pl.DataFrame) -> Batch:
         accepted=rows.select(decide.CANDIDATES.names()),
         accepted_of=Counter(dict(rows["file"].value_counts().iter_rows())),
         spellings=_spellings(rows),
-        given=Counter({name: rows[name].count() for name in COLUMNS}),
+        given=Counter({name: rows[name].count() for name in LOSABLE}),
     )
 
 
@@ -124,7 +122,7 @@ def _spellings(accepted: pl.DataFrame) -> Counter[tuple[str, str]]:
     return Counter(
         {
             (field, spelling): rows
-            for field in ("fuel_type", "department")
+            for field in SPELT
             for spelling, rows in accepted[field].drop_nulls().value_counts().iter_rows()
         }
     )

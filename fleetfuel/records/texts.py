@@ -2,6 +2,14 @@
 
 Most records of a feed are never read: the table holds their fingerprint. So a long list is cut into pieces, its records
 are counted and fingerprinted, and where each one lies is found out for the pieces that are asked for.
+
+    bytes    …"records":[{…},{…},{…},│{…},{…},│{…}]…   the file, mapped: nothing of it is copied
+    pieces               └ piece 0 ─┘ └ 1 ───┘ └ 2┘     cut where one object ends and the next starts, 1 MiB each
+    firsts               0            3        5  6     position of each piece's first record, and of the next to come
+    lengths              l0  l1  l2   l3  l4   l5       bytes of each record    ┐ a number a record:
+    prints               f0  f1  f2   f3  f4   f5       its fingerprint         ┘ all that most runs need
+    bounds               s0e0s1e1s2e2 ? ? ? ?  s5e5     where each starts and ends; `?` until its piece is asked for
+    texts                an Arrow array on bytes and bounds: record, what parts it from the next, record, …
 """
 
 from __future__ import annotations

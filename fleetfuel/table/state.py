@@ -16,6 +16,7 @@ from fleetfuel.model import FilesRead, HeldList, State, version_of
 from fleetfuel.plan.undo import Undone
 from fleetfuel.records.rows import INSTANT, columns
 from fleetfuel.records.texts import as_numbers
+from fleetfuel.rules.fields import LOSABLE
 from fleetfuel.table.database import Database
 
 ROWS: Final = columns(
@@ -168,7 +169,7 @@ class Now:
 
     def column_shares(self) -> Mapping[str, float]:
         """Column → the share of live rows that have it; empty for an empty table."""
-        return _shares(self._database.rows("read_column_shares")[0])
+        return _shares(self._database.rows("read_column_shares", _LOSABLE)[0]["counted"])
 
     def held_lists(self) -> tuple[HeldList, ...]:
         """Lists of records that were undone, and are held."""
@@ -217,7 +218,7 @@ class AsOf(Now):
         return _frame(self._database.table("read_details_as_of", self._instant, wanted), DETAILS)
 
     def column_shares(self) -> Mapping[str, float]:
-        return _shares(self._database.rows("read_column_shares_as_of", self._instant)[0])
+        return _shares(self._database.rows("read_column_shares_as_of", _LOSABLE, self._instant)[0]["counted"])
 
     def held_lists(self) -> tuple[HeldList, ...]:
         """None: what is held now says nothing of then."""
@@ -229,9 +230,13 @@ class NotKept(errors.FleetfuelError):
     exit_code = 66
 
 
-def _shares(row: dict[str, Any]) -> Mapping[str, float]:
-    rows = row.pop("rows")
-    return {name: held / rows for name, held in row.items()} if rows else {}
+_LOSABLE: Final = "{" + ",".join(LOSABLE) + "}"
+
+
+def _shares(counted: str) -> Mapping[str, float]:
+    held = json.loads(counted)
+    rows = held.pop("rows")
+    return {name: count / rows for name, count in held.items()} if rows else {}
 
 
 def _whole(parts: list[pl.DataFrame]) -> pl.DataFrame:

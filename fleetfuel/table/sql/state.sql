@@ -41,19 +41,8 @@ from fuel.records
 where id = any ($1::text::bigint[]);
 
 -- name: read_column_shares
--- How many of the live rows have each column: what a feed that lost a column is held against.
-select
-    count(*) as rows,
-    count(car) as car,
-    count(driver) as driver,
-    count(fuel_type) as fuel_type,
-    count(department) as department,
-    count(litres) as litres,
-    count(amount_kes) as amount_kes,
-    count(odometer_km) as odometer_km,
-    count(filled_at) as filled_at
-from fuel.records
-where deleted_at is null and absent_since is null;
+-- How many live rows there are, and how many of them have each column ($1): what a feed that lost a column is held against.
+select fuel.column_shares($1::text::text[])::text as counted;
 
 -- name: read_unknown_spellings
 -- Which of the given spellings the database's normalisers do not know. $1: {"fuel_type": […], "department": […]}.
@@ -126,19 +115,19 @@ select
 from fuel.records_as_of($1, $2::text::bigint[]);
 
 -- name: read_column_shares_as_of
--- How many of the rows live then ($1: when) have each column.
-select
-    count(*) as rows,
-    count(car) as car,
-    count(driver) as driver,
-    count(fuel_type) as fuel_type,
-    count(department) as department,
-    count(litres) as litres,
-    count(amount_kes) as amount_kes,
-    count(odometer_km) as odometer_km,
-    count(filled_at) as filled_at
-from fuel.records_as_of($1)
-where deleted_at is null and absent_since is null;
+-- How many rows were live then ($2: when), and how many of them had each column ($1).
+with live as materialized (
+    select to_jsonb(r) as held
+    from fuel.records_as_of($2) as r
+    where r.deleted_at is null and r.absent_since is null
+)
+select (
+    jsonb_build_object('rows', (select count(*) from live))
+    || (
+        select jsonb_object_agg(name, (select count(*) from live where held ->> name is not null))
+        from unnest($1::text::text[]) as name
+    )
+)::text as counted;
 
 -- name: read_open_rejects_as_of
 -- Rejected records that nobody had repaired then ($1: when).
