@@ -70,7 +70,8 @@ def prune_command(*, age: Any, apply: bool, as_json: bool, wait_seconds: float) 
     from datetime import UTC, datetime
 
     from fleetfuel.cli import progress
-    from fleetfuel.table import database, prune
+    from fleetfuel.report import prune
+    from fleetfuel.table import database
 
     with database.connect(url, application_name="fleetfuel prune") as connection, progress.shown() as shown:
         if apply:

@@ -14,14 +14,14 @@ import pyarrow as pa
 
 from fleetfuel import errors
 from fleetfuel.model import Cut, SourceFile, TimeOrigin
+from fleetfuel.records.broken import recover
 from fleetfuel.records.complete import MARKER_KEYS, Marker, is_marker, read_marker, shows_partial
-from fleetfuel.records.json_text import TOKEN, decodes, json_fields, json_value, reads_loosely, without_escapes
+from fleetfuel.records.export import LIST_KEYS, announced, is_list_key, read_metadata
+from fleetfuel.records.json_text import TOKEN, json_fields, json_value, without_escapes
 from fleetfuel.records.texts import Records, cut_list, is_long, records_of, records_within
 from fleetfuel.records.values import read_instant
 
-LIST_KEYS: Final = ("records", "rows", "data", "items", "changes")
 EXPORT_TIME_KEYS: Final = ("exported_at", "generated_at")
-COUNT_KEYS: Final = ("record_count", "total", "count")
 HEAD: Final = 1 << 16
 """Bytes at the start of a file in which the list of its records starts, where it is to be cut piece by piece."""
 A_FEW: Final = 16
@@ -65,14 +65,14 @@ def cut_file(file: SourceFile, zone: ZoneInfo, seed: int = 0) -> Cut:
     except msgspec.ValidationError as error:
         raise errors.WrongEnvelope(key=file.key, shape=f"it holds {_shape(content)} ({error})") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        recovered = _recover(content)
+        recovered = recover(content)
         if recovered is None:
             raise _not_json(file, error) from None
         metadata, records, around = recovered[0], records_of(recovered[1], seed), {}
         is_recovered = True
     if records is None:
         raise errors.WrongEnvelope(key=file.key, shape=f"it holds {_shape(content)}")
-    said = _metadata(metadata)
+    said = read_metadata(metadata)
     claims: list[tuple[TimeOrigin, datetime | None]] = [
         ("metadata", next((_export_time(said[name], zone) for name in EXPORT_TIME_KEYS if name in said), None)),
         ("key", file.key_at),
@@ -86,7 +86,7 @@ def cut_file(file: SourceFile, zone: ZoneInfo, seed: int = 0) -> Cut:
         claims=claimed,
         metadata=metadata.decode("utf-8", "replace"),
         partial=shows_partial(said) or shows_partial(around),
-        declared=_announced(said),
+        declared=announced(said),
         records=records,
         is_recovered=is_recovered,
     )
@@ -158,7 +158,7 @@ def _find_list(content: memoryview) -> int | None:
         if token == b"[":
             if not closers:
                 outer = found.end()
-            elif closers in ([b"}"], [b"]", b"}"]) and before[-1] == b":" and _is_list_key(before[0]):
+            elif closers in ([b"}"], [b"]", b"}"]) and before[-1] == b":" and is_list_key(before[0]):
                 return found.end()
         if token in (b"[", b"{"):
             closers.append(b"]" if token == b"[" else b"}")
@@ -166,10 +166,6 @@ def _find_list(content: memoryview) -> int | None:
             return outer
         before = [*before[-1:], token]
     return outer
-
-
-def _is_list_key(token: bytes) -> bool:
-    return token.strip(b'"').decode("utf-8", "replace") in LIST_KEYS
 
 
 def _open_envelope(content: memoryview) -> tuple[bytes, Sequence[msgspec.Raw] | None, Mapping[str, object]]:
@@ -237,20 +233,6 @@ def _list_key(content: memoryview) -> str | None:
     return next((key for key in LIST_KEYS if key in fields and bytes(fields[key])[:1] == b"["), None)
 
 
-def _metadata(text: bytes) -> Mapping[str, object]:
-    try:
-        said = json_value.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return {}
-    return said if isinstance(said, dict) else {}
-
-
-def _count(value: object) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        return None
-    return int(value) if re.fullmatch(r"\s*[0-9]{1,18}\s*", str(value)) else None
-
-
 def _shape(content: memoryview) -> str:
     """What a file holds, in words, without quoting its values."""
     try:
@@ -260,65 +242,3 @@ def _shape(content: memoryview) -> str:
         return {b"[": "an array", b'"': "a text", b"n": "null"}.get(first, "a single value")
     names = ", ".join(sorted(fields)[:6])
     return f"an object with the fields {names}" if names else "an empty object"
-
-
-_LIST: Final = re.compile(rb'"(?:%s)"\s*:\s*\[' % "|".join(LIST_KEYS).encode())
-
-
-def _recover(content: memoryview) -> tuple[bytes, Sequence[bytes]] | None:
-    """Metadata and elements of a file whose JSON is broken inside elements only; None where that is not sure.
-
-    It is sure where all brackets pair up to the end, what lies around the list is whole, and each broken element either
-    reads as JSON but for a character that is none, or is one of exactly as many elements as the metadata announces: a
-    quote lost in one record and found in another would swallow those between.
-    """
-    spans: list[tuple[int, int]] = []
-    metadata = b"null"
-    closers: list[bytes] = []
-    before: list[bytes] = []  # the last two tokens
-    list_depth, start, metadata_start = -1, -1, -1
-    opened = closed = 0
-    for found in TOKEN.finditer(without_escapes(content)):
-        token = found[0]
-        if token == b'"' or (not closers and before):
-            return None
-        if token in (b"]", b"}"):
-            if not closers or closers.pop() != token:
-                return None
-            if len(closers) == list_depth - 1:
-                if start >= 0:
-                    spans.append((start, found.start()))
-                list_depth, start, closed = -2, -1, found.start()
-            elif metadata_start >= 0 and len(closers) == 1:
-                metadata, metadata_start = bytes(content[metadata_start : found.end()]), -1
-        elif list_depth == len(closers) and token == b",":
-            spans.append((start, found.start()))
-            start = -1
-        elif start < 0 <= list_depth and list_depth == len(closers):
-            start = found.start()
-        if token in (b"[", b"{"):
-            is_list = token == b"[" and (not closers or (before[-1:] == [b":"] and _is_list_key(before[-2])))
-            if token == b"{" and before[-2:] == [b'"metadata"', b":"] and list_depth < 0:
-                metadata_start = found.start()
-            closers.append(b"]" if token == b"[" else b"}")
-            if list_depth == -2 and is_list and len(closers) == 2:
-                return None  # a second list of records
-            if list_depth == -1 and is_list and len(closers) <= 2:
-                list_depth, opened = len(closers), found.end()
-        before = [*before[-1:], token]
-    if closers or list_depth != -2 or any(start < 0 for start, _ in spans):
-        return None
-    if not reads_loosely(bytes(content[:opened]) + bytes(content[closed:])):
-        return None
-    texts = [bytes(content[start:end]).rstrip() for start, end in spans]
-    if texts and _LIST.search(texts[0]):  # an envelope in an array
-        return _recover(memoryview(texts[0])) if len(texts) == 1 else None
-    broken = [text for text in texts if not decodes(text)]
-    said = _metadata(metadata)
-    if any(not reads_loosely(text) for text in broken) and _announced(said) != len(texts):
-        return None
-    return metadata, texts
-
-
-def _announced(said: Mapping[str, object]) -> int | None:
-    return next((count for name in COUNT_KEYS if (count := _count(said.get(name))) is not None), None)

@@ -22,9 +22,9 @@ from changes.conftest import Feed, delta, key_of
 from table import EVERYTHING, fill
 
 from fleetfuel.packaged import packaged
+from fleetfuel.report import prune
 from fleetfuel.rules.book import load_rules
 from fleetfuel.sandbox.postgres import PostgresServer
-from fleetfuel.table import prune
 from fleetfuel.table.database import connect
 from fleetfuel.table.migrate import MigrationReceipt, apply_migrations, plan_migrations
 
