@@ -32,7 +32,7 @@ log = logging.getLogger("fleetfuel")
 GRACE: Final = 10.0
 """Seconds that a run which has fetched its files waits for the lock at least."""
 
-FILLS_REFRESHED: Final = 5_000
+FILLS_A_RUN: Final = 5_000
 """Fills whose stored facts a run computes anew at most. The views compute the others when they are read."""
 
 LONG_REPORT: Final = 100_000
@@ -373,7 +373,7 @@ def _refresh_facts(connection: Database) -> None:
     """Compute stored facts of fills anew. The run is committed: what goes wrong here cannot make it fail."""
     try:
         connection.begin()
-        connection.execute("refresh_fill_facts", FILLS_REFRESHED)
+        connection.execute("refresh_fill_facts", FILLS_A_RUN)
         connection.commit()
     except errors.Interrupted:
         raise

@@ -9,10 +9,9 @@ from typing import Final
 
 from fleetfuel import errors
 from fleetfuel.cli.finding import Finding, clock, guarded
+from fleetfuel.report.health import LATE
 from fleetfuel.settings import Settings
 
-LATE: Final = timedelta(hours=2)
-"""An hourly feed older than this is late."""
 GAP_DAYS: Final = 7
 
 
@@ -22,7 +21,7 @@ def look_at_bucket(settings: Settings) -> Iterator[Finding]:  # noqa: PLR0915
         return
     from fleetfuel.feed import bucket, deliver
     from fleetfuel.feed.gaps import describe_gaps
-    from fleetfuel.report.ledger import ago
+    from fleetfuel.report.words import ago
     from fleetfuel.rules.book import load_rules
 
     try:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Final
 
 HOUR: Final = timedelta(hours=1)
-LATE: Final = timedelta(minutes=90)
+GAP: Final = timedelta(minutes=90)
 """Two files further apart than this have an hour without a file between them."""
 
 
@@ -17,7 +17,7 @@ def find_gaps(times: Iterable[datetime]) -> list[tuple[datetime, datetime, int]]
     return [
         (before, after, round((after - before) / HOUR) - 1)
         for before, after in pairwise(sorted(set(times)))
-        if after - before > LATE
+        if after - before > GAP
     ]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Literal
 
-from fleetfuel.report.ledger import ago
+from fleetfuel.report.words import ago
 
 LATE: Final = timedelta(hours=2)
 """An hourly run that was last applied longer ago than this is late."""

@@ -11,7 +11,7 @@ import hashlib
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from fleetfuel.records.values import EAST_AFRICA
 from fleetfuel.report import charts, choice, saved
 from fleetfuel.report.saved import SavedReport
 from fleetfuel.report.shown import HIDDEN, ShownRow, one_line, open_fields, shown_row, visible_text
+from fleetfuel.report.words import ago
 from fleetfuel.rules.book import Rules
 
 ROWS: Final = 2_000
@@ -161,7 +162,7 @@ def _facts(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Source", str(run["source"])
     if run["source_at"]:
         age = _instant(run["started_at"]) - _instant(run["source_at"])
-        yield "As of", f"{_moment(run['source_at'])}, {_age(age)} before the run"
+        yield "As of", f"{_moment(run['source_at'])}, {ago(age)} before the run"
     if run["as_of"]:
         yield "Table", f"as it stood at {_moment(run['as_of'])}"
     held = f"{run['counts']['records']:,} records"
@@ -352,13 +353,6 @@ def _moment(text: str | None) -> str:
     moment = _instant(text)
     return f"{moment:%Y-%m-%d %H:%M:%S}Z ({moment.astimezone(EAST_AFRICA):%H:%M} EAT)"
 
-
-def _age(age: timedelta) -> str:
-    seconds = max(0, round(age.total_seconds()))
-    for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds // size:,} {unit}"
-    return f"{seconds} seconds"
 
 
 __all__ = ["ROWS", "Page", "ShownRow", "render_page"]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from fleetfuel import errors
 from fleetfuel.printable import sentence
 from fleetfuel.report.summary import read_summary
 from fleetfuel.report.text import render_summary
+from fleetfuel.report.words import ago, iso, moment
 from fleetfuel.rules.book import Rules
 from fleetfuel.table.database import Database
 
@@ -46,7 +47,7 @@ def read_run(database: Database, run_id: str) -> Row:
 def _run(row: Row) -> Row:
     finished = row["finished_at"]
     seconds = round((finished - row["started_at"]).total_seconds(), 3) if finished else None
-    times = {name: _iso(row[name]) for name in ("source_at", "started_at", "finished_at")}
+    times = {name: iso(row[name]) for name in ("source_at", "started_at", "finished_at")}
     plain = {name: row[name] for name in row if name not in ("summary", "metadata")}
     return plain | times | {"counts": json.loads(row["counts"]), "seconds": seconds}
 
@@ -95,12 +96,12 @@ def _said(run: Row) -> str:
 def render_run(run: Row, *, width: int) -> str:
     """One run in full: how it ended, then what its summary said."""
     if run["status"] == "began":
-        head = f"{run['run_id']} {_said(run)}, {_moment(run['started_at'])}, by role {run['role']}"
+        head = f"{run['run_id']} {_said(run)}, {moment(run['started_at'])}, by role {run['role']}"
         about = _indented(f"{run['mode']}, {run['source']}", width)
         return "\n".join([*textwrap.wrap(head, width, subsequent_indent="  "), *about]) + "\n"
     head = (
         f"{run['run_id']} {run['status']}, exit {run['exit_code']}, "
-        f"{_moment(run['finished_at'])}, {run['seconds']:.1f} s, by role {run['role']}"
+        f"{moment(run['finished_at'])}, {run['seconds']:.1f} s, by role {run['role']}"
     )
     lines = textwrap.wrap(head, width, subsequent_indent="  ")
     if run["message"]:
@@ -132,7 +133,7 @@ def read_rejects(
 
 
 def _reject(row: Row, rules: Rules, *, personal: bool) -> Row:
-    times = {name: _iso(row[name]) for name in ("first_seen_at", "last_seen_at", "resolved_at")}
+    times = {name: iso(row[name]) for name in ("first_seen_at", "last_seen_at", "resolved_at")}
     content = row["content"]
     shown = content if personal else _shown(content, rules)
     plain = {name: row[name] for name in row if name not in ("content", "is_binary", "total")}
@@ -178,12 +179,12 @@ def render_rejects(rejects: Sequence[Row], total: int, *, width: int, only_open:
 
 def _reject_lines(row: Row, width: int) -> Iterator[str]:
     who = "without a usable id" if row["id"] is None else f"record {row['id']}"
-    repaired = f"resolved {_moment(row['resolved_at'])} by run {row['resolved_by']}" if row["resolved_at"] else "open"
+    repaired = f"resolved {moment(row['resolved_at'])} by run {row['resolved_by']}" if row["resolved_at"] else "open"
     yield f"{row['rule']}, {who}, {repaired}"
     yield from _indented(row["reason"], width)
     yield from _indented(f"{row['source_key']}, position {row['position']:,}", width)
     times = "once" if row["times_seen"] == 1 else f"{row['times_seen']:,} times"
-    yield from _indented(f"seen {times}, last {_moment(row['last_seen_at'])} by run {row['last_run_id']}", width)
+    yield from _indented(f"seen {times}, last {moment(row['last_seen_at'])} by run {row['last_run_id']}", width)
     yield from _indented(row["shown"] or "(no JSON object; the report's rejects.parquet holds it whole)", width)
 
 
@@ -207,7 +208,7 @@ def read_history(database: Database, record: int, rules: Rules, *, personal: boo
         "id": record,
         "plate": current["plate"] if current else None,
         "state": _state(current),
-        "first_seen_at": _iso(current["first_seen_at"] if current else states[0]["valid_from"] if states else None),
+        "first_seen_at": iso(current["first_seen_at"] if current else states[0]["valid_from"] if states else None),
         "events": [*_events(states, runs, visible, is_removed=current is None)],
         "set_aside": set_aside,
     }
@@ -255,14 +256,14 @@ def _event(
 ) -> Row:
     run = runs.get(run_id or "", {})
     return {
-        "at": _iso(at),
+        "at": iso(at),
         "action": action,
         "by_hand": run_id is None,
         "run_id": run_id,
         "mode": run.get("mode"),
         "role": role or run.get("role"),
         "source_key": state["source_key"] if state and run_id else None,
-        "source_at": _iso(state["source_at"]) if state and run_id else None,
+        "source_at": iso(state["source_at"]) if state and run_id else None,
         "changed": changed,
     }
 
@@ -287,7 +288,7 @@ def _changes(before: Row, after: Row, visible: frozenset[str] | None) -> Iterato
             yield {"field": name, "before": old.get(name), "after": new.get(name), "is_hidden": False}
     for name in ("deleted_at", "absent_since"):
         if before[name] != after[name] and name not in names:
-            yield {"field": name, "before": _iso(before[name]), "after": _iso(after[name]), "is_hidden": False}
+            yield {"field": name, "before": iso(before[name]), "after": iso(after[name]), "is_hidden": False}
 
 
 def _object(raw: str) -> dict[str, str]:
@@ -307,14 +308,14 @@ def render_history(history: Row, *, width: int) -> str:
     blocks = [f"Record {history['id']}{plate}, {history['state']}"]
     events = history["events"]
     if events and history["first_seen_at"] < events[0]["at"]:
-        blocks.append(f"First seen {_moment(history['first_seen_at'])}; versions before the next line were pruned.")
+        blocks.append(f"First seen {moment(history['first_seen_at'])}; versions before the next line were pruned.")
     blocks += ["\n".join(_event_lines(event, width)) for event in events]
     blocks += ["\n".join(_reject_lines(row, width)) for row in history["set_aside"]]
     return "\n\n".join(blocks) + "\n"
 
 
 def _event_lines(event: Row, width: int) -> Iterator[str]:
-    yield f"{_moment(event['at'])}  {event['action']}"
+    yield f"{moment(event['at'])}  {event['action']}"
     by = [f"role {event['role']}"] if event["role"] else []
     if event["by_hand"]:
         yield from _indented("without a run, " + (", ".join(by) or "role unknown"), width)
@@ -322,7 +323,7 @@ def _event_lines(event: Row, width: int) -> Iterator[str]:
         mode = f" ({event['mode']})" if event["mode"] else ""
         yield from _indented(", ".join([f"run {event['run_id']}{mode}", *by]), width)
         if event["source_key"]:
-            yield from _indented(f"from {event['source_key']}, as of {_moment(event['source_at'])}", width)
+            yield from _indented(f"from {event['source_key']}, as of {moment(event['source_at'])}", width)
     names = max((len(change["field"]) for change in event["changed"]), default=0)
     for change in event["changed"]:
         said = HIDDEN if change["is_hidden"] else f"{_value(change['before'])} → {_value(change['after'])}"
@@ -336,16 +337,6 @@ def _value(text: str | None) -> str:
 # --- words --------------------------------------------------------------------------------------------------------
 
 
-def ago(age: timedelta) -> str:
-    """A duration in its largest fitting unit: `12 minutes`, `3 hours`, `2 days`."""
-    seconds = max(0, round(age.total_seconds()))
-    for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
-        if seconds >= 2 * size or (seconds >= size and unit == "minute"):
-            number = seconds // size
-            return f"{number:,} {unit}" + ("" if number == 1 else "s")
-    return f"{seconds} second" + ("" if seconds == 1 else "s")
-
-
 def _indented(text: str, width: int) -> list[str]:
     return textwrap.wrap(
         sentence(text),
@@ -355,12 +346,3 @@ def _indented(text: str, width: int) -> list[str]:
         break_on_hyphens=False,
         replace_whitespace=False,
     )
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z") if moment else None
-
-
-def _moment(text: str | None) -> str:
-    """An instant for people, in UTC."""
-    return "never" if text is None else f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M:%SZ}"

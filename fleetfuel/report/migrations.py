@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import datetime
 
+from fleetfuel.report.words import iso
 from fleetfuel.table.migrate import MigrationPlan, MigrationReceipt
 
 
 def status_object(plan: MigrationPlan) -> dict[str, object]:
     """The ledger and the pending files, JSON-ready."""
-    applied = [dataclasses.asdict(line) | {"applied_at": _iso(line.applied_at)} for line in plan.applied]
+    applied = [dataclasses.asdict(line) | {"applied_at": iso(line.applied_at)} for line in plan.applied]
     return {"applied": applied, "pending": [file.file for file in plan.pending]}
 
 
 def receipt_object(receipt: MigrationReceipt) -> dict[str, object]:
     """What was done, JSON-ready."""
     return dataclasses.asdict(receipt) | {
-        "applied": [dataclasses.asdict(line) | {"applied_at": _iso(line.applied_at)} for line in receipt.applied]
+        "applied": [dataclasses.asdict(line) | {"applied_at": iso(line.applied_at)} for line in receipt.applied]
     }
-
-
-def _iso(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")
 
 
 def render_status(plan: MigrationPlan) -> str:

@@ -15,6 +15,7 @@ from fleetfuel import errors
 from fleetfuel.feed.keys import parse_instant
 from fleetfuel.model import Progress, silence
 from fleetfuel.report import evidence
+from fleetfuel.report.words import iso
 from fleetfuel.settings import Settings
 from fleetfuel.table import state
 from fleetfuel.table.database import Database
@@ -122,7 +123,7 @@ def plan_object(plan: PrunePlan, *, applied: bool) -> dict[str, Any]:
     """What is, or was, old enough to go, JSON-ready."""
     return {
         "applied": applied,
-        "before": plan.before.isoformat().replace("+00:00", "Z"),
+        "before": iso(plan.before),
         "folders": [str(folder) for folder in plan.folders],
         "bytes": plan.bytes,
         "versions": plan.versions,

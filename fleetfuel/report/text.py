@@ -7,10 +7,10 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Final
 
 from fleetfuel.report.summary import Summary
+from fleetfuel.report.words import moment
 
 SHOWN: Final = 8
 """Lines a section shows at the most; the report holds them all."""
@@ -55,27 +55,27 @@ def _head(run: Summary) -> str:
     if run.planned_by:
         done += f", the plan of run {run.planned_by}"
     if run.as_of:
-        done += f", against the table as it stood {_moment(run.as_of)}"
+        done += f", against the table as it stood {moment(run.as_of)}"
     lines = [f"fleetfuel {mode} · {done} · run {run.run_id}", run.source]
     if run.mode == "changes":
         lines.append(_catch_up(run))
     elif run.undoes:
         lines.append(f"gives back what was before run {run.undoes}")
     elif run.source_at:
-        lines.append(f"as of {_moment(run.source_at)}, {_records(run)}")
+        lines.append(f"as of {moment(run.source_at)}, {_records(run)}")
     return "\n".join(lines)
 
 
 def _catch_up(run: Summary) -> str:
     files = [file for file in run.files if file.status in ("applied", "empty")]
     if not files:
-        return f"no new change file; the watermark stays at {_moment(run.watermark_before)}"
+        return f"no new change file; the watermark stays at {moment(run.watermark_before)}"
     span = files[0].key if len(files) == 1 else f"from {files[0].key}\nto   {files[-1].key}"
     marks = [file.at for file in files if file.status == "applied"]
     after = max([*marks, *([run.watermark_before] if run.watermark_before else [])], default=None)
     return (
         f"{len(files):,} {'file' if len(files) == 1 else 'files'}, {_records(run)}\n{span}\n"
-        f"watermark {_moment(run.watermark_before)} → {_moment(after)}"
+        f"watermark {moment(run.watermark_before)} → {moment(after)}"
     )
 
 
@@ -234,8 +234,3 @@ def _foot(run: Summary, next_command: str | None) -> str:
     if next_command:
         lines.append(f"Next    {next_command}")
     return "\n".join(lines)
-
-
-def _moment(at: datetime | None) -> str:
-    """An instant for people, in UTC."""
-    return "never" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"

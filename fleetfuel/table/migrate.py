@@ -276,7 +276,7 @@ def _sync(
     )
 
 
-FILLS_REFRESHED: Final = 200_000
+FILLS_A_TRANSACTION: Final = 200_000
 """Fills whose stored facts are computed anew in one transaction."""
 
 
@@ -285,12 +285,12 @@ def _refresh_facts(database: Database) -> int:
     database.begin()
     if not database.rows("has_function", "fuel.refresh_fill_facts(bigint)")[0]["present"]:
         return 0
-    vehicles, done = 0, database.rows("refresh_fill_facts", FILLS_REFRESHED)[0]
+    vehicles, done = 0, database.rows("refresh_fill_facts", FILLS_A_TRANSACTION)[0]
     while done["vehicles"]:
         vehicles += done["vehicles"]
         database.commit()
         database.begin()
-        done = database.rows("refresh_fill_facts", FILLS_REFRESHED)[0]
+        done = database.rows("refresh_fill_facts", FILLS_A_TRANSACTION)[0]
     if vehicles:
         database.execute("analyze_fill_facts")
     database.commit()

@@ -1,0 +1,28 @@
+"""Pure: instants and durations as people and machines read them, in UTC."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+
+def iso(moment: datetime | None) -> str | None:
+    """An instant for machines: `2026-06-11T12:00:00Z`."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z") if moment else None
+
+
+def moment(at: datetime | str | None) -> str:
+    """An instant for people: `2026-06-11 12:00:00Z`; a text is one for machines."""
+    if at is None:
+        return "never"
+    instant = datetime.fromisoformat(at) if isinstance(at, str) else at
+    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
+
+
+def ago(age: timedelta) -> str:
+    """A duration in its largest fitting unit: `12 minutes`, `3 hours`, `2 days`."""
+    seconds = max(0, round(age.total_seconds()))
+    for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= 2 * size or (seconds >= size and unit == "minute"):
+            number = seconds // size
+            return f"{number:,} {unit}" + ("" if number == 1 else "s")
+    return f"{seconds} second" + ("" if seconds == 1 else "s")
