@@ -224,7 +224,17 @@ def names(folder: Path, pattern: str) -> list[str]:
     return sorted(path.name for path in folder.glob(pattern))
 
 
-HEAVY: Final = ("polars", "pyarrow", "boto3", "pandera", "adbc_driver_postgresql", "msgspec", "pandas")
+HEAVY: Final = (
+    "fleetfuel.model",
+    "webbrowser",
+    "polars",
+    "pyarrow",
+    "boto3",
+    "pandera",
+    "adbc_driver_postgresql",
+    "msgspec",
+    "pandas",
+)
 
 
 @pytest.mark.parametrize(

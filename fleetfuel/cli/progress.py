@@ -9,9 +9,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from fleetfuel.model import Progress
+if TYPE_CHECKING:
+    from fleetfuel.model import Progress
 
 log = logging.getLogger("fleetfuel")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -150,5 +149,7 @@ def _page(
     terminal.write(f"Page    {path} ({part})\n")
     if not made.has_charts:
         click.echo("No charts are drawn: pip install 'fleetfuel[page]' brings what draws them.", err=True)
+    import webbrowser
+
     if opens and not webbrowser.open(path.resolve().as_uri()):
         click.echo("No browser could be started here: open the file yourself.", err=True)
