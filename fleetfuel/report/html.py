@@ -354,5 +354,4 @@ def _moment(text: str | None) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}Z ({moment.astimezone(EAST_AFRICA):%H:%M} EAT)"
 
 
-
 __all__ = ["ROWS", "Page", "ShownRow", "render_page"]
