@@ -15,7 +15,7 @@ from fleetfuel.settings import Settings
 GAP_DAYS: Final = 7
 
 
-def look_at_bucket(settings: Settings) -> Iterator[Finding]:  # noqa: PLR0915
+def look_at_bucket(settings: Settings) -> Iterator[Finding]:
     """Each finding, as soon as it is known."""
     if not (settings.endpoint and settings.access_key and settings.secret_key):
         return
