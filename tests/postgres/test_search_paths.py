@@ -82,8 +82,8 @@ def test_every_function_pins_its_search_path_or_is_bound(session: Session) -> No
 def test_nothing_is_called_with_the_rights_of_its_owner_but_what_has_to_be(session: Session) -> None:
     """A new one is to be thought about: what does it read that its caller may write?"""
     assert {name for (name,) in session.ask(DEFINERS)} == {
-        "copy_devices", "forget_facts", "keep_version", "mark_every_vehicle", "mark_vehicles", "mark_where_rules_changed",
-        "refresh_fill_facts",
+        "copy_devices", "forget_facts", "keep_version", "mark_every_vehicle", "mark_vehicles",
+        "mark_where_rules_changed", "refresh_fill_facts",
         # What the reports compute with: they read records for whoever may read the reports.
         "explaining_record", "far_spans", "fuel_of", "said_time", "twins_of",
     }  # fmt: skip
