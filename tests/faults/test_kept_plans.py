@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 from pathlib import Path
 
@@ -55,14 +54,13 @@ def test_a_plan_half_written_is_never_applied(ground: Ground, tally: Tally) -> N
     dry = [word for word in ground.argv if word != "--apply"]
     for step in ("report file", "report plan"):
         with ground.trial() as folder:
-            killed = ground.forks.start(folder / "dry", dry, database=uri, stops=[step])
+            killed = ground.forks.start(folder / "killed", dry, database=uri, stops=[step])
             killed.reach(step)
             killed.kill(signal.SIGKILL)
             killed.wait()
             tally.add("kills tried")
             for path in (folder / "reports").iterdir():
                 assert ground.forks.start(folder / "apply", ["apply", str(path)], database=uri).wait() in (65, 66)
-            shutil.rmtree(folder / "apply", ignore_errors=True)
             assert make_plan(ground, uri, folder).name.startswith("20")
             assert [path for path in (folder / "reports").iterdir() if path.name.startswith(".")] == []
     assert take_footprint(uri) == ground.before
