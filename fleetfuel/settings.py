@@ -47,19 +47,19 @@ class Settings:
     """`FLEETFUEL_LOOKBACK_HOURS`: how far before the watermark changes mode looks for late or overwritten files."""
     log: str = "text"
     """`FLEETFUEL_LOG`: `text` or `json`."""
+    ping_url: str | None = field(default=None, repr=False)
+    """`FLEETFUEL_PING_URL`: told when an applying run begins and how it ends, as healthchecks.io reads it."""
 
     env_file: Path | None = None
     """The `.env` that was read; None = there is none, or it was passed over."""
     remarks: tuple[str, ...] = ()
     """What a person should hear of the settings, in sentences: names that are none, a file that was not read."""
 
-    def require_database_url(self) -> str:
-        """The database's URL. Raises `MissingSetting`."""
+    def require_database_url(self, *, may_be_embedded: bool = False) -> str:
+        """The database's URL. Raises `MissingSetting`, which names --embedded if the command has it."""
         if not self.database_url:
-            raise errors.MissingSetting(
-                name="DATABASE_URL",
-                alternative=",\nor use --embedded to try it on a PostgreSQL that comes along",
-            )
+            embedded = ",\nor use --embedded to try it on a PostgreSQL that comes along"
+            raise errors.MissingSetting(name="DATABASE_URL", alternative=embedded if may_be_embedded else "")
         return self.database_url
 
 
@@ -77,6 +77,7 @@ VARIABLES: Mapping[str, str] = {
     "FLEETFUEL_REPORTS": "reports",
     "FLEETFUEL_LOOKBACK_HOURS": "lookback_hours",
     "FLEETFUEL_LOG": "log",
+    "FLEETFUEL_PING_URL": "ping_url",
 }
 """Environment variable → field of `Settings`; `.env.example` lists the same."""
 
@@ -218,6 +219,13 @@ def _log(text: str) -> str:
     return text
 
 
+def _ping_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("it must be a URL such as https://hc-ping.com/<uuid>")
+    return text
+
+
 def _database_url(text: str) -> str:
     read_url(text)
     return text
@@ -248,6 +256,7 @@ _CONVERSIONS: Mapping[str, Callable[[str], object]] = {
     "FLEETFUEL_REPORTS": Path,
     "FLEETFUEL_LOOKBACK_HOURS": _hours,
     "FLEETFUEL_LOG": _log,
+    "FLEETFUEL_PING_URL": _ping_url,
 }
 
 

@@ -41,11 +41,7 @@ left join lateral (
     select r.finished_at from fuel.ingest_runs as r where r.mode = m.mode and r.status = 'applied' order by r.finished_at desc limit 1
 ) as applied on true
 left join lateral (
-    select greatest(s.watermark, max(f.modified_at)) as written_at
-    from fuel.ingest_state as s
-    left join fuel.ingest_files as f on f.key = s.key and f.etag = s.etag
-    where s.feed = m.mode
-    group by s.watermark
+    select greatest(s.watermark, s.modified_at) as written_at from fuel.ingest_state as s where s.feed = m.mode
 ) as source on true;
 
 comment on view reporting.v_ingest_health is 'The last run of each mode: when, with what result, and what it counted. open_rejects are records still set aside, whichever run did it. source_age_seconds is how long ago the export wrote what was applied last: it grows if the export stalls, though every run is applied.';

@@ -74,6 +74,11 @@ STATE: Final = (
 )
 
 
+def spoken(err: str) -> str:
+    """Lines of stderr without the time and the run that each begins with where no terminal is."""
+    return re.sub(r"^\d{4}-\d\d-\d\dT[\d:.]+Z (?:\d{8}T\d{6}Z-\w+ )?", "", err, flags=re.MULTILINE)
+
+
 class Table:
     """One migrated database, emptied of what runs left, and a folder for the files it is fed from."""
 

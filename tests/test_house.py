@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import importlib
 import re
 import subprocess
 import sys
@@ -256,3 +257,25 @@ def test_help_and_a_refused_option_load_nothing_heavy(words: list[str]) -> None:
 def test_no_name_says_nothing() -> None:
     files = [path.stem for path in [*HOUSE.rglob("*.py"), *HOUSE.parent.joinpath("tests").rglob("*.py")]]
     assert {"utils", "util", "common", "helpers", "core", "manager", "base", "misc"} & set(files) == set()
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_pattern_takes_what_the_oldest_python_reads_wrongly(room: str) -> None:
+    """Possessive quantifiers and atomic groups: `re` of Debian 12's Python, 3.11.2, matches other texts by them."""
+    texts = [
+        node.value
+        for node in ast.walk(tree(room))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes) and len(node.value) < 2_000
+    ]
+    assert [text for text in texts if takes_greedily(text)] == []
+    assert takes_greedily("a++b")
+    assert takes_greedily("(?>a|ab)c")
+
+
+def takes_greedily(text: str | bytes) -> bool:
+    """Whether the text, read as a pattern, has a possessive quantifier or an atomic group."""
+    try:
+        parsed = importlib.import_module("re._parser").parse(text)
+    except (re.error, OverflowError, RecursionError):
+        return False
+    return re.search("POSSESSIVE_REPEAT|ATOMIC_GROUP", repr(parsed)) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shlex
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 import click
 
 from fleetfuel import errors
-from fleetfuel.cli import options, signals, terminal
+from fleetfuel.cli import options, ping, signals, terminal
 from fleetfuel.printable import printable
 from fleetfuel.settings import Settings
 
@@ -39,6 +40,7 @@ from fleetfuel.settings import Settings
 @click.option("--report", type=click.Path(path_type=Path), help="Folder of the Parquet report.  [reports/<run id>/]")
 @click.option("--no-report", is_flag=True, help="Leave no report.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the summary.")
+@click.option("--quiet", is_flag=True, help="Print nothing if nothing changed and nothing was refused.")
 @click.option("--detailed-exitcode", is_flag=True, help="A dry run exits 2 when it found changes.")
 @click.option("--strict", is_flag=True, help="Exit 65 when any record was set aside.")
 @click.option("--max-deletes", type=options.AllowanceType(), help="Let this many soft deletes through, once.")
@@ -57,7 +59,11 @@ from fleetfuel.settings import Settings
     metavar="INSTANT",
     help="Dry runs: compare with the table as it stood then.",
 )
-@click.option("--skip-bad-files", is_flag=True, help="Changes: go on behind a file that cannot be read.")
+@click.option(
+    "--skip-bad-files",
+    is_flag=True,
+    help="Changes: go on after a file that cannot be read; it is remembered, and the watermark moves on.",
+)
 @click.option("--deep", is_flag=True, help="Compare every row's raw with the file, trusting no fingerprint.")
 @click.option(
     "--skip-unchanged",
@@ -82,11 +88,13 @@ def import_command(**given: Any) -> None:
     request = _request(given)
     settings = options.settings()
     with ExitStack() as stack:
-        url = embedded(stack, settings) if given["embedded"] else settings.require_database_url()
+        url = embedded(stack, settings) if given["embedded"] else settings.require_database_url(may_be_embedded=True)
         from fleetfuel import pipeline
         from fleetfuel.cli import logs, progress
 
         logs.set_run(request.run_id)
+        if request.apply:
+            ping.begin(settings.ping_url, f"run {request.run_id}, {request.mode}")
 
         try:
             with progress.shown() as shown:
@@ -95,6 +103,13 @@ def import_command(**given: Any) -> None:
             if not signals.interrupted.is_set():
                 pipeline.record_failure(request, url, error)
             raise
+    conclude(outcome, given)
+    if given["detailed_exitcode"] and not outcome.summary.applied and outcome.summary.has_changes:
+        sys.exit(2)
+
+
+def conclude(outcome: Any, given: dict[str, Any]) -> None:
+    """Say what came of a run; ends the program if it did not end well."""
     from fleetfuel.report.summary import as_json
     from fleetfuel.report.text import render_summary
 
@@ -104,21 +119,26 @@ def import_command(**given: Any) -> None:
         terminal.note_done("What the run did, it did: `fleetfuel runs last` shows it.")
     elif summary.report:
         terminal.note_done(f"Nothing was loaded; `fleetfuel show {shlex.quote(summary.report)}` shows the outcome.")
-    if given["as_json"]:
+    counts = {name: number for name, number in dataclasses.asdict(summary.counts).items() if number}
+    from fleetfuel.cli import logs
+
+    logs.note_end(mode=summary.mode, applied=summary.applied, counts=counts)
+    is_news = summary.has_changes or summary.guards or outcome.error
+    if given.get("quiet") and not is_news:
+        pass
+    elif given["as_json"]:
         terminal.write_json(as_json(summary))
     else:
-        terminal.write(printable(render_summary(summary, width=terminal.width(), next_command=_next(given, summary))))
+        terminal.write(printable(render_summary(summary, width=terminal.width(), next_command=_next(summary))))
     if outcome.error:
         terminal.complain(outcome.error)
         sys.exit(outcome.exit_code)
-    if given["detailed_exitcode"] and not summary.applied and summary.has_changes:
-        sys.exit(2)
 
 
 def _request(given: dict[str, Any]) -> Any:
     paths = (*given["files"], *given["more_files"])
     if given["more_files"] and not given["files"]:
-        raise click.UsageError(f"{given['more_files'][0]} is no option. A local file goes behind --file.")
+        raise click.UsageError(f"{given['more_files'][0]} is no option. A local file comes after --file.")
     modes = [
         name
         for name, is_given in (("snapshot", given["snapshot"]), ("changes", given["changes"]), ("file", paths))
@@ -165,17 +185,17 @@ def _request(given: dict[str, Any]) -> Any:
     )
 
 
-def _next(given: dict[str, Any], run: Any) -> str | None:
+def _next(run: Any) -> str | None:
     """The command a person would type after a dry run: the plan that was shown, or the run again."""
     if run.applied or run.guards or not run.has_changes or run.as_of:
         return None
-    if run.report:
-        return f"fleetfuel apply {run.report}"
-    words = ["fleetfuel", "import"]
-    words += ["--snapshot"] if given["snapshot"] else ["--changes"] if given["changes"] else []
-    words += [f"--file {path}" for path in (*given["files"], *given["more_files"])]
-    words += [f"--as {given['reading']}"] if given["reading"] else []
-    return " ".join([*words, "--apply"])
+    context = click.get_current_context()
+    if run.report and context.parent and isinstance(context.parent.command, click.Group):
+        known = {option.name for option in context.parent.command.commands["apply"].params}
+        given = options.as_typed(context, without={name for name in context.params if name not in known} | {"as_json"})
+        return " ".join(["fleetfuel", "apply", shlex.quote(run.report), *given])
+    given = options.as_typed(context, without=("report", "as_json", "detailed_exitcode", "quiet"))
+    return " ".join(["fleetfuel", str(context.info_name), *options.arguments_as_typed(context), *given, "--apply"])
 
 
 def embedded(stack: ExitStack, settings: Settings) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -15,9 +16,12 @@ log = logging.getLogger("fleetfuel")
 
 
 class _Current:
-    """The run this process is about, once there is one."""
+    """The run this process is about, once there is one, and what its end is to tell."""
 
     run_id: str | None = None
+    form: str = "text"
+    facts: Mapping[str, Any] = {}
+    has_told_end: bool = False
 
 
 def set_run(run_id: str) -> None:
@@ -30,8 +34,27 @@ def current_run() -> str | None:
     return _Current.run_id
 
 
+def note_end(**facts: Any) -> None:
+    """What the event of the end is to tell beside the exit code."""
+    _Current.facts = facts
+
+
+def tell_end(command: str | None, exit_code: int, seconds: float) -> None:
+    """As JSON: one event for each end of a command, a success included. An error that was told is that event."""
+    if _Current.form != "json" or command is None or _Current.has_told_end:
+        return
+    level = logging.INFO if exit_code in (0, 2) else logging.ERROR
+    facts = {"event": "end", "command": command, "exit_code": exit_code, "seconds": round(seconds, 3), **_Current.facts}
+    record = log.makeRecord(
+        log.name, level, "", 0, "%s ended with %s", (command, exit_code), None, extra={"facts": facts}
+    )
+    for handler in logging.getLogger().handlers:
+        handler.handle(record)
+
+
 def set_up(form: str, *, verbose: bool = False) -> None:
     """Log as `text` or `json`: warnings and errors, and with `verbose` the steps, too."""
+    _Current.form = form
     root = logging.getLogger()
     handler = _Handler()
     handler.setFormatter(_Json() if form == "json" else _Text())
@@ -53,18 +76,28 @@ LABELS: Final = {logging.ERROR: "fleetfuel: ", logging.CRITICAL: "fleetfuel: ", 
 
 
 class _Text(logging.Formatter):
+    """Sentences. In a file, where nobody saw them come, each begins with when and of which run."""
+
     def format(self, record: logging.LogRecord) -> str:
-        return LABELS.get(record.levelno, "") + sentence(record.getMessage())
+        text = LABELS.get(record.levelno, "") + sentence(record.getMessage())
+        if sys.stderr.isatty():
+            return text
+        return " ".join(filter(None, [_instant(record, "seconds"), _Current.run_id, text]))
 
 
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         facts: dict[str, Any] = getattr(record, "facts", {})
+        _Current.has_told_end = _Current.has_told_end or facts.get("event") == "end"
         line = {
-            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "at": _instant(record, "milliseconds"),
             "level": record.levelname.lower(),
             "run_id": _Current.run_id,
             "message": " ".join(sentence(record.getMessage()).split()),
             **facts,
         }
         return printable(json.dumps(line, ensure_ascii=False, default=str))
+
+
+def _instant(record: logging.LogRecord, precision: str) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec=precision).replace("+00:00", "Z")

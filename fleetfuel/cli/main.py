@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import time
 import warnings
 from pathlib import Path
 from typing import Final, NoReturn
@@ -17,7 +18,7 @@ from typing import Final, NoReturn
 import click
 
 from fleetfuel import __version__, errors
-from fleetfuel.cli import doctor, grafana, import_, keep, logs, look, options, plans, show, signals, terminal
+from fleetfuel.cli import doctor, grafana, import_, keep, logs, look, options, ping, plans, show, signals, terminal
 from fleetfuel.settings import forget_foreign
 
 log = logging.getLogger("fleetfuel")
@@ -79,11 +80,14 @@ def main() -> NoReturn:
     sys.unraisablehook = signals.swallowed
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
         signal.signal(each, signals.interrupt)
+    began = time.monotonic()
     try:
         code = _run()
     except errors.Interruption:  # while the run was ending
         code = terminal.complain(errors.Interrupted())
     signal.setitimer(signal.ITIMER_REAL, 0)
+    logs.tell_end(options.invoked(), code, time.monotonic() - began)
+    ping.end(code, f"run {logs.current_run()}, exit {code}")
     sys.exit(code)
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
+from collections.abc import Collection
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +25,17 @@ class _Chosen:
 
     env_file: Path | None = None
     is_verbose: bool = False
+    command: str | None = None
 
 
 def settings() -> Settings:
     """The settings, from the environment and the chosen file. Raises `ConfigurationError`."""
     return read_settings(env_file=_Chosen.env_file)
+
+
+def invoked() -> str | None:
+    """The name of the command that was asked for; None before there is one, and for help."""
+    return _Chosen.command
 
 
 def set_up_logs() -> None:
@@ -38,6 +47,36 @@ def set_up_logs() -> None:
     logs.set_up(form, verbose=_Chosen.is_verbose)
     for remark in remarks:
         log.warning("%s", remark)
+
+
+def as_typed(context: click.Context, *, without: Collection[str] = ()) -> list[str]:
+    """The options as a person would type them again, for a shell: those that were given, in the command's order."""
+    words: list[str] = []
+    for option in context.command.params:
+        name, value = option.name or "", context.params.get(option.name or "")
+        is_given = context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
+        if not isinstance(option, click.Option) or not is_given or name in without:
+            continue
+        if option.is_flag:
+            words.append(option.opts[-1])
+            continue
+        for each in value if option.multiple and isinstance(value, tuple) else (value,):
+            words += [option.opts[-1], shlex.quote(_written(each))]
+    if _Chosen.env_file:
+        words += ["--env-file", shlex.quote(str(_Chosen.env_file))]
+    return words
+
+
+def arguments_as_typed(context: click.Context) -> list[str]:
+    """The arguments that are no options, for a shell."""
+    given = [context.params.get(each.name or "") for each in context.command.params if isinstance(each, click.Argument)]
+    return [shlex.quote(str(word)) for value in given for word in (value if isinstance(value, tuple) else (value,))]
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, datetime):
+        return "all" if value.year == 1 else value.isoformat()
+    return str(value)
 
 
 def _choose_verbose(_context: click.Context, _option: click.Parameter, value: bool) -> None:  # noqa: FBT001
@@ -87,6 +126,7 @@ class Command(click.Command):
         self.params += shared()
 
     def invoke(self, ctx: click.Context) -> Any:
+        _Chosen.command = self.name
         set_up_logs()
         _demand_folder()
         return super().invoke(ctx)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import click
 
 from fleetfuel import errors
-from fleetfuel.cli import import_, options, signals, terminal
+from fleetfuel.cli import import_, options, ping, signals
 
 
 @click.command("apply", cls=options.Command, short_help="Write exactly the plan of a dry run's report.")
@@ -105,11 +104,17 @@ def _overrides(given: dict[str, Any]) -> Any:
 def _run(request: Any, given: dict[str, Any]) -> None:
     settings = options.settings()
     with ExitStack() as stack:
-        url = import_.embedded(stack, settings) if given["embedded"] else settings.require_database_url()
+        url = (
+            import_.embedded(stack, settings)
+            if given["embedded"]
+            else settings.require_database_url(may_be_embedded=True)
+        )
         from fleetfuel import pipeline
         from fleetfuel.cli import logs, progress
 
         logs.set_run(request.run_id)
+        if request.apply:
+            ping.begin(settings.ping_url, f"run {request.run_id}, {request.mode}")
         try:
             with progress.shown() as shown:
                 outcome = pipeline.run(request, settings, url, shown)
@@ -117,19 +122,4 @@ def _run(request: Any, given: dict[str, Any]) -> None:
             if not signals.interrupted.is_set():
                 pipeline.record_failure(request, url, error)
             raise
-    from fleetfuel.report.summary import as_json
-    from fleetfuel.report.text import render_summary
-
-    summary = outcome.summary
-    if given["as_json"]:
-        terminal.write(as_json(summary) + "\n")
-    else:
-        fits = not outcome.error and not summary.applied and summary.has_changes and summary.report
-        terminal.write(
-            render_summary(
-                summary, width=terminal.width(), next_command=f"fleetfuel apply {summary.report}" if fits else None
-            )
-        )
-    if outcome.error:
-        terminal.complain(outcome.error)
-        sys.exit(outcome.exit_code)
+    import_.conclude(outcome, given)

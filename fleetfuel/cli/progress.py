@@ -61,7 +61,10 @@ class _Meter:
         self.clear()
         if self._stage:
             log.info(
-                "%s: %s in %.1f s", self._stage, _amount(self._stage, self._last[0]), time.monotonic() - self._began
+                "%s: %s in %.1f s",
+                self._stage,
+                _amount(self._stage, self._last[0]) + UNITS.get(self._stage, " records"),
+                time.monotonic() - self._began,
             )
         self._stage = ""
 
@@ -77,6 +80,9 @@ class _Meter:
 
 
 _shown: Final[list[_Meter]] = []
+
+UNITS: Final = {"fetch": "", "migrate": " steps", "prune": " folders"}
+"""What a stage counts, where it is not records; `fetch` says its unit itself."""
 
 
 def bar(stage: str, done: int, total: int, width: int) -> str:

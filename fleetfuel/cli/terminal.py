@@ -118,7 +118,7 @@ def show(found: Any, text: str, *, as_json: bool) -> None:
 
 def complain(error: errors.FleetfuelError) -> int:
     """Say on stderr what went wrong; the exit code."""
-    facts = {"error": type(error).__name__, "exit_code": error.exit_code}
+    facts = {"event": "end", "error": type(error).__name__, "exit_code": error.exit_code}
     log.error("%s", error, extra={"facts": facts})
     return error.exit_code
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import polars as pl
@@ -10,7 +11,7 @@ from fleetfuel.model import Cut, Delivery, FileCount, Plan, Reading, State, Tabl
 from fleetfuel.plan import decide, notices
 from fleetfuel.plan.batch import Batch
 from fleetfuel.plan.counts import Decisions, count_files, count_records, count_rules
-from fleetfuel.plan.files import find_held, origin_of, read_markers, remarks_on
+from fleetfuel.plan.files import find_held, origin_of, read_markers, remarks_on, stalled_feed
 from fleetfuel.plan.limits import Totals, check_limits
 from fleetfuel.plan.run import Run
 from fleetfuel.printable import sentence
@@ -98,6 +99,7 @@ def make_plan(
             map(
                 sentence,
                 (
+                    *_stalled(run, delivery, cuts),
                     *delivery.notices,
                     *current.disbelieved,
                     *remarks_on(reading, partial, cuts),
@@ -106,6 +108,12 @@ def make_plan(
             )
         ),
     )
+
+
+def _stalled(run: Run, delivery: Delivery, cuts: tuple[Cut, ...]) -> Iterator[str]:
+    if run.mode == "snapshot" and delivery.reading == "snapshot" and cuts:
+        written = max(max(cut.file_at, cut.file.modified_at) for cut in cuts)
+        yield from stalled_feed(written, run.started_at, run.rules)
 
 
 def _resolved(current: State, known: pl.DataFrame, batch: Batch) -> tuple[int, ...]:

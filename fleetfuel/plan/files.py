@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import polars as pl
 
@@ -107,6 +107,16 @@ def origin_of(cut: Cut) -> Origin:
         records=len(cut.records),
         list_hash=_list_hash(cut.records.fingerprints),
     )
+
+
+def stalled_feed(written_at: datetime, now: datetime, rules: Rules) -> Iterator[str]:
+    """A snapshot that the export has not written for long: it is applied again and again, and looks green."""
+    age = now - written_at
+    limit = rules.guards.stale_feed_hours
+    if age > timedelta(hours=limit):
+        hours = age.total_seconds() / 3600
+        said = f"{hours / 24:,.0f} days" if hours >= 48 else f"{hours:,.0f} hours"
+        yield f"the export has not written the snapshot for {said} (usual: within {limit:g} hours): does it run?"
 
 
 def remarks_on(reading: Reading, partial: str | None, cuts: tuple[Cut, ...]) -> Iterator[str]:

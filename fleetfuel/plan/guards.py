@@ -24,6 +24,9 @@ class Allowance:
     number: float
     is_share: bool
 
+    def __str__(self) -> str:
+        return f"{self.number:g}%" if self.is_share else str(int(self.number))
+
     def rows(self, base: int) -> int:
         return part_of(self.number / 100, base) if self.is_share else int(self.number)
 

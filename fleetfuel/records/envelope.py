@@ -117,7 +117,23 @@ def _not_json(file: SourceFile, error: Exception) -> errors.BadInput:
         "it ends too early" if "truncated" in str(error) else re.sub(r"^JSON is malformed: | \(byte.*", "", str(error))
     )
     offset = int(found[1]) if found else file.size
-    return errors.NotJson(key=file.key, reason=why, offset=offset, size=file.size)
+    return errors.NotJson(
+        key=file.key, reason=_other_kind(bytes(file.content[:200])) or why, offset=offset, size=file.size
+    )
+
+
+def _other_kind(head: bytes) -> str | None:
+    """What a file that is no JSON is instead, by how it begins; None if it may well be broken JSON."""
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if not text:
+        return "it is empty, it ends too early" if not head else "it holds nothing but white space, it ends too early"
+    if head.startswith(b"PK\3\4"):
+        return "it is a ZIP archive"
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")) or not (head[::2].strip(b"\0") and head[1::2].strip(b"\0")):
+        return "it is UTF-16, not UTF-8"
+    if text.startswith(b"<"):
+        return "it is an HTML page" if b"<html" in text or b"<!doctype html" in text else "it is XML"
+    return None
 
 
 def _cut(content: memoryview, seed: int) -> tuple[bytes, Records | None, Mapping[str, object]]:

@@ -93,8 +93,12 @@ def _files(run: Summary) -> list[str]:
 
 def _records(run: Summary) -> str:
     counts = run.counts
-    markers = f" and {counts.skipped:,} markers" if counts.skipped else ""
-    return f"{counts.records:,} records{markers}"
+    markers = f" and {_counted(counts.skipped, 'marker')}" if counts.skipped else ""
+    return _counted(counts.records, "record") + markers
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def _counts(run: Summary) -> str:
@@ -103,7 +107,7 @@ def _counts(run: Summary) -> str:
         "soft_deletes": _listed(
             {
                 ("inserted by that run" if run.undoes else "gone from the snapshot"): counts.soft_deletes_absent,
-                "flagged": counts.soft_deletes_flagged,
+                "marked deleted": counts.soft_deletes_flagged,
             }
         ),
         "unchanged": _listed({"stale": counts.stale, "superseded": counts.superseded}),
@@ -194,9 +198,14 @@ def _rules(run: Summary, *, rejected: bool) -> list[str]:
     ]
 
 
+LOOK_FIRST: Final = {"empty_snapshot": "look at the export first: it is hardly ever meant; "}
+"""Guards whose override is seldom the answer."""
+
+
 def _guards(run: Summary) -> list[str]:
     return [
-        f"{guard.code}: {guard.seen}\n  limit: {guard.limit}\n  to let it through once: {guard.override}"
+        f"{guard.code}: {guard.seen}\n  limit: {guard.limit}\n"
+        f"  {LOOK_FIRST.get(guard.code, '')}to let it through once: {guard.override}"
         for guard in run.guards
     ]
 

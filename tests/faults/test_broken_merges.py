@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from table import spoken
 
 from fleetfuel.table.statements import named_sql
 
@@ -79,7 +80,7 @@ def test_a_broken_trigger_is_caught(ground: Ground, tally: Tally, tmp_path: Path
 def check_caught(ground: Ground, uri: str, folder: Path, sql: dict[str, str]) -> None:
     program = ground.forks.start(folder / "1", ground.argv, database=uri, sql=sql)
     assert program.wait() == 70, (program.err, program.seen)
-    assert program.err.startswith("fleetfuel: The load did not do what the plan said ("), program.err
+    assert spoken(program.err).startswith("fleetfuel: The load did not do what the plan said ("), program.err
     assert len(program.said) == 2
     assert take_footprint(uri) == ground.before
 

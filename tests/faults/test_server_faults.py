@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import pytest
 from mortal import kill, restart, stop
+from table import spoken
 
 from fleetfuel.sandbox.postgres import PostgresServer, postgres_server
 from fleetfuel.table.database import connect
@@ -44,7 +45,7 @@ def mortal(forks: Zygote) -> Iterator[Ground]:
 def check_refusal(program: Program, code: int, *words: str) -> None:
     """One sentence for a person, what to do next, and the exit code."""
     assert program.wait() == code, program.err
-    assert program.err.startswith("fleetfuel: "), program.err
+    assert spoken(program.err).startswith("fleetfuel: "), program.err
     assert "Traceback" not in program.err
     assert len(program.said) <= 3, program.err
     for word in words:
@@ -198,7 +199,7 @@ def test_the_connection_is_cut_at_the_commit(ground: Ground, tally: Tally, tmp_p
         program.go_on()
         if cut == "answer":
             assert program.wait() == 0, program.err
-            assert program.err.startswith("warning: The answer to the commit was lost")
+            assert spoken(program.err).startswith("warning: The answer to the commit was lost")
             assert "it was committed" in program.err
             assert take_footprint(uri) == ground.once
         else:
@@ -340,7 +341,7 @@ def test_the_report_is_gone_when_it_should_say_applied(ground: Ground, tally: Ta
     program.go_on()
     assert program.wait() == 0, program.err
     tally.add("faults tried")
-    assert program.err.startswith("warning: The run is applied, but its report")
+    assert spoken(program.err).startswith("warning: The run is applied, but its report")
     assert take_footprint(uri) == ground.once
 
 

@@ -77,6 +77,20 @@ class Stage:
         assert finished.code == 0, finished
         return finished
 
+    def shell(self, command: str) -> str:
+        """What a shell says to a command of the README or of a "Next" line; it has to end with 0."""
+        tools = self.folder / ".tools"
+        tools.mkdir(exist_ok=True)
+        (tools / "fleetfuel").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m fleetfuel "$@"\n')
+        (tools / "fleetfuel").chmod(0o755)
+        given = environment(self.env)
+        given["PATH"] = f"{tools}:{given['PATH']}"
+        done = subprocess.run(
+            ["sh", "-c", command], cwd=self.folder, env=given, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done
+        return done.stdout
+
     # --- the feed
 
     def put(self, item: tuple[str, bytes]) -> None:

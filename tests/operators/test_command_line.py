@@ -13,6 +13,7 @@ import termios
 
 import click
 import pytest
+from table import spoken
 
 from fleetfuel import errors
 from fleetfuel.cli import progress
@@ -98,7 +99,7 @@ def test_what_the_environment_lacks_is_said_in_three_lines(stage: Stage) -> None
         refused = stage.run("import", "--snapshot", **{missing: None})
         assert refused.code == 78
         assert len(refused.err.splitlines()) <= 3
-        assert refused.err.startswith(f"fleetfuel: {missing} is not set.")
+        assert spoken(refused.err).startswith(f"fleetfuel: {missing} is not set.")
 
 
 # --- logs ---------------------------------------------------------------------------------------------------------
@@ -114,14 +115,14 @@ def test_cron_gets_the_summary_and_nothing_else(stage: Stage) -> None:
 def test_verbose_tells_every_step(stage: Stage) -> None:
     stage.snapshot()
     done = stage.done("--verbose", "import", "--snapshot", "--apply")
-    assert [line.split(":")[0] for line in done.err.splitlines()] == ["fetch", "read", "stage", "merge"]
+    assert [line.split(":")[0] for line in spoken(done.err).splitlines()] == ["fetch", "read", "stage", "merge"]
     assert "\r" not in done.err
 
 
 def test_shared_options_stand_before_the_command_or_after_it(stage: Stage) -> None:
     stage.snapshot()
     said = [
-        [line.split(":")[0] for line in stage.done(*words).err.splitlines()]
+        [line.split(":")[0] for line in spoken(stage.done(*words).err).splitlines()]
         for words in (["-v", "import", "--snapshot"], ["import", "--snapshot", "-v"], ["import", "-v", "--snapshot"])
     ]
     assert said[0] == said[1] == said[2] != []
@@ -129,7 +130,10 @@ def test_shared_options_stand_before_the_command_or_after_it(stage: Stage) -> No
     for words in (["--env-file", "other.env", "runs"], ["runs", "--env-file", "other.env"]):
         assert stage.done(*words, DATABASE_URL=None).err == ""
     refused = stage.run("runs", "--env-file", "nowhere.env")
-    assert (refused.code, refused.err.splitlines()[0]) == (78, "fleetfuel: --env-file: nowhere.env does not exist.")
+    assert (refused.code, spoken(refused.err).splitlines()[0]) == (
+        78,
+        "fleetfuel: --env-file: nowhere.env does not exist.",
+    )
 
 
 def test_the_name_alone_is_answered_with_the_help(stage: Stage) -> None:

@@ -29,8 +29,9 @@ def test_fresh_late_and_failing(stage: Stage) -> None:
     stage.done("import", "--snapshot", "--apply")
     fresh = stage.run("status", "--json")
     assert (fresh.code, fresh.json["state"], fresh.json["exit_code"]) == (0, "fresh", 0)
-    stage.sql("update fuel.ingest_state set watermark = now() - interval '170 days'")
-    stage.sql("update fuel.ingest_files set modified_at = now() - interval '5 hours'")
+    stage.sql(
+        "update fuel.ingest_state set watermark = now() - interval '170 days', modified_at = now() - interval '5 hours'"
+    )
     late = stage.run("status")
     assert (late.code, late.out.startswith("late: ")) == (1, True)
     assert "the export wrote 5 hours ago" in late.out

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from table import spoken
+
 from fleetfuel.sandbox.postgres import PostgresServer, postgres_server
 from fleetfuel.sandbox.producer import Producer
 from fleetfuel.sandbox.store import object_store
@@ -56,7 +58,7 @@ class World:
         done = subprocess.run(
             ["sh", "-c", command], check=False, cwd=self.stage.folder, env=env, capture_output=True, text=True
         )
-        text = done.stdout + done.stderr + (f"(exit {done.returncode})\n" if done.returncode else "")
+        text = done.stdout + spoken(done.stderr) + (f"(exit {done.returncode})\n" if done.returncode else "")
         for here, there in (
             (f"127.0.0.1:{self.server.port}", "db.example.org:5432"),
             (self.stage.store.endpoint, "https://s3.example.org"),

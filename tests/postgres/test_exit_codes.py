@@ -11,7 +11,7 @@ import urllib.parse
 from pathlib import Path
 
 import pytest
-from table import Table, at, envelope, fill
+from table import Table, at, envelope, fill, spoken
 
 
 def run(*words: str, folder: Path, url: str | None = None, **more: str) -> subprocess.CompletedProcess[str]:
@@ -77,7 +77,12 @@ def test_strict_is_exit_65_where_records_were_set_aside(table: Table) -> None:
         (b"not json", "is not JSON"),
         (b'{"records": [{"id": 1}, {"id"', "at byte 29 of 29"),
         (b'{"foo": 1}', "an object with the fields foo"),
-        (b"", "it ends too early"),
+        (b"", "it is empty, it ends too early"),
+        (b" \n", "nothing but white space"),
+        (b"<!DOCTYPE html>\n<html><body>502</body></html>", "it is an HTML page"),
+        (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "it is XML"),
+        (b"PK\3\4\0\0records.json", "it is a ZIP archive"),
+        ('{"records": []}'.encode("utf-16"), "it is UTF-16, not UTF-8"),
     ],
 )
 def test_a_bad_file_is_exit_65_with_the_byte_or_the_shape_and_a_line_in_the_ledger(
@@ -171,7 +176,7 @@ def test_a_full_disk_behind_stdout_is_no_bug_and_the_run_stands(table: Table) ->
             check=False,
         )
     assert (done.returncode, list(table.live())) == (73, [1])
-    assert done.stderr.splitlines() == [
+    assert spoken(done.stderr).splitlines() == [
         "fleetfuel: The output cannot be written: No space left on device.",
         "What the run did, it did: `fleetfuel runs last` shows it.",
     ]

@@ -8,6 +8,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from table import spoken
 
 from fleetfuel.cli import logs
 from fleetfuel.errors import Interruption
@@ -24,7 +25,7 @@ def test_interrupted_at_any_line_of_its_set_up_the_log_still_says_who_speaks(
         while _interrupted_set_up(at=stopped + 1):
             stopped += 1
             logs.log.error("Interrupted.")
-            assert capsys.readouterr().err == "fleetfuel: Interrupted.\n", stopped
+            assert spoken(capsys.readouterr().err) == "fleetfuel: Interrupted.\n", stopped
     finally:
         logging.getLogger().setLevel(level)
     assert stopped > 3
