@@ -107,8 +107,8 @@ def _old_reports(reports: Path, before: datetime) -> Iterator[Path]:
 
 def _old_files(database: Database, settings: Settings, before: datetime) -> Iterator[dict[str, str]]:
     """Files that changes mode does not look at again: they stand, and were written, before its look-back begins."""
-    mark = state.read_marks(database).get("changes")
-    if mark is None:
+    mark = state.read_marks(database)["changes"]
+    if mark["watermark"] is None:
         return
     since = mark["watermark"] - timedelta(hours=settings.lookback_hours)
     for row in database.rows("read_prunable_files", before):
