@@ -90,7 +90,8 @@ begin
 end
 $$;
 
--- A department likewise, without a final DEPT or DEPARTMENT; dots of an abbreviation and apostrophes join what they part.
+-- A department likewise, without a final DEPT or DEPARTMENT; dots of an abbreviation and apostrophes join what they part. A
+-- placeholder is no department.
 create function fuel.clean_department(department text) returns text
 language plpgsql immutable strict parallel safe
 set search_path = pg_catalog, pg_temp
@@ -101,7 +102,8 @@ begin
     department := left(department, 2000);
     department := replace(regexp_replace(upper(department collate "C"), '\m([A-Z])\.(?=[A-Z](?:\M|\.))', '\1', 'g'), '''', '');
     cleaned := fuel.clean_label(department);
-    return regexp_replace(cleaned, '(?: (?:DEPT|DEPARTMENT))+$', '');
+    cleaned := regexp_replace(cleaned, '(?: (?:DEPT|DEPARTMENT))+$', '');
+    return case when cleaned not in ('N A', 'NA', 'NIL', 'NONE') then cleaned end;
 end
 $$;
 

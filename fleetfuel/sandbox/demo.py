@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -86,6 +87,14 @@ class Demo:
         with database.connect(self.url) as connection:
             self.say(render_table(connection.rows("read_demo_fills")))
 
+    def figures(self) -> None:
+        """The last month by cost centre, and three findings of different kinds."""
+        with database.connect(self.url) as connection:
+            self.say(render_table(connection.rows("read_demo_month")))
+            for found in connection.rows("read_demo_findings"):
+                self.say(f"\n{found['plate']}, {found['filled_on']}, record {found['id']}, {found['code']}:")
+                self.say(textwrap.fill(str(found["sentence"]), self.width, initial_indent="  ", subsequent_indent="  "))
+
 
 def run_demo(*, width: int, say: Callable[[str], Any], keep_reports: Path | None = None) -> None:
     """Run every step and clean up. Raises `EmbeddedUnavailable` where the servers' wheels are missing."""
@@ -136,6 +145,11 @@ def run_demo(*, width: int, say: Callable[[str], Any], keep_reports: Path | None
 
         demo.step("What an analyst reads", "psql -c 'select * from reporting.v_fuel_fills order by filled_at desc'")
         demo.fills()
+
+        demo.step(
+            "What a month cost, and what somebody should look at", "psql -c 'select * from reporting.v_fuel_monthly'"
+        )
+        demo.figures()
 
         if keep_reports:
             demo.step("The evidence", f"fleetfuel show {run.report}")

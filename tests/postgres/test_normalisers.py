@@ -144,9 +144,11 @@ TIMES: Mapping[str, str | None] = {
 
 FUEL_TYPES: Mapping[str, str | None] = {
     **dict.fromkeys(("DISIEL", "deisel", "Diesal", "DIESL", "DESEL", "DISEL", "DIZEL", "AGO", "gasoil"), "DIESEL"),
-    **dict.fromkeys(("DIESEL 50PPM", "V-POWER DIESEL", "FUELSAVE DIESEL", "diesel.", " Diesel  "), "DIESEL"),
+    **dict.fromkeys(("DIESEL 50PPM", "FUELSAVE DIESEL", "diesel.", " Diesel  "), "DIESEL"),
     **dict.fromkeys(("PETRO", "PETROLL", "PETRAL", "PTROL", "PMS", "Super", "SUPER PETROL", "UNLEADED"), "PETROL"),
     **dict.fromkeys(("V-POWER", "VPOWER", "v power", "V.POWER", "V_POWER"), "V-POWER"),
+    **dict.fromkeys(("V-POWER DIESEL", "vpower diesel"), "V-POWER DIESEL"),
+    **dict.fromkeys(("ADBLUE", "Ad Blue"), "ADBLUE"),
     **dict.fromkeys(("KEROSENE", "KERO", "IK", "PARAFFIN"), "KEROSENE"),
     "JET A1": None,
     "": None,
@@ -154,6 +156,7 @@ FUEL_TYPES: Mapping[str, str | None] = {
 }
 
 DEPARTMENTS: Mapping[str, str | None] = {
+    **dict.fromkeys(("N/A", "-", "NIL", "none"), None),
     **dict.fromkeys(("LOGISTIC", "logistcs", "Logistics Dept.", "LOGISTICS DEPARTMENT", "LOGISTICS.DEPT"), "LOGISTICS"),
     **dict.fromkeys(("OPS", "operation", " Operations "), "OPERATIONS"),
     **dict.fromkeys(("ROLL OUT", "Roll  Out", "ROLL-OUT", "rollout"), "ROLLOUT"),

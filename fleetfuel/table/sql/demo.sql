@@ -24,6 +24,27 @@ where filled_at < now()
 order by filled_at desc, id desc
 limit 6;
 
+-- name: read_demo_month
+-- The last whole month by cost centre: spend, and consumption where it is right.
+select to_char(month, 'YYYY-MM') as month, coalesce(cost_centre, '-') as cost_centre, sum(fills)::text as fills,
+       to_char(sum(amount_kes), 'FM999,999,990') as amount_kes, sum(unbelievable_fills)::text as left_out,
+       round(sum(distance_km) / nullif(sum(span_litres), 0), 2)::text as km_per_litre, sum(warn_fills)::text as to_look_at
+from reporting.v_fuel_monthly
+where month = (select max(m.month) from reporting.v_fuel_monthly as m where m.distance_km > 0) - interval '1 month'
+group by month, cost_centre
+order by month, cost_centre;
+
+-- name: read_demo_findings
+-- Three findings, the newest of three kinds.
+select plate, filled_on::text as filled_on, id::text as id, code, sentence
+from (
+    select distinct on (code) * from reporting.v_fuel_anomalies
+    where code in ('efficiency_outlier', 'duplicate_fill', 'odometer_jump', 'price_out_of_range')
+    order by code, filled_at desc, id desc
+) as newest
+order by code
+limit 3;
+
 -- name: read_demo_rows
 -- The live rows, as they are compared before a bad snapshot and after its undoing.
 select id, raw::text as raw from fuel.records where deleted_at is null and absent_since is null order by id;
