@@ -156,7 +156,7 @@ FUEL_TYPES: Mapping[str, str | None] = {
 }
 
 DEPARTMENTS: Mapping[str, str | None] = {
-    **dict.fromkeys(("N/A", "-", "NIL", "none"), None),
+    **dict.fromkeys(("N/A", "NIL", "none"), None),
     **dict.fromkeys(("LOGISTIC", "logistcs", "Logistics Dept.", "LOGISTICS DEPARTMENT", "LOGISTICS.DEPT"), "LOGISTICS"),
     **dict.fromkeys(("OPS", "operation", " Operations "), "OPERATIONS"),
     **dict.fromkeys(("ROLL OUT", "Roll  Out", "ROLL-OUT", "rollout"), "ROLLOUT"),
