@@ -19,7 +19,7 @@ from fleetfuel.records import envelope, values
 from fleetfuel.records.rows import REFUSED, TYPED, columns, index_records, read_rows
 from fleetfuel.rules.book import Rules
 from fleetfuel.rules.entries import Check
-from fleetfuel.rules.fields import READ
+from fleetfuel.rules.fields import FLAGS, READ
 
 if TYPE_CHECKING:
     import pandera.polars as pa
@@ -147,6 +147,8 @@ def _predicate(check: Check) -> pl.Expr:
     if check.required:
         written = pl.col(f"{check.field}_text") if check.field in READ else value
         return written.str.strip_chars().fill_null("") != ""
+    if check.readable and check.field in FLAGS:
+        return pl.col(f"{check.field}_text").is_null()
     if check.readable:
         return pl.col(f"{check.field}_text").is_null() | value.is_not_null()
     if check.one_of is not None:
@@ -211,5 +213,5 @@ def _slip(check: Check, rules: Rules) -> pl.Expr:
 def _written(check: Check, rules: Rules) -> pl.Expr:
     if check.field in rules.personal:
         return pl.lit(None, dtype=pl.String)
-    name = f"{check.field}_text" if check.field in READ else check.field
+    name = f"{check.field}_text" if check.field in (*READ, *FLAGS) else check.field
     return pl.col(name).cast(pl.String)

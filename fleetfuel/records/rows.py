@@ -23,7 +23,7 @@ from fleetfuel.records.places import FeedTexts
 from fleetfuel.records.texts import as_number, fingerprint
 from fleetfuel.records.values import BLANKS, UTC_ZONE, integer, read_instants, read_numbers
 from fleetfuel.rules.book import Rules
-from fleetfuel.rules.fields import COMPUTED, FIELDS, NUMBERS, OF_FILL, READ, TEXTS, TIMES
+from fleetfuel.rules.fields import COMPUTED, FIELDS, FLAGS, NUMBERS, OF_FILL, READ, TEXTS, TIMES
 
 CHUNK: Final = 40_000
 """Records read into columns at a time: what bounds memory."""
@@ -39,6 +39,10 @@ INDEX: Final = columns({"file": pl.UInt32, "position": pl.UInt32, "fingerprint":
 
 INSTANT: Final = pl.Datetime("us", "UTC")
 
+YES: Final = r"^(?i:true|t|yes|y|1(\.0*)?)$"
+YES_OR_NO: Final = r"^(?i:true|t|yes|y|1(\.0*)?|false|f|no|n|0(\.0*)?|)$"
+"""What a flag says; the database's trigger reads the same as yes. Anything else is flagged, and means no."""
+
 TYPED: Final = columns(
     {
         "file": pl.UInt32,
@@ -51,7 +55,7 @@ TYPED: Final = columns(
         **dict.fromkeys(TEXTS, pl.String),
         **dict.fromkeys(NUMBERS, pl.Float64),
         COMPUTED: pl.Float64,
-        **{f"{name}_text": pl.String for name in READ},
+        **{f"{name}_text": pl.String for name in (*READ, *FLAGS)},
         "file_at": INSTANT,
         "source_at": INSTANT,  # the record's own updated_at where usable, else file_at
         "has_own_time": pl.Boolean,
@@ -190,10 +194,7 @@ def _values(fields: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
         fields.select("is_deleted", *TEXTS)
         .with_columns(
             fields.select(integer(pl.col("id"))).to_series(),
-            (
-                times["deleted_at"].is_not_null()
-                | fields["is_deleted"].str.strip_chars(BLANKS).str.contains(r"^(?i:true|t|yes|y|1(\.0*)?)$")
-            )
+            (times["deleted_at"].is_not_null() | fields["is_deleted"].str.strip_chars(BLANKS).str.contains(YES))
             .fill_null(value=False)
             .alias("is_deleted"),
             *times.values(),
@@ -203,6 +204,10 @@ def _values(fields: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
                 .then(name)
                 .alias(f"{name}_text")
                 for name in READ
+            ),
+            *fields.select(
+                pl.when(~pl.col(name).str.strip_chars(BLANKS).str.contains(YES_OR_NO)).then(name).alias(f"{name}_text")
+                for name in FLAGS
             ),
         )
         .with_columns(price_per_litre_kes=pl.when(pl.col("litres") > 0).then(pl.col("amount_kes") / pl.col("litres")))

@@ -18,7 +18,7 @@ from fleetfuel.rules.file import RuleFile
 
 CHECKED: Final[Mapping[str, str]] = MappingProxyType(
     {
-        **{field.name: field.kind for field in FIELDS if field.kind in ("time", "number", "text")},
+        **{field.name: field.kind for field in FIELDS if field.kind in ("time", "number", "text", "flag")},
         COMPUTED: "computed",
     }
 )
@@ -27,7 +27,7 @@ CHECKED: Final[Mapping[str, str]] = MappingProxyType(
 PREDICATES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "required": ("number", "time", "text"),
-        "readable": ("number", "time"),
+        "readable": ("number", "time", "flag"),
         "min": ("number", "computed", "time"),
         "max": ("number", "computed", "time"),
         "one_of": ("text",),
@@ -55,7 +55,7 @@ def read_checks(file: RuleFile, fields: Mapping[str, tuple[str, ...]]) -> tuple[
             for name, value in (item for example in examples for item in example.items()):
                 if name not in names:
                     file.refuse(f"`{key}`: `{name}` is no name of a field in fields.toml", file.key(name, line))
-                if not isinstance(value, str | int | float | list):
+                if not isinstance(value, str | int | float | list | dict):
                     file.refuse(
                         f"`{key}`: `{name}` must be written as JSON could: put it in quotes", file.key(name, line)
                     )
