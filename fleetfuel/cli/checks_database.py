@@ -66,7 +66,7 @@ def _server(connection: Database) -> Iterator[Finding]:
     elif server["is_superuser"]:
         hint = "This login is a superuser: a run needs only the role fuel_ingest (README, Security)."
     elif not server["is_encrypted"] and not _is_local(connection.target):
-        hint = "The connection is not encrypted: add ?sslmode=verify-full to DATABASE_URL."
+        hint = "The connection is not encrypted: add ?sslmode=verify-full&sslrootcert=system to DATABASE_URL."
     yield Finding(name="database", said=said, next_step=hint, exit_code=code)
     yield clock("database", server["now"], asked_at)
 
