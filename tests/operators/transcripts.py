@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from table import spoken
-
 from fleetfuel.sandbox.postgres import PostgresServer, postgres_server
 from fleetfuel.sandbox.producer import Producer
 from fleetfuel.sandbox.store import object_store
@@ -31,6 +29,9 @@ README: Final = Path(__file__).resolve().parents[2] / "README.md"
 BLOCK: Final = re.compile(r"(?:<!-- feed: (?P<feed>[a-z ]+) -->\n+)?```console\n(?P<text>.*?)```", re.DOTALL)
 SQL: Final = re.compile(r"```sql\n(?P<text>.*?)```", re.DOTALL)
 RUN_ID: Final = re.compile(r"\b\d{8}T\d{6}Z-[0-9a-f]{6}\b")
+STAMP: Final = re.compile(r"^\d{4}-\d\d-\d\dT[\d:.]+Z (?:\d{8}T\d{6}Z-\w+ )?", re.MULTILINE)
+"""What a line on stderr begins with where no terminal is; a person at a terminal does not see it."""
+
 SHAPES: Final = (
     (re.compile(r"\b[0-9a-f]{64}\b"), "CHECKSUM"),
     (re.compile(r"\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d)?(?:\.\d+)?(?:Z| UTC)?"), "TIME"),
@@ -58,7 +59,7 @@ class World:
         done = subprocess.run(
             ["sh", "-c", command], check=False, cwd=self.stage.folder, env=env, capture_output=True, text=True
         )
-        text = done.stdout + spoken(done.stderr) + (f"(exit {done.returncode})\n" if done.returncode else "")
+        text = done.stdout + STAMP.sub("", done.stderr) + (f"(exit {done.returncode})\n" if done.returncode else "")
         for here, there in (
             (f"127.0.0.1:{self.server.port}", "db.example.org:5432"),
             (self.stage.store.endpoint, "https://s3.example.org"),
