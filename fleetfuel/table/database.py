@@ -64,6 +64,10 @@ class ReadOnly(errors.ConfigurationError):
     {next_step}"""
 
 
+JUST_FREED: Final = 2.0
+"""Seconds that a lock is tried again for after its time, where nobody is found to hold it: it was freed just now."""
+
+
 class Database:
     """One connection. Nothing is committed until `commit`; leaving the `connect` block rolls back what is open."""
 
@@ -174,6 +178,8 @@ class Database:
             if time.monotonic() >= deadline:
                 holder = self.rows("lock_holder")
                 self.rollback()
+                if not holder and time.monotonic() < deadline + JUST_FREED:
+                    continue
                 said = f" (since {holder[0]['since']}, pid {holder[0]['pid']})" if holder else ""
                 raise errors.AnotherRun(holder=said)
             time.sleep(min(0.2, max(0.0, deadline - time.monotonic())))
