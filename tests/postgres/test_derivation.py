@@ -96,16 +96,19 @@ def test_every_column_is_derived_from_raw(session: Session) -> None:
         # Times: a fill without a zone is meant in East Africa Time, the producer's own stamps in UTC.
         ({"datetime": "2026-06-11T14:24:00.000Z"}, {}),
         ({"datetime": "2026-06-11 17:24:00"}, {}),
-        ({"datetime": "2026-06-30-17-24"}, {"filled_at": "2026-06-30 14:24:00"}),
-        ({"datetime": "2026-06-31-17-24"}, {"filled_at": None}),
-        ({"datetime": "2026-02-29-17-24"}, {"filled_at": None}),
+        ({"datetime": "2026-05-31-17-24"}, {"filled_at": "2026-05-31 14:24:00"}),
+        # No usable time, or one more than a day after the report: the time of the report.
+        ({"datetime": "2026-06-30-17-24"}, {"filled_at": "2026-06-11 14:30:00"}),
+        ({"datetime": "2026-06-31-17-24"}, {"filled_at": "2026-06-11 14:30:00"}),
+        ({"datetime": "2026-02-29-17-24"}, {"filled_at": "2026-06-11 14:30:00"}),
         ({"datetime": "2024-02-29-17-24"}, {"filled_at": "2024-02-29 14:24:00"}),
-        ({"datetime": "1970-01-01-03-00"}, {"filled_at": None}),
-        ({"datetime": "20260611"}, {"filled_at": None}),
-        ({"datetime": 20260611}, {"filled_at": None}),
+        ({"datetime": "1970-01-01-03-00"}, {"filled_at": "2026-06-11 14:30:00"}),
+        ({"datetime": "20260611"}, {"filled_at": "2026-06-11 14:30:00"}),
+        ({"datetime": 20260611}, {"filled_at": "2026-06-11 14:30:00"}),
         ({"created_at": "2026-06-11T14:30:00.000Z"}, {}),
         ({"created_at": "2026-06-11 17:30:00+03"}, {}),
         ({"created_at": "0000-00-00 00:00:00"}, {"source_created_at": None}),
+        ({"created_at": None, "datetime": "1970-01-01-03-00"}, {"source_created_at": None, "filled_at": None}),
         ({"updated_at": "2026-06-12 08:00:00"}, {"source_updated_at": "2026-06-12 08:00:00"}),
         ({"updated_at": "infinity"}, {}),
         # Text that is not text.
@@ -490,7 +493,7 @@ def test_the_short_cuts_of_the_trigger_agree_with_the_readers(session: Session, 
             " or litres is distinct from fuel.read_number(raw ->> 'liters')"
             " or amount_kes is distinct from fuel.read_number(raw ->> 'amount')"
             " or odometer_km is distinct from round(fuel.read_number(raw ->> 'odometer'))::bigint"
-            " or filled_at is distinct from fuel.read_time(raw ->> 'datetime', 'Africa/Nairobi')"
+            " or (not filled_at_is_assumed and filled_at is distinct from fuel.said_time(raw))"
             " or source_created_at is distinct from fuel.read_time(raw ->> 'created_at', 'UTC')"
         )
         == []

@@ -18,7 +18,14 @@ from fleetfuel.table.migrate import apply_migrations, plan_migrations
 
 from .conftest import Session
 
-REPORTS = ("v_fuel_fills", "v_fuel_efficiency", "v_fuel_anomalies", "v_ingest_health", "v_ingest_runs")
+REPORTS = (
+    "v_fuel_fills",
+    "v_fuel_efficiency",
+    "v_fuel_anomalies",
+    "v_fuel_monthly",
+    "v_ingest_health",
+    "v_ingest_runs",
+)
 ROLES = ("grafana_ro", "fuel_ingest", "nobody_in_particular")
 
 
@@ -122,7 +129,7 @@ def test_an_edit_by_the_importer_marks_its_vehicle(session: Session, roles: dict
         opened = Session(roles[role])
         opened.run(f"""insert into fuel.records (id, raw) values ({number}, '{{"car": "KCA 10{number}A"}}')""")
         opened.close()
-    assert session.ask("select plate from fuel.stale_vehicles order by 1") == [("KCA100A",), ("KCA101A",)]
+    assert session.ask("select vehicle from fuel.stale_vehicles order by 1") == [("KCA100A",), ("KCA101A",)]
 
 
 @pytest.fixture
@@ -149,7 +156,7 @@ def test_the_importer_runs_every_kind_of_import(importer: Table, session: Sessio
     assert session.one("select count(*) from fuel.record_versions") >= 3
     assert session.one("select count(*) from fuel.ingest_runs where role = 'fuel_ingest'") == 3
     assert session.ask("select id from fuel.fill_facts order by id") == [(1,), (2,)]
-    assert session.ask("select plate from fuel.stale_vehicles") == []
+    assert session.ask("select vehicle from fuel.stale_vehicles") == []
 
 
 def test_the_importer_applies_a_saved_plan_undoes_it_and_looks_back(importer: Table, session: Session) -> None:
@@ -205,7 +212,7 @@ def test_the_importer_deletes_nothing_and_changes_no_rules(session: Session, rol
         "insert into fuel.fill_facts select * from fuel.fill_facts",
         "delete from fuel.fill_facts",
         "delete from fuel.stale_vehicles",
-        "update fuel.stale_vehicles set plate = ''",
+        "update fuel.stale_vehicles set vehicle = ''",
         "select fuel.mark_every_vehicle()",
         "update fuel.check_limit set value = 0",
         "insert into fuel.fuel_type_alias values ('X', 'DIESEL')",
