@@ -39,11 +39,11 @@ def watch():
         peak = max(peak, anonymous())
 
 settings = read_settings()
-source.list_changes(settings)
+deliver.list_changes(settings)
 before = anonymous()
 watcher = threading.Thread(target=watch)
 watcher.start()
-with source.fetch_snapshot(settings) as delivery:
+with deliver.fetch_snapshot(settings) as delivery:
     print(hashlib.sha256(delivery.files[0].content).hexdigest())
 done.set()
 watcher.join()
