@@ -63,7 +63,7 @@ def present(session: Session) -> list[str]:
     [
         "drop schema reporting cascade",
         "drop view reporting.v_fuel_fills cascade",
-        "drop view fuel.computed_spans cascade",
+        "drop view fuel.computed_fill_facts cascade",
         "drop function fuel.norm_plate(text) cascade",
         "drop function fuel.keep_version() cascade; drop index fuel.records_live_by_time",
         "drop trigger derive_columns_of_new on fuel.records",
