@@ -198,14 +198,14 @@ def _rules(run: Summary, *, rejected: bool) -> list[str]:
     ]
 
 
-LOOK_FIRST: Final = {"empty_snapshot": "look at the export first: it is hardly ever meant; "}
+LOOK_FIRST: Final = {"empty_snapshot": "  look at the export first: it is hardly ever meant\n"}
 """Guards whose override is seldom the answer."""
 
 
 def _guards(run: Summary) -> list[str]:
     return [
         f"{guard.code}: {guard.seen}\n  limit: {guard.limit}\n"
-        f"  {LOOK_FIRST.get(guard.code, '')}to let it through once: {guard.override}"
+        f"{LOOK_FIRST.get(guard.code, '')}  to let it through once: {guard.override}"
         for guard in run.guards
     ]
 
@@ -235,6 +235,7 @@ def _wrapped(text: str, width: int) -> Iterator[str]:
             subsequent_indent=indent + "  ",
             drop_whitespace=True,
             replace_whitespace=False,
+            break_on_hyphens=False,
         ) or [""]
 
 
