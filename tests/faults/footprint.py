@@ -138,5 +138,5 @@ def read_reports(folder: Path) -> dict[str, Evidence]:
     return found
 
 
-OF_THE_RUN: Final = ("run_id", "report", "started_at", "seconds", "refreshed")
+OF_THE_RUN: Final = ("run_id", "report", "checksum", "started_at", "seconds", "refreshed")
 PARQUET: Final = ("changes", "rejects", "notices")

@@ -178,25 +178,6 @@ def test_the_importer_applies_a_saved_plan_undoes_it_and_looks_back(importer: Ta
     assert looked.run["counts"] == shown.run["counts"]
 
 
-def test_the_importer_applies_a_saved_plan_undoes_it_and_looks_back(importer: Table, session: Session) -> None:
-    importer.snapshot([fill(1), fill(2)], at(0))
-    [then] = importer.query("select clock_timestamp() as at")
-    records = [fill(1, liters=50), fill(3)]
-    shown = importer.load(envelope(records, at(1)), name="after.json", apply=False, wants_report=True)
-    plan = Path(str(shown.summary.report))
-    assert run(Request(mode="file", apply=True, plan=plan), importer.settings, importer.uri).exit_code == 0
-    assert sorted(importer.live()) == [1, 3]
-    for _ in range(2):  # undone, redone
-        request = Request(mode="undo", apply=True, undo="last", overrides=EVERYTHING, wants_report=False)
-        assert run(request, importer.settings, importer.uri).exit_code == 0
-    assert sorted(importer.live()) == [1, 3]
-    first = session.one("select run_id from fuel.ingest_runs order by finished_at limit 1")
-    request = Request(mode="undo", apply=True, undo=first, overrides=EVERYTHING, skip_conflicts=True)
-    assert run(request, importer.settings, importer.uri).exit_code == 0
-    looked = importer.load(envelope(records, at(1)), name="after.json", apply=False, as_of=then["at"])
-    assert looked.run["counts"] == shown.run["counts"]
-
-
 def test_the_importer_deletes_nothing_and_changes_no_rules(session: Session, roles: dict[str, str]) -> None:
     session.one("select fuel.grant_rights()")
     session.insert([fill(1)])
