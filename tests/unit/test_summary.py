@@ -68,7 +68,7 @@ def test_what_leaves_the_rows_alone_is_no_change(count: str) -> None:
 def test_soft_deletes_come_first_and_say_why() -> None:
     text = render_summary(run(soft_deletes=15, soft_deletes_absent=6, soft_deletes_flagged=9, inserts=17))
     assert text.index("soft deletes") < text.index("inserts")
-    assert "6 gone from the snapshot, 9 flagged" in text
+    assert "6 gone from the snapshot, 9 marked deleted" in text
 
 
 def test_a_changed_column_shows_its_count_and_a_sample_with_plate_and_day() -> None:
