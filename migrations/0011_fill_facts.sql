@@ -212,6 +212,11 @@ begin
             from unnest(chosen) as v (vehicle)
             cross join lateral (select * from fuel.computed_fill_facts as f where f.vehicle = v.vehicle and not f.is_apart offset 0) as c;
             get diagnostics fills = row_count;
+            -- Tables that nobody has analysed yet look tiny to the planner, and reports would take minutes until autovacuum
+            -- comes along.
+            if fills >= 1000 and not exists (select from pg_statistic as s where s.starelid = 'fuel.fill_facts'::regclass) then
+                analyze fuel.records, fuel.fill_facts;
+            end if;
         end if;
     end if;
     vehicles := cardinality(chosen);

@@ -20,17 +20,48 @@ select l.code, max(l.severity) as severity from fuel.check_limit as l where l.co
 create index records_live_by_reading on fuel.records (odometer_km, litres)
 where deleted_at is null and absent_since is null and odometer_km between 1 and 2000000;
 
+-- All pairs, each way round. The few fills that share reading and litres with another vehicle are picked by one walk through
+-- the index, so that this is quick whatever the planner believes of the table.
 create view fuel.edited_plates as
-select r.id, r.vehicle, r.filled_at, other.id as other_id
-from fuel.records as r
-join fuel.records as other on other.odometer_km = r.odometer_km and other.litres = r.litres
-where r.deleted_at is null and r.absent_since is null and r.odometer_km between 1 and 2000000
-and other.deleted_at is null and other.absent_since is null and other.odometer_km between 1 and 2000000
-and other.amount_kes = r.amount_kes and other.vehicle <> r.vehicle
-and r.source_created_at >= '2015-01-01Z' and other.source_created_at >= '2015-01-01Z'
-and other.source_created_at between r.source_created_at - (select l.twin_within from fuel.anomaly_limit as l)
-    and r.source_created_at + (select l.twin_within from fuel.anomaly_limit as l)
-and fuel.clean_driver(other.driver) = fuel.clean_driver(r.driver);
+with shared as materialized (
+    select s.*
+    from (
+        select
+            r.id, r.vehicle, r.odometer_km, r.litres, r.amount_kes, r.source_created_at as reported_at, fuel.clean_driver(r.driver) as driver_name,
+            min(r.vehicle) over reading as first_vehicle, max(r.vehicle) over reading as last_vehicle
+        from fuel.records as r
+        where r.deleted_at is null and r.absent_since is null and r.odometer_km between 1 and 2000000
+        and r.source_created_at >= '2015-01-01Z'
+        window reading as (partition by r.odometer_km, r.litres)
+    ) as s
+    where s.first_vehicle <> s.last_vehicle
+)
+select s.id, other.id as other_id
+from shared as s
+join shared as other on other.odometer_km = s.odometer_km and other.litres = s.litres
+where other.amount_kes = s.amount_kes and other.vehicle <> s.vehicle and other.driver_name = s.driver_name
+and abs(extract(epoch from other.reported_at - s.reported_at)) <= (select extract(epoch from l.twin_within) from fuel.anomaly_limit as l);
+
+-- The facts of a fill with all that the checks find, stored or not: what lies ahead, and an edited plate by a look into the
+-- index for the one reading.
+create view fuel.checked_fills as
+select
+    f.*,
+    f.findings
+    || case when f.filled_at > now() + interval '1 day' then 'impossible_time' end
+    || case
+        when f.odometer_km between 1 and 2000000 and f.reported_at >= '2015-01-01Z' and exists (
+            select
+            from fuel.records as other
+            where other.odometer_km = f.odometer_km and other.litres = f.litres and other.amount_kes = f.amount_kes
+            and other.vehicle <> f.vehicle and fuel.clean_driver(other.driver) = f.driver_name
+            and other.deleted_at is null and other.absent_since is null and other.odometer_km between 1 and 2000000
+            and other.source_created_at >= '2015-01-01Z'
+            and other.source_created_at between f.reported_at - (select l.twin_within from fuel.anomaly_limit as l)
+                and f.reported_at + (select l.twin_within from fuel.anomaly_limit as l)
+        ) then 'edited_plate'
+    end as all_findings
+from fuel.current_fill_facts as f;
 
 create view reporting.v_fuel_fills as
 select
@@ -59,17 +90,13 @@ select
     (select max(c.severity) from unnest(found.codes) as x (code) join fuel.enabled_check as c on c.code = x.code) as worst_severity,
     found.codes as finding_codes,
     r.last_changed_at as changed_at
-from fuel.current_fill_facts as f
+from fuel.checked_fills as f
 left join fuel.vehicle_devices as device on device.vehicle = f.vehicle
 left join fuel.records as r on r.id = f.id
 cross join lateral (
     select array(
         select x.code
-        from unnest(
-            f.findings
-            || case when f.filled_at > now() + interval '1 day' then 'impossible_time' end
-            || case when f.odometer_km between 1 and 2000000 and exists (select from fuel.edited_plates as e where e.id = f.id) then 'edited_plate' end
-        ) as x (code)
+        from unnest(f.all_findings) as x (code)
         where x.code = any ((select array_agg(c.code) from fuel.enabled_check as c)::text[])
         order by x.code
     ) as codes
@@ -137,14 +164,10 @@ from (
         a.*,
         exists (
             select
-            from unnest(
-                a.findings
-                || case when a.filled_at > now() + interval '1 day' then 'impossible_time' end
-                || case when a.odometer_km between 1 and 2000000 and exists (select from fuel.edited_plates as e where e.id = a.id) then 'edited_plate' end
-            ) as x (code)
+            from unnest(a.all_findings) as x (code)
             where x.code = any ((select array_agg(c.code) from fuel.enabled_check as c where c.severity = 'warn')::text[])
         ) as has_warning
-    from fuel.current_fill_facts as a
+    from fuel.checked_fills as a
     where a.superseded_by is null
 ) as f
 left join fuel.vehicle_devices as device on device.vehicle = f.vehicle

@@ -1,13 +1,18 @@
-"""The dashboard and the alert rules: in Grafana's own forms, and alerts rise when they should."""
+"""The dashboard and the alert rules: in Grafana's own forms, and every query runs as `grafana_ro`, whatever is chosen.
+
+No Grafana is at hand. What it does to a query before PostgreSQL sees it is done here as its data source does it: macros
+by name and arguments, variables with several values as a list of literals.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
@@ -19,6 +24,33 @@ from table import NewRole
 from fleetfuel.report import grafana
 
 from .stage import Stage
+
+MACRO: Final = re.compile(r"\$([_a-zA-Z0-9]+)\(([^)]*)\)")
+"""As Grafana's PostgreSQL data source finds macros."""
+
+Range = tuple[datetime, datetime]
+
+
+def expanded(sql: str, between: Range, chosen: Mapping[str, Sequence[str]]) -> str:
+    """The query as PostgreSQL gets it."""
+
+    def variable(found: re.Match[str]) -> str:
+        return ",".join("'" + value.replace("'", "''") + "'" for value in chosen[found[1] or found[2]])
+
+    def macro(found: re.Match[str]) -> str:
+        since, until = (f"'{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}'" for moment in between)
+        arguments = [each.strip(" ") for each in found[2].split(",")]
+        known = {"__timeFilter": f"{arguments[0]} BETWEEN {since} AND {until}", "__timeFrom": since, "__timeTo": until}
+        return known[found[1]]
+
+    names = "|".join(chosen)
+    return MACRO.sub(macro, re.sub(rf"\$({names})\b|\$\{{({names})\}}", variable, sql))
+
+
+def queries(board: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for panel in board["panels"]:
+        for target in panel.get("targets", []):
+            yield panel["title"], target["rawSql"]
 
 
 def round_trip(model: Any, value: Any) -> Any:
@@ -113,6 +145,69 @@ def reader(stage: Stage, new_role: NewRole) -> Stage:
     stage.done("migrate")
     url = f"postgresql://grafana:reader@{stage.url.rpartition('@')[2]}"
     return replace(stage, url=url, bucket=f"{stage.bucket}-r")
+
+
+def values(reader: Stage, board: Mapping[str, Any], between: Range) -> dict[str, list[str]]:
+    """What Grafana puts for `All`: every value that a variable's query gives, as later ones use earlier ones."""
+    chosen: dict[str, list[str]] = {}
+    for variable in board["templating"]["list"]:
+        if variable["type"] == "query":
+            rows = reader.sql(expanded(variable["query"], between, chosen) if chosen else variable["query"])
+            chosen[variable["name"]] = [next(iter(row.values())) for row in rows]
+    return chosen
+
+
+def test_every_query_runs_on_an_empty_and_on_a_full_database_for_any_range_and_choice(
+    stage: Stage, reader: Stage
+) -> None:
+    board = grafana.dashboard()
+    now = datetime.now(UTC)
+    always: Range = (datetime(2015, 1, 1, tzinfo=UTC), now + timedelta(days=365))
+    nothing: Range = (datetime(1990, 1, 1, tzinfo=UTC), datetime(1990, 1, 2, tzinfo=UTC))
+
+    everything = values(reader, board, always)
+    assert everything == {"cost_centre": ["(none)"], "plate": ["(none)"]}
+    for _, sql in queries(board):
+        reader.sql(expanded(sql, always, everything))
+
+    stage.snapshot()
+    stage.done("import", "--snapshot", "--apply")
+    stage.snapshot(edits=3)
+    stage.done("import", "--snapshot", "--apply")
+    stage.snapshot(hard_deletes=800)
+    assert stage.run("import", "--snapshot", "--apply").code == 3
+    everything = values(reader, board, always)
+    assert len(everything["cost_centre"]) > 2
+    assert len(everything["plate"]) > 50
+
+    empty = {title for title, sql in queries(board) if not reader.sql(expanded(sql, always, everything))}
+    assert empty == set()
+    some = {"cost_centre": everything["cost_centre"][:1], "plate": everything["plate"][:2]}
+    hostile = {"cost_centre": ["it's"], "plate": ["'; drop table x; --"]}
+    for between, chosen in ((nothing, everything), (always, some), (always, hostile)):
+        for title, sql in queries(board):
+            rows = reader.sql(expanded(sql, between, chosen))
+            if between == nothing and "$__time" in sql and title != "Whole months in the range":
+                assert rows == [], title
+
+
+def test_what_the_dashboard_says_was_spent_is_what_was_spent(stage: Stage, reader: Stage) -> None:
+    stage.snapshot()
+    stage.done("import", "--snapshot", "--apply")
+    board = grafana.dashboard()
+    always: Range = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
+    everything = values(reader, board, always)
+    said = {title: reader.sql(expanded(sql, always, everything)) for title, sql in queries(board)}
+    (whole,) = reader.sql(
+        "select sum(amount_kes)::text as kes, sum(fills)::text as fills from reporting.v_fuel_monthly"
+    )
+    assert sum(float(row["KES"]) for row in said["By department"]) == pytest.approx(float(whole["kes"]))
+    assert sum(float(row["KES"]) for row in said["By cost centre"]) == pytest.approx(float(whole["kes"]))
+    assert sum(float(row["spend"]) for row in said["Spend by month and department"]) == pytest.approx(
+        float(whole["kes"])
+    )
+    assert float(said["Whole months in the range"][0]["spend"]) == pytest.approx(float(whole["kes"]))
+    assert int(said["Whole months in the range"][0]["fills"]) == int(float(whole["fills"]))
 
 
 def test_alerts_rise_when_they_should(stage: Stage, reader: Stage) -> None:
