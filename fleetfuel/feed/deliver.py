@@ -79,11 +79,17 @@ def list_changes(settings: Settings, since: datetime | None = None, also: Collec
 
 
 @contextmanager
-def fetch_changes(settings: Settings, wanted: Sequence[Listed], progress: Progress | None = None) -> Iterator[Delivery]:
+def fetch_changes(
+    settings: Settings,
+    wanted: Sequence[Listed],
+    progress: Progress | None = None,
+    unread: frozenset[str] = frozenset(),
+) -> Iterator[Delivery]:
     """These change files, fetched in parallel, in time order; their bytes are readable inside the `with` block.
 
     A file that cannot be had is told in `Delivery.unreadable` and costs the others nothing; a store that cannot be
-    reached, or that refuses every file, raises the bucket's errors. A file overwritten since it was listed comes as it
+    reached, or that refuses every file, raises the bucket's errors, unless it refused these before (`unread`, by key):
+    then it is these files that cannot be had. A file overwritten since it was listed comes as it
     now is, with the ETag it now has.
     """
     order = sorted(wanted, key=lambda each: (each.at, each.key))
@@ -92,7 +98,7 @@ def fetch_changes(settings: Settings, wanted: Sequence[Listed], progress: Progre
         outcomes = _fetch_all(store, spool, order, meter)
         fetched = [each[0] for each in outcomes if isinstance(each, tuple)]
         refusals = [each for each in outcomes if isinstance(each, errors.FleetfuelError)]
-        if refusals and len(refusals) == len(order):
+        if refusals and len(refusals) == len(order) and any(each.key not in unread for each in order):
             raise refusals[0]
         unreadable = [
             _unreadable(listed, outcome)

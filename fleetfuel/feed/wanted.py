@@ -49,7 +49,7 @@ def fetch_changes(
     ]
     times = [file.at for file in wanted] + ([watermark] if watermark else [])
     notices = (*listing.notices, *describe_gaps(_from(watermark, times)))
-    with deliver.fetch_changes(settings, wanted, _fetching(progress)) as delivery:
+    with deliver.fetch_changes(settings, wanted, _fetching(progress), read.unread) as delivery:
         yield replace(delivery, notices=(*notices, *delivery.notices))
 
 

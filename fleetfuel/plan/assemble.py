@@ -102,6 +102,7 @@ def make_plan(
                     *_stalled(run, delivery, cuts),
                     *delivery.notices,
                     *current.disbelieved,
+                    *notices.disbelieved_times(batch.disbelieved, run.rules.guards.future_source_time_hours),
                     *remarks_on(reading, partial, cuts),
                     *noticed["reason"],
                 )[:REMARKS],

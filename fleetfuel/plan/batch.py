@@ -17,7 +17,7 @@ from fleetfuel.model import Cut, Place, Rows, Unwrapped, Verdict
 from fleetfuel.plan import decide
 from fleetfuel.plan.run import Run
 from fleetfuel.records import judge
-from fleetfuel.records.rows import CHUNK, REFUSED, read_rows
+from fleetfuel.records.rows import CHUNK, REFUSED, own_time_is_disbelieved, read_rows
 from fleetfuel.rules.fields import LOSABLE, SPELT
 
 READERS: Final = 2
@@ -42,6 +42,8 @@ class Batch:
     samples: dict[str, str]
     spellings: Counter[tuple[str, str]]
     given: Counter[str]
+    disbelieved: Counter[int]
+    """Id → how many of its accepted records say that they were changed so long after their file that it is not true."""
     markers: list[Place]
     legible_ids: list[int]
 
@@ -85,6 +87,7 @@ def _as_accepted(rows: pl.DataFrame) -> Batch:
         accepted_of=Counter(dict(rows["file"].value_counts().iter_rows())),
         spellings=_spellings(rows),
         given=Counter({name: rows[name].count() for name in LOSABLE}),
+        disbelieved=Counter(rows.filter(own_time_is_disbelieved())["id"]),
     )
 
 
@@ -139,6 +142,7 @@ NOTHING_READ: Final = Batch(
     samples={},
     spellings=Counter(),
     given=Counter(),
+    disbelieved=Counter(),
     markers=[],
     legible_ids=[],
 )
@@ -156,6 +160,7 @@ def join_batches(*parts: Batch) -> Batch:
         samples={name: sample for part in reversed(parts) for name, sample in part.samples.items()},
         spellings=sum((part.spellings for part in parts), Counter()),
         given=sum((part.given for part in parts), Counter()),
+        disbelieved=sum((part.disbelieved for part in parts), Counter()),
         markers=[place for part in parts for place in part.markers],
         legible_ids=[found for part in parts for found in part.legible_ids],
     )

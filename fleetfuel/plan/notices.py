@@ -86,5 +86,17 @@ def id_jump(new_ids: pl.Series, greatest: int | None) -> Iterator[tuple[str, str
         yield "id_jump", "id", str(furthest), f"ids jumped from {greatest:,} to {furthest:,}"
 
 
+def disbelieved_times(disbelieved: Counter[int], hours: float) -> Iterator[str]:
+    """Own times later than their file's, in a sentence: a source's clock that runs ahead, or mistyped years."""
+    if disbelieved:
+        count = disbelieved.total()
+        one = next(iter(disbelieved))
+        yield (
+            f"{_records(count)} {'says that it was' if count == 1 else 'say that they were'} changed more than"
+            f" {hours:g} hours after {'its' if count == 1 else 'their'} file's time:"
+            f" {'its' if count == 1 else 'their'} updated_at is not believed (id {one}{'' if count == 1 else ', for one'})"
+        )
+
+
 def _records(count: int) -> str:
     return f"{count:,} record" if count == 1 else f"{count:,} records"

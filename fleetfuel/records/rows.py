@@ -224,6 +224,11 @@ def _own_time_is_usable(rules: Rules) -> pl.Expr:
     return (pl.col("updated_at") <= latest).fill_null(value=False)
 
 
+def own_time_is_disbelieved() -> pl.Expr:
+    """Over `TYPED`: whether the record has a time of its own that is not usable, for being so much later."""
+    return pl.col("updated_at").is_not_null() & ~pl.col("has_own_time") & ~pl.col("is_delete")
+
+
 def _ambiguous(texts: Mapping[int, bytes]) -> Mapping[int, Why]:
     """Row → why, for the texts that name more than one id."""
     ids = {row: dict.fromkeys(legible_ids(text)) for row, text in texts.items() if text.count(b'"id"') > 1}
