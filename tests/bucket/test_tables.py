@@ -15,7 +15,7 @@ import pytest
 from table import EVERYTHING, Row, Table
 
 from fleetfuel import errors
-from fleetfuel.feed import bucket, deliver
+from fleetfuel.feed import download, deliver
 from fleetfuel.pipeline import Outcome, Request
 from fleetfuel.pipeline import run as run_import
 from fleetfuel.sandbox.postgres import PostgresServer
@@ -209,7 +209,7 @@ def test_a_file_that_cannot_be_had_stops_the_run_before_it_until_it_can(
         skipped = catch_up(table, through, skip_bad_files=True)
         assert skipped.exit_code == 0
         assert held(table) == {hour: row for hour, row in records(FEW).items() if hour not in AT_SEVEN}
-        assert [file["status"] for file in skipped.run["files"]].count("quarantined") == len(AT_SEVEN)
+        assert [file["status"] for file in skipped.run["files"]].count("unread") == len(AT_SEVEN)
 
     healed = catch_up(table, through)
     assert (healed.exit_code, held(table)) == (0, records(FEW))
@@ -236,8 +236,8 @@ def test_a_store_that_cannot_be_read_loads_nothing_and_says_why(
     wrong: str, clone_of_few: Table, through: Settings, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fault, *exits = REFUSED[wrong]
-    monkeypatch.setattr(bucket, "STALL_SECONDS", 0.15)
-    monkeypatch.setattr(bucket, "RESUMPTIONS", 1)
+    monkeypatch.setattr(download, "STALL_SECONDS", 0.15)
+    monkeypatch.setattr(download, "RESUMPTIONS", 1)
     left = clone_of_few.everything()
     with proxy.misbehave(fault):
         for mode, code in zip(("changes", "snapshot"), exits, strict=True):

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
 
+from table import spoken
+
 PATIENCE: Final = 60.0
 """Seconds after which a process that should have ended, or a step that should have come, fails the test."""
 
@@ -80,8 +82,8 @@ class Program:
 
     @property
     def said(self) -> list[str]:
-        """The lines on stderr that say something."""
-        return [line for line in self.err.splitlines() if line.strip()]
+        """The lines on stderr that say something, without the time and the run that each begins with."""
+        return [line for line in spoken(self.err).splitlines() if line.strip()]
 
     def _hanging(self, what: str) -> AssertionError:
         """What is wrong, and where it hangs, thread by thread. It is killed: the tests that follow need its locks."""
