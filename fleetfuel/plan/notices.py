@@ -89,12 +89,15 @@ def id_jump(new_ids: pl.Series, greatest: int | None) -> Iterator[tuple[str, str
 def disbelieved_times(disbelieved: Counter[int], hours: float) -> Iterator[str]:
     """Own times later than their file's, in a sentence: a source's clock that runs ahead, or mistyped years."""
     if disbelieved:
-        count = disbelieved.total()
-        one = next(iter(disbelieved))
+        count, one = disbelieved.total(), next(iter(disbelieved))
+        says, its, which = (
+            ("says that it was", "its", f"id {one}")
+            if count == 1
+            else ("say that they were", "their", f"id {one}, for one")
+        )
         yield (
-            f"{_records(count)} {'says that it was' if count == 1 else 'say that they were'} changed more than"
-            f" {hours:g} hours after {'its' if count == 1 else 'their'} file's time:"
-            f" {'its' if count == 1 else 'their'} updated_at is not believed (id {one}{'' if count == 1 else ', for one'})"
+            f"{_records(count)} {says} changed more than {hours:g} hours after {its} file's time:"
+            f" {its} updated_at is not believed ({which})"
         )
 
 

@@ -50,7 +50,7 @@ TOLD = (
         {"op": "delete", "row": row(8, 3)},
     ],
 )
-"""What each file says: without own times, with times that follow the files, that run against them, that are the same."""
+"""What each file says: without own times, with times that follow the files, run against them, or are the same."""
 
 LEFT = {1: 3, 2: 3, 3: 1, 4: "deleted", 5: 3, 6: 3, 7: 3, 8: "deleted", 9: 2}
 
