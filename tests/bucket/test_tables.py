@@ -15,7 +15,7 @@ import pytest
 from table import EVERYTHING, Row, Table
 
 from fleetfuel import errors
-from fleetfuel.feed import download, deliver
+from fleetfuel.feed import bucket, deliver, download
 from fleetfuel.pipeline import Outcome, Request
 from fleetfuel.pipeline import run as run_import
 from fleetfuel.sandbox.postgres import PostgresServer

@@ -6,7 +6,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from hypothesis import given, note, settings
+
+from fleetfuel.errors import BadInput
 
 from .model import Export, Model
 from .quick import File, Quick, examples
@@ -35,6 +38,11 @@ def _read(quick: Quick, model: Model, exports: list[Export], *, is_forced: bool)
     """One run of the program and of the model, and what they left."""
     kind = exports[0].kind
     note(f"{'forced ' if is_forced else ''}{exports}")
+    if exports[0].kind == "changes" and any(not each.is_whole and not each.messages for each in exports):
+        with pytest.raises(BadInput, match="an error message and no record"):
+            quick.plan([_file(each) for each in exports], "changes")
+        quick.database.rollback()
+        return
     plan = quick.plan([_file(each) for each in exports], kind, forced=is_forced)
     is_let_through = model.read(exports, datetime.now(UTC), is_forced=is_forced)
     assert [guard.code for guard in plan.guards] == ([] if is_let_through else ["old_snapshot"])
