@@ -54,6 +54,9 @@ def read_report(folder: Path) -> Summary:
 class LaterFormat(errors.BadInput):
     """A report that a later release wrote."""
 
+    message = """{key}: {reason}
+    Nothing was written. Read it with that release, or a later one."""
+
 
 class _About(msgspec.Struct):
     version: str = "of some later release"

@@ -76,8 +76,10 @@ def built() -> Iterator[Root]:
                 folder = arguments
                 Path(root.here(folder)).mkdir(parents=True)
             elif instruction == "COPY":
-                source, target = arguments.split()
-                copy(ROOT / source, Path(root.here(folder)) / target)
+                *sources, target = arguments.split()
+                assert len(sources) == 1 or target.endswith("/")  # several go into a folder
+                for source in sources:
+                    copy(ROOT / source, Path(root.here(folder)) / target)
             elif instruction == "RUN":
                 done = root.run(arguments, folder, env)
                 assert done.returncode == 0, done.stdout + done.stderr
