@@ -65,6 +65,12 @@ def test_secrets_are_not_shown() -> None:
     assert "hunter" not in repr(found)
 
 
-def test_a_missing_database_url_names_the_variable_the_example_and_the_alternative() -> None:
-    with pytest.raises(errors.MissingSetting, match=r"DATABASE_URL(.|\n)*\.env\.example(.|\n)*--embedded"):
+def test_a_missing_database_url_names_the_variable_and_the_example() -> None:
+    with pytest.raises(errors.MissingSetting, match=r"DATABASE_URL(.|\n)*\.env\.example") as caught:
         read().require_database_url()
+    assert "--embedded" not in str(caught.value)
+
+
+def test_a_command_that_can_be_embedded_names_that_way_too() -> None:
+    with pytest.raises(errors.MissingSetting, match=r"DATABASE_URL(.|\n)*\.env\.example(.|\n)*--embedded"):
+        read().require_database_url(may_be_embedded=True)
