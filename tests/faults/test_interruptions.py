@@ -171,7 +171,7 @@ def test_interrupted_while_nobody_answers(ground: Ground, tally: Tally, tmp_path
         between.needle, between.cut = named_sql("merge_inserts").encode()[:60], "freeze"
         program = ground.forks.start(
             tmp_path / "1", ground.argv, database=between.uri(f"{uri}?connect_timeout=2"),
-            settings={"fleetfuel.table.database:LETTING_GO": 0.5},
+            settings={"fleetfuel.table.driver:LETTING_GO": 0.5},
         )  # fmt: skip
         until(lambda: between.cuts == 1)
         program.kill(how)

@@ -159,10 +159,10 @@ def instrument(request: Request) -> None:
     database.named_sql = lambda name: texts[name] if name in texts else shipped(name)
     for name, value in request["set"].items():
         module, attribute = name.split(":")
-        setattr(importlib.import_module(module), attribute, value)
+        replace(importlib.import_module(module), attribute, value)
     for name in request["skip"]:
         module, attribute = name.split(":")
-        setattr(importlib.import_module(module), attribute, lambda *_: None)
+        replace(importlib.import_module(module), attribute, lambda *_: None)
     if request["steps"] is None:
         return
     channel = os.open(request["steps"], os.O_WRONLY)
@@ -214,6 +214,11 @@ def instrument(request: Request) -> None:
             yield batch
 
     load._stage_batches = batches
+
+
+def replace(holder: Any, name: str, value: Any) -> None:
+    getattr(holder, name)  # a name that the program no longer has would change nothing, and a trial would try nothing
+    setattr(holder, name, value)
 
 
 def announce(holder: Any, name: str, reached: Callable[..., None]) -> None:
