@@ -106,11 +106,14 @@ def test_three_at_once_apply_each_migration_once_and_all_succeed(empty_database:
 
 
 def test_a_run_does_not_wait_longer_than_it_was_told(empty_database: str, folder: Path) -> None:
+    migrate(empty_database, folder)
+    (folder / "0002_more.sql").write_text("create table fuel.more (x integer);")
     with connect(empty_database) as other:
         other.take_lock()
         with pytest.raises(errors.AnotherRun):
             migrate(empty_database, folder, wait_seconds=0.3)
-    assert not exists(empty_database, "fuel.schema_migrations")
+    assert not exists(empty_database, "fuel.more")
+    assert query(empty_database, "select file from fuel.schema_migrations") == [("0001_fuel_schema.sql",)]
 
 
 def test_a_new_migration_is_applied_alone(empty_database: str, folder: Path) -> None:
