@@ -105,7 +105,13 @@ def test_the_order_of_rows_does_not_matter() -> None:
 def test_a_notice_shows_what_was_written_but_nothing_personal() -> None:
     [notice] = judged({"liters": "full tank"}).notices.to_dicts()
     assert (notice["field"], notice["value"]) == ("litres", "full tank")
-    assert {check.field for check in RULES.checks} & RULES.personal == set()
+
+    driver = {"name": "Amani Mlima", "phone": "0700 000 000"}
+    [notice] = judged({"driver": driver}).notices.to_dicts()
+    assert (notice["rule"], notice["field"]) == ("driver_not_text", "driver")
+    assert not any(value in str(notice) for value in driver.values())
+    judged_columns = {check.field for check in RULES.checks} & RULES.personal
+    assert judged_columns == {"driver"}, "a check of another personal column needs its line above"
 
 
 def test_a_delete_message_is_not_judged_as_a_fill() -> None:
