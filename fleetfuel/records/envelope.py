@@ -129,7 +129,10 @@ def _other_kind(head: bytes) -> str | None:
         return "it is empty, it ends too early" if not head else "it holds nothing but white space, it ends too early"
     if head.startswith(b"PK\3\4"):
         return "it is a ZIP archive"
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")) or not (head[::2].strip(b"\0") and head[1::2].strip(b"\0")):
+    if not head.strip(b"\0"):
+        return "it begins with nothing but NUL bytes"
+    is_half_nul = len(head) > 1 and not (head[::2].strip(b"\0") and head[1::2].strip(b"\0"))
+    if is_half_nul or head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "it is UTF-16, not UTF-8"
     if text.startswith(b"<"):
         return "it is an HTML page" if b"<html" in text or b"<!doctype html" in text else "it is XML"

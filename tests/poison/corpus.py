@@ -335,9 +335,9 @@ CUT_AT: Final = {
 }
 
 FILES: Final = (
-    refused("nothing at all", b"", "not JSON: it ends too early at byte 0 of 0"),
-    refused("white space", b" \n\t ", "not JSON: it ends too early"),
-    refused("NUL bytes", b"\0" * 4096, "not JSON: invalid character at byte 0"),
+    refused("nothing at all", b"", "not JSON: it is empty, it ends too early at byte 0 of 0"),
+    refused("white space", b" \n\t ", "not JSON: it holds nothing but white space, it ends too early"),
+    refused("NUL bytes", b"\0" * 4096, "not JSON: it begins with nothing but NUL bytes at byte 0"),
     refused("null", b"null", "no list of records: it holds null"),
     refused("a truth value", b"true", "no list of records: it holds a single value"),
     refused("a number", b"12", "no list of records: it holds a single value"),
@@ -351,11 +351,18 @@ FILES: Final = (
     refused("one record without a list", RECORD_TEXTS[0], "no list of records"),
     refused("a record a line", b"\n".join(RECORD_TEXTS), "not JSON: trailing characters"),
     refused("comma-separated values", b"id,car,liters\n1,KCA 542Q,40\n", "not JSON: invalid character at byte 0"),
-    refused("an error page", b"<!doctype html><title>502</title>", "not JSON: invalid character at byte 0"),
-    refused("an XML error", b'<?xml version="1.0"?><Error><Code>NoSuchKey</Code></Error>', "not JSON"),
+    refused("an error page", b"<!doctype html><title>502</title>", "not JSON: it is an HTML page at byte 0"),
+    refused(
+        "an XML error", b'<?xml version="1.0"?><Error><Code>NoSuchKey</Code></Error>', "not JSON: it is XML at byte 0"
+    ),
     refused("gzip's magic and garbage", b"\x1f\x8b\x08\x00garbage garbage garbage", "gzip is damaged"),
     refused("gzip cut off", gzip.compress(WHOLE)[:-20], "gzip is cut off"),
-    refused("UTF-16", WHOLE.decode().encode("utf-16"), "not JSON: invalid character at byte 0"),
+    refused("UTF-16", WHOLE.decode().encode("utf-16"), "not JSON: it is UTF-16, not UTF-8 at byte 0"),
+    refused(
+        "UTF-16 without its mark", WHOLE.decode().encode("utf-16-be"), "not JSON: it is UTF-16, not UTF-8 at byte 0"
+    ),
+    refused("one NUL byte", b"\0", "not JSON: it begins with nothing but NUL bytes"),
+    refused("an archive", b"PK\3\4" + b"\0" * 64, "not JSON: it is a ZIP archive at byte 0"),
     refused("two byte order marks", b"\xef\xbb\xbf" * 2 + WHOLE, "not JSON"),
     *(refused(f"cut off {where}", WHOLE[:offset], "not JSON: it ends too early") for where, offset in CUT_AT.items()),
     refused("cut off in its middle, then closed", announcing(b"{}", LIST[:-40] + b'"}]'), "not JSON"),
