@@ -37,6 +37,6 @@ def why_no_id(given: str | None) -> tuple[str, str]:
     """Code and reason of a record without a usable id; `given` is what stands there."""
     if given is None:
         return "id_missing", "the record has no id"
-    if re.fullmatch(r"\s*[+-]?[0-9]+(\.0*)?\s*", given):
+    if re.fullmatch(r"\s*[+-]?[0-9]+(\.0*)?\s*|-?[1-9][0-9]*…", given):  # …: `written_out` cut a long number
         return "id_out_of_range", "the id is beyond bigint"
     return "id_unusable", "the id is not a whole number"
