@@ -131,7 +131,7 @@ def test_it_runs_as_a_user_that_is_not_root_and_names_its_versions() -> None:
 def test_the_installed_program_has_the_pinned_versions(built: Root) -> None:
     pins = [word for word in (built.path / "src/constraints.txt").read_text().split() if "==" in word]
     listed = built.run("pip --python /opt/fleetfuel/bin/python freeze", "/", {}).stdout.split()
-    installed = {line.replace("_", "-") for line in listed if "==" in line}
+    installed = {line.replace("_", "-").lower() for line in listed if "==" in line}
     assert installed
     assert installed - set(pins) == set()
     assert not [line for line in listed if re.match("embedded|seaweedfs|pytest|pip=", line)]
