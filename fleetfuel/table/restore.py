@@ -20,7 +20,7 @@ def demand_room(database: Database) -> None:
     """
     found = next(iter(database.rows("read_schema_owner")), None)
     database.rollback()
-    if found is None:
+    if found is None or found["has_ledger"]:
         return
     if found["objects"]:
         reason = f"The schema fuel, of {found['owner']}, holds {found['objects']:,} objects that no migration made."

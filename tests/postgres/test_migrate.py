@@ -491,6 +491,7 @@ def test_what_an_import_may_not_migrate_it_says_with_the_file(
     migrate(empty_database, packaged("migrations"))
     later = tmp_path / "later"
     shutil.copytree(packaged("migrations"), later)
-    (later / "9999_later.sql").write_text("create table fuel.later (id int);\n")
-    with pytest.raises(errors.PermissionDenied, match=r"9999_later\.sql(.|\n)*grant \w+ to only_imports"):
+    name = f"{len(list(later.glob('*.sql'))) + 1:04}_later.sql"
+    (later / name).write_text("create table fuel.later (id int);\n")
+    with pytest.raises(errors.PermissionDenied, match=rf"{name}(.|\n)*grant \w+ to only_imports"):
         migrate(as_login(empty_database, "only_imports"), later)

@@ -9,25 +9,26 @@ select exists (
 
 -- name: create_migration_ledger
 -- The ledger of migrations: it precedes the first migration, so the runner makes it.
+-- Of several runs at once one makes it; the others wait for its commit here, and find what it made.
 do $$
 begin
     if to_regnamespace('fuel') is null then
         create schema fuel;
     end if;
+    create table if not exists fuel.schema_migrations (
+        file         text primary key,
+        checksum     text not null,
+        applied_at   timestamptz not null default clock_timestamp(),
+        milliseconds bigint not null
+    );
+    -- Held by whoever writes in `fuel`, in share row exclusive mode, for a transaction. It stays empty, so that no vacuum locks it.
+    create table if not exists fuel.run_lock ();
+exception when unique_violation or duplicate_schema or duplicate_table then
+    null;
 end
 $$;
 
-create table if not exists fuel.schema_migrations (
-    file         text primary key,
-    checksum     text not null,
-    applied_at   timestamptz not null default clock_timestamp(),
-    milliseconds bigint not null
-);
-
 comment on table fuel.schema_migrations is 'The migrations applied, each with the SHA-256 of its text: an applied file is never edited.';
-
--- Held by whoever writes in `fuel`, in share row exclusive mode, for a transaction. It stays empty, so that no vacuum locks it.
-create table if not exists fuel.run_lock ();
 
 comment on table fuel.run_lock is 'One run at a time: an import, migrate or prune holds a lock on this table while it writes.';
 
@@ -54,7 +55,12 @@ having count(*) > 0
 union all
 select
     'create in schema ' || f.schema,
-    format('grant usage, create on schema %I to %I', f.schema, current_user)
+    -- The first migration wants a schema fuel that nobody else could replace.
+    case
+        when f.schema = 'fuel' and not exists (select from pg_class as c where c.relnamespace = f.oid and c.relname = 'schema_migrations')
+            then format('alter schema fuel owner to %I', current_user)
+        else format('grant usage, create on schema %I to %I', f.schema, current_user)
+    end
 from found as f
 where f.oid is not null and not (has_schema_privilege(f.oid, 'usage') and has_schema_privilege(f.oid, 'create'))
 union all
@@ -126,14 +132,15 @@ select vehicles, fills, vehicles_left from fuel.refresh_fill_facts($1);
 analyze fuel.fill_facts, fuel.stale_vehicles;
 
 -- name: read_schema_owner
--- Whose the schema fuel is, where there is one, and how much is in it.
+-- Whose the schema fuel is, where there is one, how much is in it, and whether another run's ledger came meanwhile.
 select
     owner.rolname::text as owner,
     owner.rolsuper as is_superuser,
     n.nspowner = current_user::regrole or pg_has_role(n.nspowner, 'usage') as is_ours,
     (select count(*) from pg_class as c where c.relnamespace = n.oid)
         + (select count(*) from pg_proc as p where p.pronamespace = n.oid)
-        + (select count(*) from pg_type as t where t.typnamespace = n.oid and t.typrelid = 0 and t.typelem = 0) as objects
+        + (select count(*) from pg_type as t where t.typnamespace = n.oid and t.typrelid = 0 and t.typelem = 0) as objects,
+    exists (select from pg_class as c where c.relnamespace = n.oid and c.relname = 'schema_migrations') as has_ledger
 from pg_namespace as n
 join pg_roles as owner on owner.oid = n.nspowner
 where n.nspname = 'fuel';
