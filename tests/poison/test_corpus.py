@@ -246,11 +246,11 @@ def test_a_bad_file_leaves_the_table_as_it_is(file: BadFile, twelve: tuple[Table
     table, rows = twelve
     if file.says:
         with pytest.raises(errors.BadInput, match=file.says) as caught:
-            table.load(file.content, overrides=Overrides())
+            table.load(file.content, overrides=Overrides(), written=NOON)
         assert caught.value.exit_code == 65
         assert "Nothing was written" in str(caught.value)
     else:
-        outcome = table.load(file.content, overrides=Overrides())
+        outcome = table.load(file.content, overrides=Overrides(), written=NOON)
         guards = [each["code"] for each in outcome.run["guards"]]
         assert guards[:1] == ([file.guard] if file.guard else [])
         assert outcome.exit_code == (3 if file.guard else 0)
