@@ -214,7 +214,7 @@ begin
             get diagnostics fills = row_count;
             -- Tables that nobody has analysed yet look tiny to the planner, and reports would take minutes until autovacuum
             -- comes along.
-            if fills >= 1000 and not exists (select from pg_statistic as s where s.starelid = 'fuel.fill_facts'::regclass) then
+            if fills >= 1000 and not exists (select from pg_stats as s where s.schemaname = 'fuel' and s.tablename = 'fill_facts') then
                 analyze fuel.records, fuel.fill_facts;
             end if;
         end if;
