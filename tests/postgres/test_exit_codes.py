@@ -42,7 +42,7 @@ def test_from_the_dry_run_to_no_changes(table: Table) -> None:
     words = ("import", "--file", feed, "--as", "snapshot")
     dry = run(*words, "--detailed-exitcode", folder=table.folder, url=table.uri)
     assert (dry.returncode, table.rows()) == (2, {})
-    assert "--apply" in dry.stdout
+    assert "fleetfuel apply " in dry.stdout
 
     done = run(*words, "--apply", "--json", folder=table.folder, url=table.uri)
     assert done.returncode == 0
