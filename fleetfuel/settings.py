@@ -38,9 +38,7 @@ class Settings:
     ca_bundle: Path | None = None
     """`RUSTFS_CA_BUNDLE`: a file of certificates to trust for the endpoint, beside the system's."""
     timezone: zoneinfo.ZoneInfo = field(default_factory=lambda: zoneinfo.ZoneInfo("Africa/Nairobi"))
-    """The zone of times that name none: a rule, see `rules.zone.in_feed_zone`."""
-    named_zone: zoneinfo.ZoneInfo | None = None
-    """`FLEETFUEL_TIMEZONE`: has to be the rule's zone."""
+    """`FLEETFUEL_TIMEZONE`: the zone of times that name none."""
     rules: Path | None = None
     """`FLEETFUEL_RULES`: a folder of rules; None = those that came with fleetfuel."""
     reports: Path = Path("reports")
@@ -74,7 +72,7 @@ VARIABLES: Mapping[str, str] = {
     "RUSTFS_REGION": "region",
     "RUSTFS_PREFIX": "prefix",
     "RUSTFS_CA_BUNDLE": "ca_bundle",
-    "FLEETFUEL_TIMEZONE": "named_zone",
+    "FLEETFUEL_TIMEZONE": "timezone",
     "FLEETFUEL_RULES": "rules",
     "FLEETFUEL_REPORTS": "reports",
     "FLEETFUEL_LOOKBACK_HOURS": "lookback_hours",

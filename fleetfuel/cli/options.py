@@ -29,16 +29,8 @@ class _Chosen:
 
 
 def settings() -> Settings:
-    """The settings, from the environment and the chosen file, with the zone of the rules. Raises `ConfigurationError`.
-
-    Rules that cannot be read are for the command to complain of that reads all of them.
-    """
-    from fleetfuel.rules.zone import in_feed_zone
-
-    found = read_settings(env_file=_Chosen.env_file)
-    with suppress(errors.RulesError):
-        return in_feed_zone(found)
-    return found
+    """The settings, from the environment and the chosen file. Raises `ConfigurationError`."""
+    return read_settings(env_file=_Chosen.env_file)
 
 
 def invoked() -> str | None:
@@ -50,7 +42,7 @@ def set_up_logs() -> None:
     """Log in the form that the settings ask for; settings that cannot be read are the command's to complain of."""
     form, remarks = os.environ.get("FLEETFUEL_LOG", "text"), tuple[str, ...]()
     with suppress(errors.ConfigurationError):
-        found = read_settings(env_file=_Chosen.env_file)
+        found = settings()
         form, remarks = found.log, found.remarks
     logs.set_up(form, verbose=_Chosen.is_verbose)
     for remark in remarks:
