@@ -359,6 +359,34 @@ class Undo:
     """Rows written since, which stay as they are."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Undone:
+    """A run as its undoing needs it, from the ledger and the history."""
+
+    run_id: str
+    source: str
+    written: pl.DataFrame
+    """The rows that it wrote: `state.WRITTEN`."""
+    noted: pl.DataFrame
+    """The rows of which it noted newer evidence: `state.NOTED`."""
+    resolved_rejects: tuple[int, ...]
+    """Rejects that it resolved, and that open again."""
+    marks: Mapping[str, Mapping[str, Any] | None]
+    """Feed whose mark it moved, and that still stands where it left it → where that stood before."""
+    held: tuple[Mapping[str, str], ...]
+    """The lists of records that it applied."""
+    undid: str | None
+    """The run that it had undone itself."""
+    redone: tuple[Mapping[str, str], ...]
+    """The lists of records that that run had applied."""
+    reopened: tuple[int, ...]
+    """Rejects that it had opened again itself."""
+    live_before: int
+    now: datetime
+    mark: datetime | None
+    watermark: datetime | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldList:
     """The records of a file that were applied and undone."""

@@ -21,7 +21,7 @@ from fleetfuel.course import Outcome, Request
 from fleetfuel.feed import wanted
 from fleetfuel.model import Cut, Delivery, FileCount, Plan, Progress, Reading, Receipt, State, Table, silence
 from fleetfuel.packaged import packaged
-from fleetfuel.plan import decide, undo, words
+from fleetfuel.plan import match, undo, words
 from fleetfuel.plan.assemble import make_plan
 from fleetfuel.plan.batch import Batch, join_batches, judge_records
 from fleetfuel.plan.counts import count_decisions
@@ -198,11 +198,11 @@ def _match(reading: Reading, cuts: tuple[Cut, ...], current: State, mark: Mark, 
     index = pl.concat([INDEX.to_frame(), *(index_records(cut, number) for number, cut in enumerate(cuts))])
     times = [cut.file_at for cut in cuts] if reading == "changes" else None
     if run.trusts_nothing or mark.is_forced:
-        known, unknown = decide.match_nothing(index)
+        known, unknown = match.match_nothing(index)
     else:
-        known, unknown = decide.match_rows(index, current, mark, times)
+        known, unknown = match.match_rows(index, current, mark, times)
     batch = judge_records(unknown, cuts, run)
-    known, repeated = decide.split_repeated(known, batch.accepted["id"], current)
+    known, repeated = match.split_repeated(known, batch.accepted["id"], current)
     if repeated.height:
         batch = join_batches(batch, judge_records(repeated.select(INDEX.names()), cuts, run))
     return known, batch

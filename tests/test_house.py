@@ -55,7 +55,17 @@ ONLY: Final = {
 
 PURE: Final = (
     *(room for room in ROOMS if room.startswith(("records.", "plan."))),
-    *("report.summary", "report.text", "feed.gaps", "feed.keys", "database_url", "model", "printable", "rules.rows"),
+    *(
+        "report.summary",
+        "report.text",
+        "feed.gaps",
+        "feed.keys",
+        "database_url",
+        "model",
+        "printable",
+        "rules.rows",
+        "writes",
+    ),
 )
 """Rooms where the same arguments always give the same value."""
 
@@ -67,9 +77,23 @@ OUTSIDE: Final = {
 
 FLOORS: Final = (
     *("errors", "database_url", "printable", "packaged", "model", "settings"),
-    *("rules", "feed", "records", "plan", "table", "report", "course", "pipeline", "sandbox", "cli", "__main__"),
+    *(
+        "rules",
+        "feed",
+        "records",
+        "writes",
+        "table",
+        "plan",
+        "report",
+        "course",
+        "pipeline",
+        "sandbox",
+        "cli",
+        "__main__",
+    ),
 )
 """Folders and rooms, from the lowest floor up: each imports only what lies below it, and the rooms of its own folder.
+The table knows nothing of deciding; that deciding knows nothing of the table is said by `OUTSIDE`.
 A folder that is not among them yet needs a place."""
 
 

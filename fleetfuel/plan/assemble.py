@@ -8,12 +8,13 @@ from typing import Final
 import polars as pl
 
 from fleetfuel.model import Cut, Delivery, FileCount, Plan, Reading, State, Table
-from fleetfuel.plan import decide, notices
+from fleetfuel.plan import match, notices
 from fleetfuel.plan.batch import Batch
 from fleetfuel.plan.counts import Decisions, count_files, count_records, count_rules
 from fleetfuel.plan.files import find_held, origin_of, read_markers, remarks_on, stalled_feed
 from fleetfuel.plan.limits import Totals, check_limits
 from fleetfuel.plan.run import Run
+from fleetfuel.plan.samples import changed_columns, sample_changes, sample_rows
 from fleetfuel.printable import sentence
 from fleetfuel.records.fills import fill_names
 from fleetfuel.records.places import FeedTexts
@@ -55,7 +56,7 @@ def make_plan(
         held=find_held(reading, cuts, table.held_lists(), run.rules),
     )
     names = fill_names(run.rules, run.zone)
-    samples, flips = decide.sample_changes(writes.others, texts.text, run.rules)
+    samples, flips = sample_changes(writes.others, texts.text, run.rules)
     noticed = notices.feed_notices(
         [
             *notices.unknown_fields(batch.unknown_fields, batch.samples),
@@ -79,9 +80,9 @@ def make_plan(
         rejected=batch.rejected,
         notices=pl.concat([batch.notices, noticed]),
         counts=counts,
-        columns=decide.changed_columns(writes.others, run.rules),
+        columns=changed_columns(writes.others, run.rules),
         samples=samples,
-        row_samples=decide.sample_rows(writes, texts.text, names),
+        row_samples=sample_rows(writes, texts.text, names),
         fill_names=names,
         rules=rules,
         resolved_rejects=_resolved(current, known, batch),
@@ -122,7 +123,7 @@ def _resolved(current: State, known: pl.DataFrame, batch: Batch) -> tuple[int, .
     if current.open_rejects.is_empty():
         return ()
     rejected = current.open_rejects["id"].drop_nulls().unique()
-    held = current.rows["id"].filter(decide.rows_of(rejected, current) & decide.rows_met(known, current))
+    held = current.rows["id"].filter(match.rows_of(rejected, current) & match.rows_met(known, current))
     read = batch.accepted["id"].filter(batch.accepted["id"].is_in(rejected.implode()))
     return tuple(current.open_rejects.filter(pl.col("id").is_in(pl.concat([held, read]).implode()))["reject_id"])
 

@@ -10,6 +10,7 @@ from typing import Final
 
 import polars as pl
 
+from fleetfuel import writes
 from fleetfuel.model import Counts, Cut, Diff, FileCount, RuleCount
 from fleetfuel.plan import decide
 from fleetfuel.plan.batch import Batch
@@ -29,7 +30,7 @@ def count_decisions(chunks: Iterable[pl.DataFrame]) -> Decisions:
     """`chunks`: of `decide.DECISIONS`, taken one by one."""
     actions: Counter[str] = Counter()
     of_files: Counter[tuple[int, str]] = Counter()
-    inserts, others = [decide.INSERTS.to_frame()], [decide.WRITES.to_frame()]
+    inserts, others = [writes.INSERTS.to_frame()], [writes.WRITES.to_frame()]
     for decided in chunks:
         for action, file, rows in decided.group_by("action", "said_by").len().iter_rows():
             actions[action] += rows

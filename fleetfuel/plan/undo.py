@@ -14,49 +14,21 @@ inserted becomes absent. A row written since is a conflict, and stays.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
-from fleetfuel.model import Counts, Diff, Plan, Undo
-from fleetfuel.plan import decide
+from fleetfuel import writes
+from fleetfuel.model import Counts, Diff, Plan, Undo, Undone
+from fleetfuel.plan import same
 from fleetfuel.plan.limits import check_undo
 from fleetfuel.plan.run import Run
+from fleetfuel.plan.samples import changed_columns, sample_changes, sample_rows
 from fleetfuel.records.fills import fill_names
 from fleetfuel.records.judge import NOTICES
 from fleetfuel.records.rows import INSTANT, REFUSED
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Undone:
-    """A run as its undoing needs it, from the ledger and the history."""
-
-    run_id: str
-    source: str
-    written: pl.DataFrame
-    """The rows that it wrote: `state.WRITTEN`."""
-    noted: pl.DataFrame
-    """The rows of which it noted newer evidence: `state.NOTED`."""
-    resolved_rejects: tuple[int, ...]
-    """Rejects that it resolved, and that open again."""
-    marks: Mapping[str, Mapping[str, Any] | None]
-    """Feed whose mark it moved, and that still stands where it left it → where that stood before."""
-    held: tuple[Mapping[str, str], ...]
-    """The lists of records that it applied."""
-    undid: str | None
-    """The run that it had undone itself."""
-    redone: tuple[Mapping[str, str], ...]
-    """The lists of records that that run had applied."""
-    reopened: tuple[int, ...]
-    """Rejects that it had opened again itself."""
-    live_before: int
-    now: datetime
-    mark: datetime | None
-    watermark: datetime | None
 
 
 class HistoryTexts:
@@ -89,9 +61,9 @@ def plan_rows(undone: Undone, run: Run) -> Plan:
         soft_deletes_absent=absent,
         soft_deletes_flagged=flagged,
     )
-    diff, names = Diff(inserts=decide.INSERTS.to_frame(), others=others), fill_names(run.rules, run.zone)
+    diff, names = Diff(inserts=writes.INSERTS.to_frame(), others=others), fill_names(run.rules, run.zone)
     texts = HistoryTexts(undone.written["raw_before"])
-    samples, _ = decide.sample_changes(others, texts.whole, run.rules)
+    samples, _ = sample_changes(others, texts.whole, run.rules)
     return Plan(
         run_id=run.run_id,
         mode="undo",
@@ -104,9 +76,9 @@ def plan_rows(undone: Undone, run: Run) -> Plan:
         rejected=REFUSED.to_frame(),
         notices=_conflict_notices(conflicts, undone.run_id),
         counts=counts,
-        columns=decide.changed_columns(others, run.rules),
+        columns=changed_columns(others, run.rules),
         samples=samples,
-        row_samples=decide.sample_rows(diff, texts.whole, names),
+        row_samples=sample_rows(diff, texts.whole, names),
         fill_names=names,
         rules={},
         resolved_rejects=undone.reopened,
@@ -137,7 +109,7 @@ def _key() -> pl.Expr:
 
 
 def _back(rows: pl.DataFrame, keys: Sequence[str | None], now: datetime) -> pl.DataFrame:
-    """Rows of `state.WRITTEN` (with `line`) → what gives back what was (`decide.WRITES`)."""
+    """Rows of `state.WRITTEN` (with `line`) → what gives back what was (`writes.WRITES`)."""
     inserted = pl.col("was_inserted")
     deleted_then = pl.when(inserted).then("deleted_now").otherwise("deleted_before")
     absent_then = (
@@ -164,7 +136,7 @@ def _back(rows: pl.DataFrame, keys: Sequence[str | None], now: datetime) -> pl.D
         "fingerprint_before"
     )
     changed = [
-        [*(decide.changed_fields(now_.encode(), before.encode()) if before is not None else ()), *marks]
+        [*(same.changed_fields(now_.encode(), before.encode()) if before is not None else ()), *marks]
         for now_, before, marks in zip(
             rows["raw_now"], rows["raw_before"], _marks_changed(rows, deleted_then, absent_then), strict=True
         )
@@ -187,7 +159,7 @@ def _back(rows: pl.DataFrame, keys: Sequence[str | None], now: datetime) -> pl.D
             filled_at="filled_at",
             seen="seen",
         )
-        .cast(dict(decide.WRITES.items()))
+        .cast(dict(writes.WRITES.items()))
     )
 
 
@@ -200,7 +172,7 @@ def _marks_changed(rows: pl.DataFrame, deleted_then: pl.Expr, absent_then: pl.Ex
 
 
 def _unnoted(noted: pl.DataFrame) -> pl.DataFrame:
-    """Rows of `state.NOTED` → the evidence they had before (`decide.WRITES`)."""
+    """Rows of `state.NOTED` → the evidence they had before (`writes.WRITES`)."""
     return noted.select(
         action=pl.lit("refresh"),
         id="id",
@@ -216,7 +188,7 @@ def _unnoted(noted: pl.DataFrame) -> pl.DataFrame:
         plate="plate",
         filled_at="filled_at",
         seen="seen",
-    ).cast(dict(decide.WRITES.items()))
+    ).cast(dict(writes.WRITES.items()))
 
 
 def _conflict_notices(conflicts: pl.DataFrame, run_id: str) -> pl.DataFrame:

@@ -9,7 +9,7 @@ from datetime import datetime
 import polars as pl
 
 from fleetfuel.model import Cut, Reading, State, Table
-from fleetfuel.plan import decide, fold
+from fleetfuel.plan import absent, decide, fold, match
 from fleetfuel.plan.batch import Batch
 from fleetfuel.plan.evidence import Mark
 from fleetfuel.records.places import FeedTexts
@@ -21,7 +21,7 @@ def find_words(reading: Reading, batch: Batch, cuts: tuple[Cut, ...], current: S
     one thing of an id, its last word; change files say one after the other. In chunks, to be freed one by one."""
     file_times = pl.Series([cut.file_at for cut in cuts], dtype=INSTANT)
     words = decide.last_words(batch.accepted) if reading == "snapshot" else fold.in_turn(batch.accepted)
-    met = current.rows["id"].filter(decide.rows_of(words["id"], current))
+    met = current.rows["id"].filter(match.rows_of(words["id"], current))
     words = words.with_columns(has_row=pl.col("id").is_in(met.implode()), file_at=file_times.gather(words["file"]))
     return deque(fold.whole_ids(words, CHUNK))
 
@@ -55,14 +55,14 @@ def find_gone(
     others = pl.concat([batch.accepted["id"], batch.rejected["id"].drop_nulls(), legible])
     unkeyed = _unkeyed(batch, texts)
     decided = [batch.accepted["id"]]
-    for chunk in decide.find_absent(current, known, others).to_frame().iter_slices(CHUNK):
-        details = decide.without_unkeyed(table.details(chunk["id"]), unkeyed)
+    for chunk in absent.find_absent(current, known, others).to_frame().iter_slices(CHUNK):
+        details = absent.without_unkeyed(table.details(chunk["id"]), unkeyed)
         decided.append(details["id"])
-        yield decide.mark_absent(details, snapshot_at, mark)
+        yield absent.mark_absent(details, snapshot_at, mark)
     if mark.is_forced:
-        left = decide.find_forgotten(current, snapshot_at, pl.concat(decided))
+        left = absent.find_forgotten(current, snapshot_at, pl.concat(decided))
         for chunk in left.to_frame().iter_slices(CHUNK):
-            yield decide.forget_changes(table.details(chunk["id"]), snapshot_at)
+            yield absent.forget_changes(table.details(chunk["id"]), snapshot_at)
 
 
 def _unkeyed(batch: Batch, texts: FeedTexts) -> Sequence[bytes]:

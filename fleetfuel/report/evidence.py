@@ -17,9 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fleetfuel import __version__
+from fleetfuel import __version__, writes
 from fleetfuel.model import Plan
-from fleetfuel.plan import decide
 from fleetfuel.records.fills import FILL, tell_fills
 from fleetfuel.records.places import part_texts
 from fleetfuel.report import plan_file
@@ -136,8 +135,8 @@ def _write(path: Path, schema: pa.Schema, plan: Plan, batches: Iterator[pa.Recor
 
 
 def _changes(plan: Plan, keys: pa.Array) -> Iterator[pa.RecordBatch]:
-    for batch in decide.batches(plan.diff, BATCH):
-        rows = batch.filter(~pl.col("action").is_in(decide.QUIET))
+    for batch in writes.batches(plan.diff, BATCH):
+        rows = batch.filter(~pl.col("action").is_in(writes.QUIET))
         before = rows["before"].to_arrow().cast(pa.string())
         after = plan.texts.take(rows["file"], rows["position"]).cast(pa.string())
         fills = tell_fills(pl.Series(pc.coalesce(after, before), dtype=pl.String), plan.fill_names)

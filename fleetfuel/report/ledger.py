@@ -277,7 +277,7 @@ def _action(before: Row, after: Row) -> str:
 
 def _changes(before: Row, after: Row, visible: frozenset[str] | None) -> Iterator[Row]:
     """The fields in which two versions differ, as the feed calls them, then the marks of deletion."""
-    from fleetfuel.plan.decide import changed_fields
+    from fleetfuel.plan.same import changed_fields
 
     names = changed_fields(before["raw"].encode(), after["raw"].encode())
     old, new = (_object(state["raw"]) for state in (before, after))

@@ -18,9 +18,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fleetfuel import errors
+from fleetfuel import errors, writes
 from fleetfuel.model import Diff, FileCount, Origin, Plan, Undo
-from fleetfuel.plan import decide
 from fleetfuel.records.fills import FillNames
 from fleetfuel.records.judge import NOTICES
 from fleetfuel.records.rows import REFUSED
@@ -80,8 +79,8 @@ def kept_of(plan: Plan) -> bytes:
 def write_batches(plan: Plan, height: int) -> Iterator[pa.RecordBatch]:
     """The lines of `writes.parquet`."""
     line = 0
-    for rows in decide.batches(plan.diff, height):
-        is_shown = ~rows["action"].is_in(decide.QUIET)
+    for rows in writes.batches(plan.diff, height):
+        is_shown = ~rows["action"].is_in(writes.QUIET)
         places = pl.select(pl.when(is_shown & rows["position"].is_not_null()).then(is_shown.cum_sum() - 1 + line))
         line += int(is_shown.sum())
         yield pa.RecordBatch.from_arrays(
@@ -193,16 +192,16 @@ def _read_table(path: Path, columns: list[str]) -> pa.Table:
 def _read_diff(path: Path) -> Diff:
     table = _read_table(path, WRITES.names)
     if table.num_rows == 0:
-        return Diff(inserts=decide.INSERTS.to_frame(), others=decide.WRITES.to_frame())
+        return Diff(inserts=writes.INSERTS.to_frame(), others=writes.WRITES.to_frame())
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
     rows = frame.with_columns(as_numbers(frame["fingerprint"]).alias("fingerprint")).rename({"text": "position"})
     is_new = (pl.col("action") == "insert") & pl.all_horizontal(pl.col("deleted_at", "absent_since").is_null())
-    others = pl.concat([decide.WRITES.to_frame(), rows.filter(~is_new)], how="diagonal_relaxed")
-    inserts = rows.filter(is_new).select(decide.INSERTS.names())
+    others = pl.concat([writes.WRITES.to_frame(), rows.filter(~is_new)], how="diagonal_relaxed")
+    inserts = rows.filter(is_new).select(writes.INSERTS.names())
     return Diff(
-        inserts=inserts.cast(dict(decide.INSERTS.items())),
-        others=others.select(decide.WRITES.names()).cast(dict(decide.WRITES.items())),
+        inserts=inserts.cast(dict(writes.INSERTS.items())),
+        others=others.select(writes.WRITES.names()).cast(dict(writes.WRITES.items())),
     )
 
 

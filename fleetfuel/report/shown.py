@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from fleetfuel.plan.decide import same_json
+from fleetfuel.plan.same import same_json
 from fleetfuel.rules.book import Rules
 
 MOST: Final = 80

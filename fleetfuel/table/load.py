@@ -17,9 +17,8 @@ import polars as pl
 import pyarrow as pa
 import xxhash
 
-from fleetfuel import errors
+from fleetfuel import errors, writes
 from fleetfuel.model import Plan, Progress, Receipt, silence
-from fleetfuel.plan import decide
 from fleetfuel.records.places import part_texts
 from fleetfuel.records.texts import as_bytes
 from fleetfuel.table.database import Database
@@ -81,7 +80,7 @@ def load_plan(plan: Plan, database: Database, progress: Progress = silence) -> R
             _check_seen(plan, database)
         _merge(plan, planned, database, progress)
     _quarantine(plan, database)
-    refreshed = sum(planned.get(action, 0) for action in decide.QUIET)
+    refreshed = sum(planned.get(action, 0) for action in writes.QUIET)
     return Receipt(written=sum(planned.values()) - refreshed, refreshed=refreshed)
 
 
@@ -105,7 +104,7 @@ def _stage(plan: Plan, database: Database, progress: Progress) -> None:
 def _stage_batches(plan: Plan, progress: Progress) -> Iterator[pa.RecordBatch]:
     keys = pa.array(plan.keys, type=pa.string())
     staged, total = 0, plan.diff.height
-    for rows in decide.batches(plan.diff, BATCH):
+    for rows in writes.batches(plan.diff, BATCH):
         texts = plan.texts.take(rows["file"], rows["position"])
         yield pa.RecordBatch.from_arrays(
             [

@@ -12,8 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 from fleetfuel import errors
-from fleetfuel.model import FilesRead, HeldList, State, version_of
-from fleetfuel.plan.undo import Undone
+from fleetfuel.model import FilesRead, HeldList, State, Undone, version_of
 from fleetfuel.records.rows import INSTANT, columns
 from fleetfuel.records.texts import as_numbers
 from fleetfuel.rules.fields import LOSABLE

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from fleetfuel.plan import decide, fold
+from fleetfuel.plan import absent, decide, fold
 from fleetfuel.plan.evidence import Mark
 from fleetfuel.table import state
 
@@ -127,7 +127,7 @@ def test_what_a_snapshot_lacks_is_weighed_as_the_model_weighs_it() -> None:
             [Export(kind="snapshot", key="k", claimed=moment, written=moment, messages=())], NOW, is_forced=is_forced
         )
         rows = pl.DataFrame(details, schema=state.DETAILS)
-        gone = decide.mark_absent(rows, moment, Mark(at=at(-30), overlap=OVERLAP, is_forced=is_forced))
+        gone = absent.mark_absent(rows, moment, Mark(at=at(-30), overlap=OVERLAP, is_forced=is_forced))
         assert gone["id"].to_list() == [key for key, row in model.rows.items() if row.is_absent]
         assert gone["change_at"].to_list() == [row.change_at for row in model.rows.values() if row.is_absent]
 

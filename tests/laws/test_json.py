@@ -11,7 +11,7 @@ from table import NOON
 
 from fleetfuel import errors
 from fleetfuel.model import Rows
-from fleetfuel.plan import decide
+from fleetfuel.plan import same
 from fleetfuel.records import envelope, values
 from fleetfuel.records.rows import index_records, read_rows
 
@@ -64,7 +64,7 @@ def test_values_are_equal_here_exactly_where_jsonb_says_so(quick: Quick, pairs: 
         " from jsonb_array_elements($1::text::jsonb) with ordinality as given (pair, place) order by place",
         json.dumps(pairs),
     )
-    here = [decide.same_json(one.encode(), other.encode()) for one, other in pairs]
+    here = [same.same_json(one.encode(), other.encode()) for one, other in pairs]
     assert [(pair, same) for pair, same in zip(pairs, here, strict=True)] == [
         (pair, row["same"]) for pair, row in zip(pairs, said, strict=True)
     ]
@@ -82,7 +82,7 @@ def test_the_changed_fields_are_those_that_differ_in_the_database(quick: Quick, 
         " from jsonb_array_elements($1::text::jsonb) with ordinality as given (pair, place) order by place",
         json.dumps(pairs),
     )
-    here = [sorted(decide.changed_fields(one.encode(), other.encode())) for one, other in pairs]
+    here = [sorted(same.changed_fields(one.encode(), other.encode())) for one, other in pairs]
     assert here == [sorted(row["changed"]) for row in said]
 
 

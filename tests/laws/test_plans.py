@@ -17,8 +17,8 @@ from table import NOON, balance
 from fleetfuel import errors
 from fleetfuel.model import Plan
 from fleetfuel.plan import batch, words
-from fleetfuel.plan.decide import WRITES, batches
 from fleetfuel.records.rows import CHUNK
+from fleetfuel.writes import WRITES, batches
 
 from .quick import File, Quick, exact, examples
 

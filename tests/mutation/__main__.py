@@ -20,7 +20,9 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
 TESTS: Final = {
+    "plan/match.py": "tests/unit/test_diff.py",
     "plan/decide.py": "tests/unit/test_diff.py tests/laws/test_evidence.py",
+    "plan/absent.py": "tests/unit/test_diff.py tests/laws/test_evidence.py",
     "plan/evidence.py": "tests/laws/test_evidence.py",
     "plan/fold.py": "tests/laws/test_evidence.py tests/unit/test_diff.py",
     "plan/limits.py": "tests/unit/test_limits.py",

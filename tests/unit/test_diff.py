@@ -7,8 +7,9 @@ import pyarrow as pa
 import pytest
 
 from fleetfuel.model import State
-from fleetfuel.plan import decide, fold
+from fleetfuel.plan import absent, decide, fold, match, same
 from fleetfuel.plan.evidence import Mark
+from fleetfuel.plan.samples import changed_columns, sample_changes
 from fleetfuel.records.rows import INDEX
 from fleetfuel.rules.book import load_rules
 from fleetfuel.table import state
@@ -40,7 +41,7 @@ def at(hours: float) -> datetime:
     ],
 )
 def test_the_same_value_written_otherwise(before: str, after: str) -> None:
-    assert decide.same_json(before.encode(), after.encode())
+    assert same.same_json(before.encode(), after.encode())
 
 
 @pytest.mark.parametrize(
@@ -59,17 +60,17 @@ def test_the_same_value_written_otherwise(before: str, after: str) -> None:
     ],
 )
 def test_another_value(before: str, after: str) -> None:
-    assert not decide.same_json(before.encode(), after.encode())
+    assert not same.same_json(before.encode(), after.encode())
 
 
 def test_the_changed_fields_are_named_once_those_that_came_and_went_too() -> None:
     before = b'{"id": 1, "amount": 4500, "gone": 1, "same": [1.0]}'
     after = b'{"same": [1], "amount": 4050, "new": null, "id": 1.0}'
-    assert decide.changed_fields(before, after) == ["amount", "new", "gone"]
+    assert same.changed_fields(before, after) == ["amount", "new", "gone"]
 
 
 def test_a_raw_that_somebody_made_no_object_differs_as_a_whole() -> None:
-    assert decide.changed_fields(b"[]", b'{"id": 1}') == ["raw"]
+    assert same.changed_fields(b"[]", b'{"id": 1}') == ["raw"]
 
 
 # --- which records need a look ------------------------------------------------------------------------------------
@@ -103,7 +104,7 @@ def index(*fingerprints: int) -> pl.DataFrame:
 
 def test_a_text_that_the_table_holds_needs_no_look_unless_its_row_is_absent() -> None:
     held = table((1, 1, 0, True, True), (2, 2, 0, False, True), (3, 3, 0, False, False))
-    known, unknown = decide.match_rows(index(1, 2, 3, 4), held, standing())
+    known, unknown = match.match_rows(index(1, 2, 3, 4), held, standing())
     assert known.select("position", "row").rows() == [(0, 0), (1, 1)]
     assert unknown["position"].to_list() == [2, 3]
 
@@ -111,47 +112,47 @@ def test_a_text_that_the_table_holds_needs_no_look_unless_its_row_is_absent() ->
 def test_a_text_in_a_newer_file_of_changes_is_looked_at_so_that_its_time_is_noted() -> None:
     held = table((1, 1, 2, True, True))
     for file_at, is_known in ((1, True), (2, True), (3, False)):
-        known, unknown = decide.match_rows(index(1), held, standing(), [at(file_at)])
+        known, unknown = match.match_rows(index(1), held, standing(), [at(file_at)])
         assert (known.height, unknown.height) == (is_known, not is_known)
     for mark, is_known in ((3, False), (3.2, False), (3.3, True)):
-        known, _ = decide.match_rows(index(1), held, standing(mark), [at(3)])
+        known, _ = match.match_rows(index(1), held, standing(mark), [at(3)])
         assert known.height == is_known
-    assert decide.match_rows(index(1), table((1, 1, None, True, True)), standing(), [at(3)])[0].is_empty()
+    assert match.match_rows(index(1), table((1, 1, None, True, True)), standing(), [at(3)])[0].is_empty()
 
 
 @pytest.mark.parametrize("together", [1, 3, 100])
 def test_what_is_looked_up_in_parts_is_found_as_at_once(together: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decide, "TOGETHER", together)
+    monkeypatch.setattr(match, "TOGETHER", together)
     numbers = [7, -(2**100), 2**99 + 1, 0, 12, -1]
     held = table(*((key, number, 0, True, True) for key, number in enumerate(numbers)))
-    known, unknown = decide.match_rows(index(-1, 5, *numbers, 7), held, standing(), [at(1)])
+    known, unknown = match.match_rows(index(-1, 5, *numbers, 7), held, standing(), [at(1)])
     assert known["row"].to_list() == []
-    known, unknown = decide.match_rows(index(-1, 5, *numbers, 7), held, standing(), [at(0)])
+    known, unknown = match.match_rows(index(-1, 5, *numbers, 7), held, standing(), [at(0)])
     assert known["row"].to_list() == [5, 0, 1, 2, 3, 4, 5, 0]
     assert unknown["position"].to_list() == [1]
-    assert decide.match_rows(index(-1, 5, *numbers, 7), held, standing())[0]["row"].equals(known["row"])
+    assert match.match_rows(index(-1, 5, *numbers, 7), held, standing())[0]["row"].equals(known["row"])
 
 
 @pytest.mark.parametrize("together", [1, 100])
 def test_of_rows_with_one_fingerprint_none_is_known(together: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decide, "TOGETHER", together)
+    monkeypatch.setattr(match, "TOGETHER", together)
     held = table((1, 7, 0, True, True), (2, 7, 0, True, True), (3, 8, 0, True, True))
-    known, unknown = decide.match_rows(index(7, 8), held, standing())
+    known, unknown = match.match_rows(index(7, 8), held, standing())
     assert (known["row"].to_list(), unknown["position"].to_list()) == ([2], [0])
 
 
 def test_known_records_whose_id_occurs_again_are_split_off() -> None:
     held = table(*((key, key, 0, True, True) for key in (4, 3, 2, 1)))
-    known, _ = decide.match_rows(index(1, 2, 3, 3), held, standing())
-    alone, repeated = decide.split_repeated(known, pl.Series("id", [2, 9], dtype=pl.Int64), held)
+    known, _ = match.match_rows(index(1, 2, 3, 3), held, standing())
+    alone, repeated = match.split_repeated(known, pl.Series("id", [2, 9], dtype=pl.Int64), held)
     assert (alone["position"].to_list(), repeated["position"].to_list()) == ([0], [1, 2, 3])
 
 
 def test_where_no_id_occurs_again_none_is_split_off() -> None:
     held = table((4, 1, 0, True, True), (3, 2, 0, True, True))
-    known, _ = decide.match_rows(index(2, 1), held, standing())
+    known, _ = match.match_rows(index(2, 1), held, standing())
     for others in ([], [9]):
-        alone, repeated = decide.split_repeated(known, pl.Series("id", others, dtype=pl.Int64), held)
+        alone, repeated = match.split_repeated(known, pl.Series("id", others, dtype=pl.Int64), held)
         assert (alone["position"].to_list(), repeated.height) == ([0, 1], 0)
 
 
@@ -294,27 +295,27 @@ def test_what_a_snapshot_lacks_is_absent_unless_a_change_file_newer_than_it_spok
     details = pl.DataFrame(
         [detail(1, 1), detail(2, 9), detail(3, None, deleted_at=at(0)), detail(4, 2)], schema=state.DETAILS
     )
-    told = decide.mark_absent(details, at(2), standing())
+    told = absent.mark_absent(details, at(2), standing())
     assert told.select("id", "action").rows() == [
         (1, "soft_delete_absent"),
         (3, "mark_absent"),
         (4, "soft_delete_absent"),
     ]
     assert told["absent_since"].unique().to_list() == [at(2)]
-    forced = decide.mark_absent(details, at(2), standing(is_forced=True))
+    forced = absent.mark_absent(details, at(2), standing(is_forced=True))
     assert forced.select("id", "change_at").rows() == [(1, at(1)), (2, None), (3, None), (4, at(2))]
 
 
 def test_only_rows_present_so_far_can_become_absent() -> None:
     held = table((1, None, 0, True, True), (2, None, 0, False, True), (3, None, 0, False, False))
-    known, _ = decide.match_rows(index(), held, standing())
-    assert decide.find_absent(held, known, pl.Series("id", [1], dtype=pl.Int64)).to_list() == [2]
+    known, _ = match.match_rows(index(), held, standing())
+    assert absent.find_absent(held, known, pl.Series("id", [1], dtype=pl.Int64)).to_list() == [2]
 
 
 def test_rows_whose_text_a_snapshot_holds_are_not_absent() -> None:
     held = table((1, 7, 0, True, True), (2, 8, 0, True, True), (3, 9, 0, True, True))
-    known, _ = decide.match_rows(index(9, 7, 5), held, standing())
-    assert decide.find_absent(held, known, pl.Series("id", [5], dtype=pl.Int64)).to_list() == [2]
+    known, _ = match.match_rows(index(9, 7, 5), held, standing())
+    assert absent.find_absent(held, known, pl.Series("id", [5], dtype=pl.Int64)).to_list() == [2]
 
 
 # --- what is shown ------------------------------------------------------------------------------------------------
@@ -325,14 +326,14 @@ def test_changed_columns_go_by_their_own_names_and_are_counted_once_a_row() -> N
         {"action": ["update", "update", "insert"], "changed": [["amount", "liters"], ["amount", "litres", "x"], None]},
         schema={"action": pl.String, "changed": pl.List(pl.String)},
     )
-    assert decide.changed_columns(writes, RULES) == {"amount_kes": 2, "litres": 2, "x": 1}
+    assert changed_columns(writes, RULES) == {"amount_kes": 2, "litres": 2, "x": 1}
 
 
 def test_samples_show_value_plate_and_day_but_nothing_personal() -> None:
     after = b'{"id":1,"amount":2,"driver":"b"}'
     told = decided(candidate(1, 2), after, detail(1, 1, '{"id":1,"amount":1,"driver":"a"}'))
     writes = pl.DataFrame([told], schema=decide.DECISIONS)
-    samples, _ = decide.sample_changes(writes, lambda *_: after, RULES)
+    samples, _ = sample_changes(writes, lambda *_: after, RULES)
     assert list(samples) == ["amount_kes"]
     [sample] = samples["amount_kes"]
     assert (sample.before, sample.after, sample.plate, sample.day) == ("1", "2", "KCA542Q", "2026-06-11")

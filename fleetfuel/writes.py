@@ -1,0 +1,49 @@
+"""The rows that a plan has written: which columns they have, and in what pieces they travel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import polars as pl
+
+from fleetfuel.model import Diff
+from fleetfuel.records.rows import INSTANT, columns
+
+WRITES: Final = columns(
+    {
+        "action": pl.String,
+        "id": pl.Int64,
+        "file": pl.UInt32,  # the file that says so
+        "position": pl.UInt32,  # where in it the record's text lies; null where `raw` is left as it is
+        "fingerprint": pl.Int128,
+        "source_at": INSTANT,
+        "change_at": INSTANT,
+        "deleted_at": INSTANT,
+        "absent_since": INSTANT,
+        "changed": pl.List(pl.String),  # names of fields, as the feed calls them
+        "before": pl.String,  # JSON text of the row before; null for an insert
+        "plate": pl.String,  # of the row before
+        "filled_at": INSTANT,
+        "seen": pl.Int64,  # tells whether the row is still the one that the plan saw; null for an insert
+    }
+)
+"""Rows to write. Actions: insert, update, restore, soft_delete_flagged, soft_delete_absent; and, without meaning for a
+reader of the table, refresh (fingerprint and times of an unchanged row), forget (newer change files are void) and
+mark_absent (a deleted row is gone, too)."""
+
+
+INSERTS: Final = columns(
+    {name: WRITES[name] for name in ("id", "file", "position", "fingerprint", "source_at", "change_at")}
+)
+"""What is to be said of a row that is new, neither deleted nor absent: the other columns of `WRITES` are null."""
+
+
+QUIET: Final = ("refresh", "forget", "mark_absent")
+
+
+def batches(diff: Diff, height: int) -> Iterator[pl.DataFrame]:
+    """What is written, all of it (`WRITES`), `height` rows at most at a time."""
+    for rows in diff.inserts.iter_slices(height):
+        yield pl.concat([WRITES.to_frame(), rows], how="diagonal").with_columns(action=pl.lit("insert"))
+    yield from diff.others.iter_slices(height)
