@@ -301,9 +301,26 @@ ordered as (
             and p.litres = lag(p.litres) over counted and p.amount_kes is not distinct from lag(p.amount_kes) over counted,
             false
         ) as repeats,
-        row_number() over counted as nth
-    from placed as p
-    window counted as (partition by p.vehicle, p.superseded_by is null order by p.filled_at, p.odometer_km, p.id)
+        row_number() over counted as nth,
+        -- Litres of another fuel, bought before this stop, and by its end: what if only their fuel type is mistyped?
+        sum(p.odd_litres) over before_stop as odd_before,
+        sum(p.odd_litres) over by_its_end as odd_by_end
+    from (
+        select
+            q.*,
+            case when q.family <> q.usual_family and q.family <> 'ADBLUE' and q.litres > 0 and not q.is_swapped then q.litres end as odd_litres
+        from placed as q
+    ) as p
+    window
+        counted as (partition by p.vehicle, p.superseded_by is null order by p.filled_at, p.odometer_km, p.id),
+        before_stop as (
+            partition by p.vehicle, p.superseded_by is null order by p.filled_at
+            range between unbounded preceding and (select l.stop_within from fuel.span_limit as l) preceding
+        ),
+        by_its_end as (
+            partition by p.vehicle, p.superseded_by is null order by p.filled_at
+            range between unbounded preceding and (select l.stop_within from fuel.span_limit as l) following
+        )
 )
 select
     o.*,

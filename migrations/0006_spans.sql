@@ -85,7 +85,9 @@ select
     max(n.with_litres_so_far) over whole_stop as stop_with_litres_so_far,
     max(n.kes_so_far) over whole_stop as stop_kes_so_far,
     max(n.with_kes_so_far) over whole_stop as stop_with_kes_so_far,
-    max(n.unclear_so_far) over whole_stop as stop_unclear_so_far
+    max(n.unclear_so_far) over whole_stop as stop_unclear_so_far,
+    min(n.odd_before) over whole_stop as stop_odd_before,
+    max(n.odd_by_end) over whole_stop as stop_odd_by_end
 from numbered as n
 window whole_stop as (partition by n.vehicle, n.in_chain, n.stop);
 
@@ -112,7 +114,8 @@ based as (
         max(c.stop_with_litres_so_far) filter (where c.is_base) over before_this as from_with_litres_so_far,
         max(c.stop_kes_so_far) filter (where c.is_base) over before_this as from_kes_so_far,
         max(c.stop_with_kes_so_far) filter (where c.is_base) over before_this as from_with_kes_so_far,
-        max(c.stop_unclear_so_far) filter (where c.is_base) over before_this as from_unclear_so_far
+        max(c.stop_unclear_so_far) filter (where c.is_base) over before_this as from_unclear_so_far,
+        max(coalesce(c.stop_odd_before, 0)) filter (where c.is_base) over before_this as from_odd_before
     from carried as c
     window before_this as (partition by c.vehicle, c.carries order by c.filled_at, c.odometer_km, c.id rows between unbounded preceding and 1 preceding)
 ),
@@ -128,7 +131,8 @@ measured as (
         b.stop_with_litres_so_far - b.from_with_litres_so_far as with_litres_since,
         b.stop_kes_so_far - b.from_kes_so_far as kes_since,
         b.stop_with_kes_so_far - b.from_with_kes_so_far as with_kes_since,
-        b.stop_unclear_so_far - b.from_unclear_so_far as unclear_since
+        b.stop_unclear_so_far - b.from_unclear_so_far as unclear_since,
+        greatest(coalesce(b.stop_odd_by_end, 0) - b.from_odd_before, 0) as odd_since
     from based as b
 )
 select
@@ -301,7 +305,7 @@ with gathered as (
             array_agg(s.km) filter (where s.is_span) over carriers,
             array_agg(s.litres_since) filter (where s.is_span) over carriers,
             array_agg(s.kes_since) filter (where s.is_span) over carriers,
-            array_agg(s.span_status = 'ok') filter (where s.is_span) over carriers
+            array_agg(s.span_status = 'ok' and s.odd_since = 0) filter (where s.is_span) over carriers
         ) end as at_last
     from (
         select
@@ -319,7 +323,17 @@ known as (
 decided as (
     select
         k.*,
-        case when k.id = any ((k.usual).far) then 'outlier' else k.span_status end as status,
+        case
+            when k.id = any ((k.usual).far) then 'outlier'
+            -- Litres of another fuel within the span are a can for somebody else, or ours with the fuel mistyped. They are
+            -- a can where the span without them is usual, and nearer to it than with them; otherwise nobody can know.
+            when k.span_status = 'ok' and k.odd_since > 0 and (
+                k.km::double precision * k.km
+                    < (k.usual).km_per_litre * (k.usual).km_per_litre * k.litres_since::double precision * (k.litres_since + k.odd_since)::double precision
+                and k.km::double precision > 0.7 * (k.usual).km_per_litre * k.litres_since::double precision
+            ) is not true then 'ambiguous'
+            else k.span_status
+        end as status,
         coalesce(k.id = any ((k.usual).mistyped), false) as is_mistyped,
         case when k.is_span then lead(k.id) over spans end as next_span_id
     from known as k

@@ -171,6 +171,49 @@ def test_another_currency_is_left_out_and_counted(session: Session) -> None:
 def test_the_odd_fuel_is_the_finding(session: Session) -> None:
     load(session, "type_gap")
     assert findings(session) == [(8, "fuel_type_changed")]
+    # 800 km on 40 l would be 20, twice the usual. If only the fuel of 8 is mistyped, it is 800 km on 80 l = 10.
+    assert spans(session)[9] == ("ambiguous", None)
+
+
+@pytest.mark.parametrize(
+    ("petrol", "status", "ratio"),
+    [
+        ({"liters": 20}, "ok", "10"),  # a can: 400 km on 40 l are usual, on 60 l not
+        ({"liters": 20, "odometer": None}, "ok", "10"),
+        ({"liters": 40, "datetime": "2026-05-10-08-05"}, "ok", "10"),  # a can at the stop that closes the span
+    ],
+)
+def test_a_can_beside_the_tank_is_told_from_a_mistyped_fuel(
+    session: Session, petrol: dict[str, Any], status: str, ratio: str | None
+) -> None:
+    fills(session, {}, {}, {}, {})
+    session.insert(
+        [SHARED | {"datetime": "2026-05-09-08-00", "odometer": 11100, "type": "PETROL"} | petrol], first_id=70
+    )
+    assert spans(session)[70] == ("other_fuel", None)
+    assert spans(session)[4] == (status, ratio)
+
+
+def test_two_receipts_of_one_stop_with_one_fuel_mistyped_are_no_figure(session: Session) -> None:
+    # 400 km on 20 + 20 l, and the second receipt of the third stop says petrol: 20 km/l is not shown.
+    fills(session, *({"liters": 20} for _ in range(4)))
+    second = SHARED | {"liters": 20}
+    session.insert(
+        [
+            second | {"datetime": f"2026-05-{1 + 3 * number:02}-08-10", "odometer": 10000 + 400 * number}
+            | ({"type": "PETROL"} if number == 2 else {})
+            for number in range(4)
+        ],
+        first_id=70,
+    )  # fmt: skip
+    assert sorted(ratio or status for status, ratio in spans(session).values()) == [
+        "10", "10", "ambiguous", "first_fill", *["other_fuel"], *["same_stop"] * 3,
+    ]  # fmt: skip
+
+
+def test_a_mistyped_fuel_beside_nothing_else_is_no_figure(session: Session) -> None:
+    fills(session, {}, {"type": "PETROL"}, {})
+    assert spans(session)[3] == ("ambiguous", None)
 
 
 def test_a_speed_no_vehicle_reaches_is_no_figure(session: Session) -> None:
