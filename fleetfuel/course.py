@@ -18,7 +18,9 @@ import msgspec
 
 from fleetfuel import errors
 from fleetfuel.feed import client, deliver
-from fleetfuel.model import Counts, Delivery, Mode, Plan, Reading, Receipt, Table, version_of
+from fleetfuel.model.files import Delivery, Reading, version_of
+from fleetfuel.model.plan import Counts, Mode, Plan, Receipt
+from fleetfuel.model.table import Table
 from fleetfuel.packaged import packaged
 from fleetfuel.plan.files import stalled_feed
 from fleetfuel.plan.limits import Overrides, Totals, check_limits, still_refused

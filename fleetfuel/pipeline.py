@@ -19,7 +19,11 @@ from fleetfuel import course as courses
 from fleetfuel import errors
 from fleetfuel.course import Outcome, Request
 from fleetfuel.feed import wanted
-from fleetfuel.model import Cut, Delivery, FileCount, Plan, Progress, Reading, Receipt, State, Table, silence
+from fleetfuel.model.files import Delivery, Reading
+from fleetfuel.model.plan import FileCount, Plan, Receipt
+from fleetfuel.model.progress import Progress, silence
+from fleetfuel.model.records import Cut
+from fleetfuel.model.table import State, Table
 from fleetfuel.packaged import packaged
 from fleetfuel.plan import match, undo, words
 from fleetfuel.plan.assemble import make_plan

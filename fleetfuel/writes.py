@@ -7,7 +7,7 @@ from typing import Final
 
 import polars as pl
 
-from fleetfuel.model import Diff
+from fleetfuel.model.plan import Diff
 from fleetfuel.records.rows import INSTANT, columns
 
 WRITES: Final = columns(

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import adbc_driver_postgresql.dbapi as adbc
 
-from fleetfuel.model import Reading
+from fleetfuel.model.files import Reading
 from fleetfuel.pipeline import Outcome, Request
 from fleetfuel.pipeline import run as run_import
 from fleetfuel.plan.limits import Allowance, Overrides

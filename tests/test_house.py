@@ -54,7 +54,7 @@ ONLY: Final = {
 """Module → the rooms that may use it."""
 
 PURE: Final = (
-    *(room for room in ROOMS if room.startswith(("records.", "plan."))),
+    *(room for room in ROOMS if room.startswith(("model.", "records.", "plan."))),
     *(
         "report.summary",
         "report.text",

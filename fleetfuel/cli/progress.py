@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from fleetfuel.model import Progress
+    from fleetfuel.model.progress import Progress
 
 log = logging.getLogger("fleetfuel")
 

@@ -15,7 +15,7 @@ from fleetfuel.feed.download import download
 from fleetfuel.feed.keys import CHANGES, SNAPSHOT, parse_instant
 from fleetfuel.feed.parcel import Fetched, Meter, Progress, delivered, open_spool
 from fleetfuel.feed.spool import Spool, Undecodable, hash_spooled, inflate
-from fleetfuel.model import ChangeListing, Delivery, Listed, UnreadableFile
+from fleetfuel.model.files import ChangeListing, Delivery, Listed, UnreadableFile
 from fleetfuel.settings import Settings
 
 FILES_AT_ONCE = 16

@@ -14,7 +14,7 @@ from fleetfuel import errors
 from fleetfuel.feed.keys import parse_instant
 from fleetfuel.feed.parcel import Fetched, Meter, Progress, delivered, open_spool
 from fleetfuel.feed.spool import GZIP, MEBIBYTE, Spool, Undecodable, hash_spooled, hash_view, inflate
-from fleetfuel.model import Delivery, Reading, UnreadableFile
+from fleetfuel.model.files import Delivery, Reading, UnreadableFile
 
 MAPPED_FROM = 64 * 2**20
 """Local files above this are mapped where they lie, smaller ones are copied to the spool: cutting a mapped

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fleetfuel.feed.spool import Spool
-from fleetfuel.model import SourceFile
+from fleetfuel.model.files import SourceFile
 
 Progress = Callable[[int, int], None]
 """Called with bytes done and bytes in all; from several threads, one at a time."""

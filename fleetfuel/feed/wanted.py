@@ -10,7 +10,8 @@ from pathlib import Path
 
 from fleetfuel.feed import deliver, local, parcel
 from fleetfuel.feed.gaps import describe_gaps
-from fleetfuel.model import Delivery, FilesRead, Progress, Reading, version_of
+from fleetfuel.model.files import Delivery, FilesRead, Reading, version_of
+from fleetfuel.model.progress import Progress
 from fleetfuel.settings import Settings
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 
 import polars as pl
 
-from fleetfuel.model import State
+from fleetfuel.model.table import State
 from fleetfuel.plan.decide import DECISIONS
 from fleetfuel.plan.evidence import Mark, snapshot_lacks
 from fleetfuel.plan.match import rows_met, rows_of

@@ -7,7 +7,10 @@ from typing import Final
 
 import polars as pl
 
-from fleetfuel.model import Cut, Delivery, FileCount, Plan, Reading, State, Table
+from fleetfuel.model.files import Delivery, Reading
+from fleetfuel.model.plan import FileCount, Plan
+from fleetfuel.model.records import Cut
+from fleetfuel.model.table import State, Table
 from fleetfuel.plan import match, notices
 from fleetfuel.plan.batch import Batch
 from fleetfuel.plan.counts import Decisions, count_files, count_records, count_rules

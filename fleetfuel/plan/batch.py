@@ -13,7 +13,7 @@ from typing import Final
 
 import polars as pl
 
-from fleetfuel.model import Cut, Place, Rows, Unwrapped, Verdict
+from fleetfuel.model.records import Cut, Place, Rows, Unwrapped, Verdict
 from fleetfuel.plan import decide
 from fleetfuel.plan.run import Run
 from fleetfuel.records import judge

@@ -11,7 +11,8 @@ from typing import Final
 import polars as pl
 
 from fleetfuel import writes
-from fleetfuel.model import Counts, Cut, Diff, FileCount, RuleCount
+from fleetfuel.model.plan import Counts, Diff, FileCount, RuleCount
+from fleetfuel.model.records import Cut
 from fleetfuel.plan import decide
 from fleetfuel.plan.batch import Batch
 

@@ -10,7 +10,10 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from fleetfuel import errors
-from fleetfuel.model import Cut, Delivery, FileCount, HeldList, Origin, Place, Reading
+from fleetfuel.model.files import Delivery, Reading
+from fleetfuel.model.plan import FileCount, Origin
+from fleetfuel.model.records import Cut, Place
+from fleetfuel.model.table import HeldList
 from fleetfuel.plan.run import Run
 from fleetfuel.records import care, envelope
 from fleetfuel.records.complete import CountFit, Marker, fit_count, read_marker

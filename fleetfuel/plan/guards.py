@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Final
 
-from fleetfuel.model import Counts, Cut, Guard, HeldList, Reading
+from fleetfuel.model.files import Reading
+from fleetfuel.model.plan import Counts, Guard
+from fleetfuel.model.records import Cut
+from fleetfuel.model.table import HeldList
 from fleetfuel.records.complete import CountFit, Marker, fit_count
 from fleetfuel.rules.book import Rules
 from fleetfuel.rules.entries import ShareLimit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fleetfuel.model import Counts, Guard
+from fleetfuel.model.plan import Counts, Guard
 from fleetfuel.plan.guards import GUARDS, Allowance, Overrides, Share, Totals
 from fleetfuel.rules.book import Rules
 

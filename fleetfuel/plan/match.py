@@ -8,7 +8,7 @@ from typing import Final
 
 import polars as pl
 
-from fleetfuel.model import State
+from fleetfuel.model.table import State
 from fleetfuel.plan.evidence import Mark
 from fleetfuel.records.rows import INSTANT
 

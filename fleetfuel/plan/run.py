@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from fleetfuel.model import Mode, Progress, silence
+from fleetfuel.model.plan import Mode
+from fleetfuel.model.progress import Progress, silence
 from fleetfuel.plan.limits import Overrides
 from fleetfuel.rules.book import Rules
 

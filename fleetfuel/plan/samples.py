@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 import polars as pl
 
-from fleetfuel.model import Diff, RowSample, Sample
+from fleetfuel.model.plan import Diff, RowSample, Sample
 from fleetfuel.printable import shown
 from fleetfuel.records.fills import FillNames, tell_fills
 from fleetfuel.records.values import EAST_AFRICA

@@ -21,7 +21,8 @@ import polars as pl
 import pyarrow as pa
 
 from fleetfuel import writes
-from fleetfuel.model import Counts, Diff, Plan, Undo, Undone
+from fleetfuel.model.plan import Counts, Diff, Plan, Undo
+from fleetfuel.model.table import Undone
 from fleetfuel.plan import same
 from fleetfuel.plan.limits import check_undo
 from fleetfuel.plan.run import Run

@@ -8,7 +8,9 @@ from datetime import datetime
 
 import polars as pl
 
-from fleetfuel.model import Cut, Reading, State, Table
+from fleetfuel.model.files import Reading
+from fleetfuel.model.records import Cut
+from fleetfuel.model.table import State, Table
 from fleetfuel.plan import absent, decide, fold, match
 from fleetfuel.plan.batch import Batch
 from fleetfuel.plan.evidence import Mark

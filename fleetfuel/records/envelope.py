@@ -13,7 +13,8 @@ import msgspec
 import pyarrow as pa
 
 from fleetfuel import errors
-from fleetfuel.model import Cut, SourceFile, TimeOrigin
+from fleetfuel.model.files import SourceFile
+from fleetfuel.model.records import Cut, TimeOrigin
 from fleetfuel.records.broken import recover
 from fleetfuel.records.complete import MARKER_KEYS, Marker, is_marker, read_marker, shows_partial
 from fleetfuel.records.export import LIST_KEYS, announced, is_list_key, read_metadata

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from fleetfuel import errors
-from fleetfuel.model import SourceFile, Verdict
+from fleetfuel.model.files import SourceFile
+from fleetfuel.model.records import Verdict
 from fleetfuel.records import envelope, values
 from fleetfuel.records.rows import REFUSED, TYPED, columns, index_records, read_rows
 from fleetfuel.rules.book import Rules

@@ -8,7 +8,7 @@ from typing import Protocol
 import polars as pl
 import pyarrow as pa
 
-from fleetfuel.model import Place, Unwrapped
+from fleetfuel.model.records import Place, Unwrapped
 from fleetfuel.records.texts import Records
 
 

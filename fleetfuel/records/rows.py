@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 from polars._typing import PolarsDataType
 
-from fleetfuel.model import Cut, Place, Rows, Unwrapped
+from fleetfuel.model.records import Cut, Place, Rows, Unwrapped
 from fleetfuel.records.care import REASONS, Why, as_strings, find_plain, find_rejected
 from fleetfuel.records.complete import is_marker
 from fleetfuel.records.fields import known_names, read_fields, unknown_fields

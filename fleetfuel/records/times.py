@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from fleetfuel.model import Cut
+from fleetfuel.model.records import Cut
 
 WRONG_CLOCK: Final = timedelta(hours=24)
 """A file written this long before the time it claims was written by a store whose clock is wrong: that bounds nothing.

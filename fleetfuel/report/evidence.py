@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetfuel import __version__, writes
-from fleetfuel.model import Plan
+from fleetfuel.model.plan import Plan
 from fleetfuel.records.fills import FILL, tell_fills
 from fleetfuel.records.places import part_texts
 from fleetfuel.report import plan_file

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fleetfuel import errors, writes
-from fleetfuel.model import Diff, FileCount, Origin, Plan, Undo
+from fleetfuel.model.plan import Diff, FileCount, Origin, Plan, Undo
 from fleetfuel.records.fills import FillNames
 from fleetfuel.records.judge import NOTICES
 from fleetfuel.records.rows import REFUSED

@@ -13,7 +13,7 @@ from typing import Any
 
 from fleetfuel import errors
 from fleetfuel.feed.keys import parse_instant
-from fleetfuel.model import Progress, silence
+from fleetfuel.model.progress import Progress, silence
 from fleetfuel.report import evidence
 from fleetfuel.report.words import iso
 from fleetfuel.settings import Settings

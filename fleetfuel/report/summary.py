@@ -13,7 +13,8 @@ from typing import Any, Final
 import msgspec
 
 from fleetfuel import __version__
-from fleetfuel.model import Counts, FileCount, Guard, Mode, Plan, Reading, RowSample, RuleCount, Sample
+from fleetfuel.model.files import Reading
+from fleetfuel.model.plan import Counts, FileCount, Guard, Mode, Plan, RowSample, RuleCount, Sample
 from fleetfuel.printable import sentence
 
 FORMAT: Final = 2

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from fleetfuel import __version__, errors
-from fleetfuel.model import Origin, Plan, Undo
+from fleetfuel.model.plan import Origin, Plan, Undo
 from fleetfuel.printable import sentence
 from fleetfuel.table.database import Database
 

@@ -18,7 +18,8 @@ import pyarrow as pa
 import xxhash
 
 from fleetfuel import errors, writes
-from fleetfuel.model import Plan, Progress, Receipt, silence
+from fleetfuel.model.plan import Plan, Receipt
+from fleetfuel.model.progress import Progress, silence
 from fleetfuel.records.places import part_texts
 from fleetfuel.records.texts import as_bytes
 from fleetfuel.table.database import Database

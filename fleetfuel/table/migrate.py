@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from fleetfuel import errors
-from fleetfuel.model import Progress, silence
+from fleetfuel.model.progress import Progress, silence
 from fleetfuel.rules.book import Rules
 from fleetfuel.rules.rows import rule_rows
 from fleetfuel.table import restore

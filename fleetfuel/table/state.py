@@ -12,7 +12,8 @@ import polars as pl
 import pyarrow as pa
 
 from fleetfuel import errors
-from fleetfuel.model import FilesRead, HeldList, State, Undone, version_of
+from fleetfuel.model.files import FilesRead, version_of
+from fleetfuel.model.table import HeldList, State, Undone
 from fleetfuel.records.rows import INSTANT, columns
 from fleetfuel.records.texts import as_numbers
 from fleetfuel.rules.fields import LOSABLE

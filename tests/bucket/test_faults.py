@@ -14,7 +14,7 @@ import pytest
 
 from fleetfuel import errors
 from fleetfuel.feed import bucket, deliver, download
-from fleetfuel.model import Delivery
+from fleetfuel.model.files import Delivery
 from fleetfuel.settings import Settings
 
 from . import misbehaving_proxy as faults

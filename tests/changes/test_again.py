@@ -17,7 +17,7 @@ from bucket import misbehaving_proxy as faults
 from bucket.misbehaving_proxy import Answer, Asked, Fault, Proxy, misbehaving_proxy
 from table import fill
 
-from fleetfuel.model import Mode
+from fleetfuel.model.plan import Mode
 from fleetfuel.plan.limits import Allowance, Overrides
 
 from .conftest import START, Feed, delta, key_of

@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 
 from fleetfuel import errors
-from fleetfuel.model import SourceFile
+from fleetfuel.model.files import SourceFile
 from fleetfuel.plan import absent, notices, same
 from fleetfuel.printable import printable, sentence, shown
 from fleetfuel.records import envelope, judge, values

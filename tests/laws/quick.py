@@ -16,7 +16,9 @@ import xxhash
 from table import EVERYTHING, STATE
 
 from fleetfuel import pipeline
-from fleetfuel.model import Delivery, Plan, Reading, SourceFile, Table
+from fleetfuel.model.files import Delivery, Reading, SourceFile
+from fleetfuel.model.plan import Plan
+from fleetfuel.model.table import Table
 from fleetfuel.records import values
 from fleetfuel.report import summary
 from fleetfuel.rules.book import Rules

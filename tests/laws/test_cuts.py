@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetfuel import errors
-from fleetfuel.model import SourceFile
+from fleetfuel.model.files import SourceFile
 from fleetfuel.records import envelope, values
 from fleetfuel.records import texts as record_texts
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from table import NOON
 
 from fleetfuel import errors
-from fleetfuel.model import Rows
+from fleetfuel.model.records import Rows
 from fleetfuel.plan import same
 from fleetfuel.records import envelope, values
 from fleetfuel.records.rows import index_records, read_rows

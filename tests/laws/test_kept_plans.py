@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from table import EVERYTHING, NOON
 
 from fleetfuel import pipeline
-from fleetfuel.model import Plan
+from fleetfuel.model.plan import Plan
 from fleetfuel.plan.run import Run
 from fleetfuel.records import values
 from fleetfuel.report import evidence, plan_file, summary

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from table import NOON, balance
 
 from fleetfuel import errors
-from fleetfuel.model import Plan
+from fleetfuel.model.plan import Plan
 from fleetfuel.plan import batch, words
 from fleetfuel.records.rows import CHUNK
 from fleetfuel.writes import WRITES, batches

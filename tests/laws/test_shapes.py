@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from table import NOON
 
-from fleetfuel.model import Rows
+from fleetfuel.model.records import Rows
 from fleetfuel.records import envelope, fields, rows, values
 from fleetfuel.records.care import find_plain
 from fleetfuel.records.rows import index_records, read_rows

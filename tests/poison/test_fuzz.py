@@ -22,7 +22,8 @@ import pytest
 from table import EVERYTHING, NOON, Row, Table, balance
 
 from fleetfuel import errors, pipeline
-from fleetfuel.model import Cut, Delivery, Reading, SourceFile
+from fleetfuel.model.files import Delivery, Reading, SourceFile
+from fleetfuel.model.records import Cut
 from fleetfuel.plan.limits import Overrides
 from fleetfuel.records import envelope, judge
 from fleetfuel.records.places import FeedTexts

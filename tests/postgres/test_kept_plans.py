@@ -11,7 +11,7 @@ import pytest
 from table import EVERYTHING, Row, Table, at, envelope, fill, told
 
 from fleetfuel import errors
-from fleetfuel.model import Reading
+from fleetfuel.model.files import Reading
 from fleetfuel.pipeline import Outcome, Request
 from fleetfuel.pipeline import run as run_import
 from fleetfuel.plan.limits import Allowance, Overrides

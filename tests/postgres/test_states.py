@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from table import EVERYTHING, NOON, Row, Table, at, balance, envelope, fill, told
 
-from fleetfuel.model import Reading
+from fleetfuel.model.files import Reading
 from fleetfuel.pipeline import Outcome, Request
 from fleetfuel.pipeline import run as run_import
 from fleetfuel.plan.limits import Allowance, Overrides

@@ -6,7 +6,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from fleetfuel.model import State
+from fleetfuel.model.table import State
 from fleetfuel.plan import absent, decide, fold, match, same
 from fleetfuel.plan.evidence import Mark
 from fleetfuel.plan.samples import changed_columns, sample_changes

@@ -24,7 +24,7 @@ marker = '    Field(name="sender"'
 assert marker in source
 exec(compile(source.replace(marker, line + marker), table.__file__, "exec"), vars(table))
 
-from fleetfuel.model import SourceFile
+from fleetfuel.model.files import SourceFile
 from fleetfuel.records import envelope, judge, values
 from fleetfuel.records.rows import index_records, read_rows
 from fleetfuel.rules.book import load_rules

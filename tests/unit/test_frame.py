@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from fleetfuel import errors
-from fleetfuel.model import Cut, Rows, SourceFile
+from fleetfuel.model.files import SourceFile
+from fleetfuel.model.records import Cut, Rows
 from fleetfuel.records import envelope, values
 from fleetfuel.records.places import FeedTexts
 from fleetfuel.records.rows import index_records, read_rows

@@ -4,7 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fleetfuel.model import Counts, Cut, Guard, Reading, SourceFile
+from fleetfuel.model.files import Reading, SourceFile
+from fleetfuel.model.plan import Counts, Guard
+from fleetfuel.model.records import Cut
 from fleetfuel.plan.limits import Allowance, Overrides, Totals, check_limits
 from fleetfuel.records.texts import records_of
 from fleetfuel.rules.book import load_rules

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from fleetfuel.model import Counts
+from fleetfuel.model.plan import Counts
 from fleetfuel.report import summary
 from fleetfuel.report.summary import Summary
 from fleetfuel.report.text import render_summary

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fleetfuel.model import Cut, SourceFile
+from fleetfuel.model.files import SourceFile
+from fleetfuel.model.records import Cut
 from fleetfuel.records import envelope
 from fleetfuel.records.times import believe_time
 from fleetfuel.records.values import EAST_AFRICA

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 
-from fleetfuel.model import SourceFile, Verdict
+from fleetfuel.model.files import SourceFile
+from fleetfuel.model.records import Verdict
 from fleetfuel.records import envelope, judge, values
 from fleetfuel.records.rows import TYPED, index_records, read_rows
 from fleetfuel.rules.book import Rules, load_rules
