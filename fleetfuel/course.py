@@ -28,8 +28,11 @@ from fleetfuel.report import evidence
 from fleetfuel.report.summary import Summary, as_object, read_summary, same_again, summarise
 from fleetfuel.rules.book import Rules
 from fleetfuel.settings import Settings
-from fleetfuel.table import ledger, migrate, state
+from fleetfuel.table import ledger, migrate
+from fleetfuel.table.as_of import AsOf, read_standing_as_of
 from fleetfuel.table.database import Database
+from fleetfuel.table.standing import Standing, read_files, read_standing, read_untouched
+from fleetfuel.table.state import Now
 
 log = logging.getLogger("fleetfuel")
 
@@ -136,24 +139,24 @@ class Looking:
         self.request = request
         self.settings = settings
 
-    def begin(self, connection: Database) -> state.Standing:
+    def begin(self, connection: Database) -> Standing:
         """What the run has to know before it fetches anything."""
         connection.begin(read_only=True)
         if self.request.as_of:
-            standing = state.read_standing_as_of(connection, self.request.as_of)
+            standing = read_standing_as_of(connection, self.request.as_of)
         else:
-            standing = state.read_standing(connection, with_files=self.request.mode == "changes")
+            standing = read_standing(connection, with_files=self.request.mode == "changes")
         connection.rollback()
         return standing
 
-    def find_untouched(self, _rules: Rules, _standing: state.Standing, _connection: Database) -> Outcome | None:
+    def find_untouched(self, _rules: Rules, _standing: Standing, _connection: Database) -> Outcome | None:
         """What came of the run if there is nothing to do; None where the files have to be read."""
         return None
 
     def open(self, connection: Database) -> Table:
         """The table, in a transaction for the plan."""
         connection.begin("repeatable read", read_only=True)
-        return state.AsOf(connection, self.request.as_of) if self.request.as_of else state.Now(connection)
+        return AsOf(connection, self.request.as_of) if self.request.as_of else Now(connection)
 
     def still_wanted(self, delivery: Delivery, _connection: Database) -> Delivery:
         """The delivery, without files that another run has read since they were asked for."""
@@ -191,12 +194,12 @@ class Writing(Looking):
 
     preceding = "was applied"
 
-    def begin(self, connection: Database) -> state.Standing:
+    def begin(self, connection: Database) -> Standing:
         """Also the line that the run began, and what the last run left undone."""
         request = self.request
         migrate.require_current(connection, packaged("migrations"))
         connection.take_lock(wait_seconds=request.wait_seconds)
-        standing = state.read_standing(connection, with_files=request.mode == "changes")
+        standing = read_standing(connection, with_files=request.mode == "changes")
         source = _source_of(request, self.settings)
         ledger.begin_run(request.run_id, request.mode, source, request.started_at, connection)
         connection.commit()
@@ -206,7 +209,7 @@ class Writing(Looking):
         self._has_stale_facts = standing.has_stale_facts
         return standing
 
-    def find_untouched(self, rules: Rules, standing: state.Standing, connection: Database) -> Outcome | None:
+    def find_untouched(self, rules: Rules, standing: Standing, connection: Database) -> Outcome | None:
         """The hourly case: the snapshot in the bucket is the one applied last, and nobody has touched the table since.
 
         Its ETag and LastModified tell the first without a download; an aggregate over the table tells the second
@@ -225,7 +228,7 @@ class Writing(Looking):
         if version_of(listed.key, listed.etag, listed.modified_at) != applied_version:
             return None
         connection.take_lock("repeatable read", wait_seconds=max(request.wait_seconds, GRACE))
-        found = state.read_untouched(connection, mark, skips_proof=request.skip_unchanged)
+        found = read_untouched(connection, mark, skips_proof=request.skip_unchanged)
         applied = read_summary(found) if found else None
         if applied is None or (applied.mode, applied.read_as) != ("snapshot", "snapshot"):
             connection.rollback()
@@ -245,12 +248,12 @@ class Writing(Looking):
 
     def open(self, connection: Database) -> Table:
         connection.take_lock("repeatable read", wait_seconds=max(self.request.wait_seconds, GRACE))
-        return state.Now(connection)
+        return Now(connection)
 
     def still_wanted(self, delivery: Delivery, connection: Database) -> Delivery:
         if self.request.mode != "changes" or self.request.reseed:
             return delivery
-        read = state.read_files(connection)
+        read = read_files(connection)
         files = (
             file for file in delivery.files if version_of(file.key, file.etag, file.modified_at) not in read.versions
         )
@@ -292,7 +295,7 @@ class Approved(Writing):
         super().__init__(request, settings)
         self.saved = saved
 
-    def find_untouched(self, _rules: Rules, _before: state.Standing, _connection: Database) -> Outcome | None:
+    def find_untouched(self, _rules: Rules, _before: Standing, _connection: Database) -> Outcome | None:
         return None
 
     def finish(self, plan: Plan, connection: Database, apply: Apply) -> Outcome:

@@ -39,10 +39,10 @@ from fleetfuel.report import plan_file
 from fleetfuel.report.summary import Summary
 from fleetfuel.rules.book import Rules, load_rules
 from fleetfuel.settings import Settings
-from fleetfuel.table import database, ledger, load, state
+from fleetfuel.table import database, ledger, load, undone
 from fleetfuel.table.database import Database
 from fleetfuel.table.fitness import demand_fitting_schema
-from fleetfuel.table.state import Standing
+from fleetfuel.table.standing import Standing, read_marks
 
 __all__ = ["Outcome", "Request", "Run", "apply", "plan_import", "plan_saved", "plan_undo", "record_failure", "run"]
 
@@ -86,7 +86,7 @@ def plan_undo(run_id: str, database: Database, run: Run) -> Plan:
 
     Raises `SourceNotFound` for a run that the ledger does not hold, and `CannotUndo`.
     """
-    return undo.plan_rows(state.read_undone(database, run_id), run)
+    return undo.plan_rows(undone.read_undone(database, run_id), run)
 
 
 def plan_saved(plan: Plan, database: Database, rules: Rules) -> Plan:
@@ -104,7 +104,7 @@ def plan_saved(plan: Plan, database: Database, rules: Rules) -> Plan:
         raise errors.PlanNoLongerFits(
             plan=plan.planned_by, reason=f"it was made under other rules ({', '.join(changed)})"
         )
-    mark = state.read_marks(database)["snapshot"]
+    mark = read_marks(database)["snapshot"]
     moved = mark["watermark"] is not None and mark["watermark"] != plan.mark_before
     if moved and (plan.source_at is None or mark["watermark"] > plan.source_at) and plan.mode != "undo":
         reason = f"run {mark['run_id']} has applied a snapshot of {mark['watermark']:%Y-%m-%d %H:%M:%SZ} since"

@@ -96,11 +96,11 @@ def _mark(settings: Settings) -> Iterator[Finding]:
 
 def _snapshot_mark(settings: Settings) -> datetime | None:
     """File time of the last applied snapshot; None where that is not known, or yet to come."""
-    from fleetfuel.table import database, state
+    from fleetfuel.table import database, standing
 
     if not settings.database_url:
         return None
     with database.connect(settings.database_url, application_name="fleetfuel doctor") as connection:
         connection.begin(read_only=True)
-        found = state.believed_marks(state.read_marks(connection)).get("snapshot")
+        found = standing.believed_marks(standing.read_marks(connection)).get("snapshot")
         return found["watermark"] if found else None

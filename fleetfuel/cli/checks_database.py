@@ -38,7 +38,7 @@ def look_at_database(settings: Settings) -> Iterator[Finding]:
 
 def _mark(connection: Database) -> Iterator[Finding]:
     """Where the last snapshot stands: said if a wrong clock set it."""
-    from fleetfuel.table.state import believed_marks, read_marks
+    from fleetfuel.table.standing import believed_marks, read_marks
 
     connection.begin(read_only=True)
     marks = read_marks(connection)

@@ -71,9 +71,9 @@ class Undone:
     run_id: str
     source: str
     written: pl.DataFrame
-    """The rows that it wrote: `state.WRITTEN`."""
+    """The rows that it wrote: `undone.WRITTEN`."""
     noted: pl.DataFrame
-    """The rows of which it noted newer evidence: `state.NOTED`."""
+    """The rows of which it noted newer evidence: `undone.NOTED`."""
     resolved_rejects: tuple[int, ...]
     """Rejects that it resolved, and that open again."""
     marks: Mapping[str, Mapping[str, Any] | None]

@@ -110,7 +110,7 @@ def _key() -> pl.Expr:
 
 
 def _back(rows: pl.DataFrame, keys: Sequence[str | None], now: datetime) -> pl.DataFrame:
-    """Rows of `state.WRITTEN` (with `line`) → what gives back what was (`writes.WRITES`)."""
+    """Rows of `undone.WRITTEN` (with `line`) → what gives back what was (`writes.WRITES`)."""
     inserted = pl.col("was_inserted")
     deleted_then = pl.when(inserted).then("deleted_now").otherwise("deleted_before")
     absent_then = (
@@ -173,7 +173,7 @@ def _marks_changed(rows: pl.DataFrame, deleted_then: pl.Expr, absent_then: pl.Ex
 
 
 def _unnoted(noted: pl.DataFrame) -> pl.DataFrame:
-    """Rows of `state.NOTED` → the evidence they had before (`writes.WRITES`)."""
+    """Rows of `undone.NOTED` → the evidence they had before (`writes.WRITES`)."""
     return noted.select(
         action=pl.lit("refresh"),
         id="id",

@@ -17,7 +17,7 @@ from fleetfuel.model.progress import Progress, silence
 from fleetfuel.report import evidence
 from fleetfuel.report.words import iso
 from fleetfuel.settings import Settings
-from fleetfuel.table import state
+from fleetfuel.table import standing
 from fleetfuel.table.database import Database
 
 
@@ -107,7 +107,7 @@ def _old_reports(reports: Path, before: datetime) -> Iterator[Path]:
 
 def _old_files(database: Database, settings: Settings, before: datetime) -> Iterator[dict[str, str]]:
     """Files that changes mode does not look at again: they stand, and were written, before its look-back begins."""
-    mark = state.read_marks(database)["changes"]
+    mark = standing.read_marks(database)["changes"]
     if mark["watermark"] is None:
         return
     since = mark["watermark"] - timedelta(hours=settings.lookback_hours)

@@ -24,7 +24,7 @@ STAGES = {
     "begin": "fleetfuel.table.ledger:begin_run",
     "fetch": "fleetfuel.feed.local:open_files",
     "saved": "fleetfuel.report.plan_file:read_plan",
-    "undone": "fleetfuel.table.state:read_undone",
+    "undone": "fleetfuel.table.undone:read_undone",
     "cut": "fleetfuel.records.envelope:cut_file",
     "state": "fleetfuel.table.state:Now.state",
     "match": "fleetfuel.plan.match:match_rows",

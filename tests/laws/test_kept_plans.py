@@ -19,7 +19,7 @@ from fleetfuel.model.plan import Plan
 from fleetfuel.plan.run import Run
 from fleetfuel.records import values
 from fleetfuel.report import evidence, plan_file, summary
-from fleetfuel.table.state import AsOf
+from fleetfuel.table.as_of import AsOf
 
 from .quick import File, Quick, examples
 from .test_plans import TABLES, Row, _content
