@@ -15,9 +15,9 @@ from typing import Final
 
 import polars as pl
 
-from fleetfuel import course as courses
 from fleetfuel import errors
-from fleetfuel.course import Outcome, Request
+from fleetfuel.course.choice import choose
+from fleetfuel.course.request import Outcome, Request
 from fleetfuel.feed import wanted
 from fleetfuel.model.files import Delivery, Reading
 from fleetfuel.model.plan import FileCount, Plan, Receipt
@@ -133,7 +133,7 @@ def run(request: Request, settings: Settings, database_url: str, progress: Progr
     """Run what is asked: an import, an undo, or a saved plan. Raises every error that keeps it from being planned, or
     rolls it back."""
     saved = plan_file.read_plan(request.plan, request.run_id, request.started_at) if request.plan else None
-    course = courses.choose(request, settings, saved)
+    course = choose(request, settings, saved)
     with database.connect(database_url, application_name=f"fleetfuel {request.run_id}") as connection:
         demand_fitting_schema(connection, packaged("migrations"))
         standing = course.begin(connection)

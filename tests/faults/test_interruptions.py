@@ -59,7 +59,7 @@ def test_interrupted_within_a_check(ground: Ground, tally: Tally, tmp_path: Path
     assert take_footprint(uri) == ground.before
 
 
-SIDE_BY_SIDE = {"fleetfuel.pipeline:LONG_FILES": 0, "fleetfuel.course:LONG_REPORT": 0}
+SIDE_BY_SIDE = {"fleetfuel.pipeline:LONG_FILES": 0, "fleetfuel.course.reports:LONG_REPORT": 0}
 """Files are cut and reports are written in threads of their own, as long ones are."""
 
 

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from table import EVERYTHING, NOON, Table, at, envelope, fill
 
-from fleetfuel import course, errors
+from fleetfuel import errors
+from fleetfuel.course import reports
 from fleetfuel.pipeline import Outcome, Request
 from fleetfuel.pipeline import run as run_import
 from fleetfuel.report import evidence
@@ -21,7 +22,7 @@ from fleetfuel.report import evidence
 def writes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether the report is written before the rows, or meanwhile, as a long one is."""
     if request.param == "meanwhile":
-        monkeypatch.setattr(course, "LONG_REPORT", 0)
+        monkeypatch.setattr(reports, "LONG_REPORT", 0)
 
 
 def load(table: Table, content: bytes, folder: Path | None = None, *, apply: bool = True) -> Outcome:

@@ -1,0 +1,26 @@
+"""What a run that was planned complains of in the end."""
+
+from __future__ import annotations
+
+from fleetfuel import errors
+from fleetfuel.course.request import Request
+from fleetfuel.model.plan import Plan
+
+
+class Refused(errors.FleetfuelError):
+    message = """Refused by {guards}: nothing was loaded."""
+    exit_code = 3
+
+
+class RejectsInStrictRun(errors.FleetfuelError):
+    message = """{rejected} records were set aside, and --strict does not accept that. The others were treated as usual.
+    They are in rejects.parquet of the report; `fleetfuel rejects --open` lists those of applied runs."""
+    exit_code = 65
+
+
+def refusal_of(plan: Plan) -> Refused | None:
+    return Refused(guards=", ".join(guard.code for guard in plan.guards)) if plan.guards else None
+
+
+def strict_complaint(request: Request, rejected: int) -> errors.FleetfuelError | None:
+    return RejectsInStrictRun(rejected=rejected) if request.strict and rejected else None
