@@ -55,17 +55,8 @@ ONLY: Final = {
 
 PURE: Final = (
     *(room for room in ROOMS if room.startswith(("model.", "records.", "plan."))),
-    *(
-        "report.summary",
-        "report.text",
-        "feed.gaps",
-        "feed.keys",
-        "database_url",
-        "model",
-        "printable",
-        "rules.rows",
-        "writes",
-    ),
+    *("report.summary", "report.text", "feed.gaps", "feed.keys", "rules.rows"),
+    *("database_url", "printable", "writes"),
 )
 """Rooms where the same arguments always give the same value."""
 
@@ -77,20 +68,8 @@ OUTSIDE: Final = {
 
 FLOORS: Final = (
     *("errors", "database_url", "printable", "packaged", "model", "settings"),
-    *(
-        "rules",
-        "feed",
-        "records",
-        "writes",
-        "table",
-        "plan",
-        "report",
-        "course",
-        "pipeline",
-        "sandbox",
-        "cli",
-        "__main__",
-    ),
+    *("rules", "feed", "records", "writes", "table", "plan", "report"),
+    *("course", "pipeline", "sandbox", "cli", "__main__"),
 )
 """Folders and rooms, from the lowest floor up: each imports only what lies below it, and the rooms of its own folder.
 The table knows nothing of deciding; that deciding knows nothing of the table is said by `OUTSIDE`.
