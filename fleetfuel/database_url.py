@@ -1,7 +1,7 @@
 """Pure: a PostgreSQL URL → its parameters, read as libpq reads it, and back.
 
 Taken apart once, here: libpq's URLs are not urllib's (several hosts, `?host=/socket`, `+` is a plus, `#` a character).
-What cannot be read is told without any of its text, since any part of it may be part of a password.
+What cannot be read is reported without any of its text, since any part of it may be part of a password.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class NotAUrl(ValueError):
 def read_url(text: str) -> dict[str, str]:
     """libpq's parameters (`host`, `port`, `dbname`, `user`, `password`, `sslmode`, …); the later of two wins.
 
-    Stricter than libpq where its mistake would be silent: a host or a database with an @ written plainly is a
+    Stricter than libpq if its mistake would be silent: a host or a database with an @ written plainly is a
     password cut in two. Raises `NotAUrl`.
     """
     scheme, found, rest = text.strip().partition("://")

@@ -1,4 +1,4 @@
-"""Where the data that travels with the program lies: inside an installed wheel, or beside the package in a checkout."""
+"""Where the data that travels with the program lies: in an installed wheel, or next to the package in a checkout."""
 
 from __future__ import annotations
 

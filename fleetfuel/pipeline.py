@@ -56,7 +56,7 @@ LONG_FILES: Final = 1 << 23
 
 
 NOTHING: Final = Delivery(reading="changes", source="", files=())
-"""What is fetched where nothing is."""
+"""What is fetched if nothing is."""
 
 
 # --- the stages ---------------------------------------------------------------------------------------------------
@@ -90,9 +90,9 @@ def plan_undo(run_id: str, database: Database, run: Run) -> Plan:
 
 
 def plan_saved(plan: Plan, database: Database, rules: Rules) -> Plan:
-    """A plan that was read from a report, where it still fits as a whole; its rows are looked at as they are staged.
+    """A plan that was read from a report, if it still fits as a whole; its rows are looked at as they are staged.
 
-    Raises `PlanApplied`, and `PlanNoLongerFits` under other rules, or where a newer snapshot was applied since.
+    Raises `PlanApplied`, and `PlanNoLongerFits` under other rules, or if a newer snapshot was applied since.
     """
     applied = database.rows("read_plan_run", plan.planned_by)
     if applied:
@@ -121,7 +121,7 @@ def apply(
 ) -> Receipt:
     """Write the plan in the open transaction, prove that it did just that, and commit.
 
-    `evidence` is called before the commit: it raises where there is no report, and says the report's checksum.
+    `evidence` is called before the commit: it raises if there is no report, and says the report's checksum.
     """
     receipt = load.load_plan(plan, database, progress)
     ledger.record_applied(plan, evidence() if evidence else summary, database)
@@ -168,7 +168,7 @@ def run(request: Request, settings: Settings, database_url: str, progress: Progr
 def _cut_and_read_state(
     delivery: Delivery, table: Table, run: Run
 ) -> tuple[tuple[tuple[Cut, ...], tuple[FileCount, ...]], State]:
-    """Both at a time where that pays: while the server sends its rows, long files are cut."""
+    """Both at a time if that pays: while the server sends its rows, long files are cut."""
     if sum(file.size for file in delivery.files) < LONG_FILES:
         return cut_files(delivery, run), table.state()
     with ThreadPoolExecutor(1, "fleetfuel-cut") as pool:
@@ -247,6 +247,6 @@ def _prove(rules: Rules, standing: Standing) -> None:
 
 
 def record_failure(request: Request, database_url: str, error: errors.FleetfuelError) -> None:
-    """Close the ledger's line of a run that began and failed; where even that cannot be done, nothing."""
+    """Close the ledger's line of a run that began and failed; if even that cannot be done, nothing."""
     with contextlib.suppress(errors.FleetfuelError), database.connect(database_url) as connection:
         ledger.record_failure(request.run_id, error, connection)

@@ -36,7 +36,7 @@ class Settings:
     prefix: str = "fuel_records/"
     """`RUSTFS_PREFIX`: the folder of `latest.json` and `changes/` in the bucket."""
     ca_bundle: Path | None = None
-    """`RUSTFS_CA_BUNDLE`: a file of certificates to trust for the endpoint, beside the system's."""
+    """`RUSTFS_CA_BUNDLE`: a file of certificates to trust for the endpoint, next to the system's."""
     timezone: zoneinfo.ZoneInfo = field(default_factory=lambda: zoneinfo.ZoneInfo("Africa/Nairobi"))
     """`FLEETFUEL_TIMEZONE`: the zone of times that name none."""
     rules: Path | None = None
@@ -48,7 +48,7 @@ class Settings:
     log: str = "text"
     """`FLEETFUEL_LOG`: `text` or `json`."""
     ping_url: str | None = field(default=None, repr=False)
-    """`FLEETFUEL_PING_URL`: told when an applying run begins and how it ends, as healthchecks.io reads it."""
+    """`FLEETFUEL_PING_URL`: called when an applying run begins and how it ends, as healthchecks.io reads it."""
 
     env_file: Path | None = None
     """The `.env` that was read; None = there is none, or it was passed over."""
@@ -111,7 +111,7 @@ def read_settings(environment: Mapping[str, str] | None = None, env_file: Path |
 
 
 NEEDED: Final = ("DATABASE_URL", "RUSTFS_ENDPOINT", "RUSTFS_ACCESS_KEY", "RUSTFS_SECRET_KEY")
-"""Where the environment has all of these, a `.env` that cannot be read is passed over."""
+"""If the environment has all of these, a `.env` that cannot be read is passed over."""
 
 OTHERS: Final = frozenset({"FLEETFUEL_DEBUG", "FLEETFUEL_POSTGRES_BIN"})
 """Variables of ours that are no settings of a run."""

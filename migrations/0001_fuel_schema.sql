@@ -45,14 +45,14 @@ create table fuel.records (
 comment on column fuel.records.raw is 'The source record, whole. Holds personal data (sender, raw_message): never grant it to readers of reports.';
 comment on column fuel.records.plate is 'The number plate as reported, normalised.';
 comment on column fuel.records.vehicle is 'The plate the vehicle goes by: the reported one, unless rules/vehicles.toml knows it as another spelling or a former plate.';
-comment on column fuel.records.filled_at is 'When the vehicle was filled: as the feed says; where it says nothing usable, or a time more than a day after the report, the time of the report.';
+comment on column fuel.records.filled_at is 'When the vehicle was filled: as the feed says; if it says nothing usable, or a time more than a day after the report, the time of the report.';
 comment on column fuel.records.filled_at_is_assumed is 'Whether filled_at is the time of the report because the feed gave no usable time of the fill.';
 comment on column fuel.records.source_created_at is 'When the source wrote the record down, as it says (created_at).';
 comment on column fuel.records.deleted_at is 'When the source said this record is deleted; null while it is live.';
 comment on column fuel.records.absent_since is 'Export time of the first complete snapshot that no longer held this record; null while it is present.';
-comment on column fuel.records.source_at is 'The record''s own updated_at where usable, else the time of the file it came from.';
+comment on column fuel.records.source_at is 'The record''s own updated_at if usable, else the time of the file it came from.';
 comment on column fuel.records.change_at is 'Time of the newest change file whose word on this record was taken; null if none was. A snapshot older than it says nothing of the row.';
-comment on column fuel.records.fingerprint is 'XXH3-128 of the record''s text, seeded with the rules it was validated under; null where raw, deletion or absence was changed by anything but a load, so that the next load looks again.';
+comment on column fuel.records.fingerprint is 'XXH3-128 of the record''s text, seeded with the rules it was validated under; null if raw, deletion or absence was changed by anything but a load, so that the next load looks again.';
 comment on column fuel.records.run_id is 'The run that wrote this version.';
 
 -- Every overwritten version of a record, whoever overwrote it.
@@ -96,7 +96,7 @@ create table fuel.history_kept (
 
 comment on column fuel.history_kept.since is 'The first instant that the table can be asked for as it stood; what was overwritten before it is pruned.';
 
-comment on column fuel.record_versions.replaced_by_run is 'The run that overwrote this version; null where somebody did it by hand.';
+comment on column fuel.record_versions.replaced_by_run is 'The run that overwrote this version; null if somebody did it by hand.';
 
 -- One row per run that was allowed to write: applied, refused by a guard, or failed.
 create table fuel.ingest_runs (
@@ -129,7 +129,7 @@ create unique index on fuel.ingest_runs (plan_run_id) where status = 'applied';
 
 comment on column fuel.ingest_runs.stamped_at is 'When its transaction began: the time that the rows it wrote carry.';
 comment on column fuel.ingest_runs.plan_run_id is 'The run that made the plan: itself, or the dry run whose report was applied. A plan is applied once.';
-comment on column fuel.ingest_runs.plan_checksum is 'Of the report that holds the plan; null where none was written.';
+comment on column fuel.ingest_runs.plan_checksum is 'Of the report that holds the plan; null if none was written.';
 comment on column fuel.ingest_runs.marks is 'Where the feeds stood before it and after it.';
 comment on column fuel.ingest_runs.lists is 'A hash over the records of each file it read, metadata apart.';
 comment on column fuel.ingest_runs.undone_run is 'mode undo: the run that it undid.';
@@ -201,7 +201,7 @@ comment on column fuel.ingest_state.proof is 'snapshot: an aggregate over fuel.r
 
 comment on column fuel.ingest_state.watermark is 'snapshot: file time of the last applied snapshot, which spoke of every row, held or lacking: the mark. changes: time of the newest change file applied.';
 
--- Records set aside, whole. The same text refused again next hour, by the same rule, is one row seen twice: its file and
+-- Rejected records, whole. The same text rejected again next hour, by the same rule, is one row seen twice: its file and
 -- position are those where it was seen last.
 create table fuel.rejects (
     reject_id      bigint generated always as identity primary key,
@@ -224,7 +224,7 @@ create table fuel.rejects (
 );
 create index on fuel.rejects (id) where resolved_at is null;
 
-comment on column fuel.rejects.content is 'The record''s own text; content_bytes where it is not text that PostgreSQL can hold.';
+comment on column fuel.rejects.content is 'The record''s own text; content_bytes if it is not text that PostgreSQL can hold.';
 
 -- What rules/ says, as tables: filled by `fleetfuel migrate`, never by hand.
 create table fuel.rules_state (

@@ -56,7 +56,7 @@ begin
             return left(found, first_digit - 1) || translate(digits, 'OIL', '011') || substr(found, last_digit + 1);
         end if;
     elsif found is not null then
-        -- 47CG456A: digits, two letters, digits, and a last letter where there is one.
+        -- 47CG456A: digits, two letters, digits, and a last letter if there is one.
         first_digit := position('C' in found) + 2;
         tail := case when right(found, 1) ~ '[A-HJ-NP-Z]' then right(found, 1) else '' end;
         digits := substr(found, first_digit, length(found) - first_digit + 1 - length(tail));
@@ -110,7 +110,7 @@ $$;
 create index on fuel.fuel_type_alias (fuel.clean_label(alias));
 create index on fuel.department_alias (fuel.clean_department(alias));
 
--- The canonical fuel type of a spelling; null where rules/ does not know it. Never guessed.
+-- The canonical fuel type of a spelling; null if rules/ does not know it. Never guessed.
 create function fuel.canon_fuel_type(fuel_type text) returns text
 language sql stable strict parallel safe
 set search_path = pg_catalog, pg_temp
@@ -123,7 +123,7 @@ as $$
     ) as known
 $$;
 
--- The canonical department of a spelling; the cleaned text where rules/ does not know it.
+-- The canonical department of a spelling; the cleaned text if rules/ does not know it.
 create function fuel.canon_department(department text) returns text
 language sql stable strict parallel safe
 set search_path = pg_catalog, pg_temp
@@ -133,7 +133,7 @@ as $$
     where fuel.clean_department(a.alias) = fuel.clean_department(department)
 $$;
 
--- A number as people and exports write it: 1234, "1,234.50", "KSH 7 200/=". Null where it is none, or not meant: longer
+-- A number as people and exports write it: 1234, "1,234.50", "KSH 7 200/=". Null if it is none, or not meant: longer
 -- than 40 characters, 1e18 and beyond, or nearer to zero than 1e-9. So no figure made of such numbers overflows. A comma or a space parts thousands only: `45,5` is not read, a guess would be off by ten.
 create function fuel.read_number(written text) returns numeric
 language plpgsql immutable strict parallel safe

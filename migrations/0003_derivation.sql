@@ -14,7 +14,7 @@ where not exists (select from fuel.source_field);
 
 -- Writes the functions that read a record, with the names and spellings of the rule tables as constants: a row costs no
 -- look-up in a table. A field is first tried by its first name in its usual shape, then with every care: all its names
--- in order, text and numbers only, not blank. No more than 2,000 characters of a field are read. True where the functions had to be written again.
+-- in order, text and numbers only, not blank. No more than 2,000 characters of a field are read. True if the functions had to be written again.
 create function fuel.rebuild_reader() returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -97,7 +97,7 @@ declare
         fill.source_created_at := fuel.read_time({created_at}, 'UTC');
     end if;
 
-    -- Where a fill stands in time: when the feed says; where it says nothing, 1970, or more than a day after the report
+    -- Where a fill stands in time: when the feed says; if it says nothing, 1970, or more than a day after the report
     -- (nobody reports a fill before it happens), when it was reported, if that lies between 2015 and a day after its file.
     fill.filled_at_is_assumed := false;
     if fill.filled_at >= '1969-12-31 21:00Z' and fill.filled_at < '1970-12-31 21:00Z' then
@@ -277,7 +277,7 @@ for each row when (
 )
 execute function fuel.forget_fingerprint();
 
--- Every version that is overwritten or removed is kept, with the run that replaced it; no run where it was done by hand.
+-- Every version that is overwritten or removed is kept, with the run that replaced it; no run if it was done by hand.
 -- With the owner's rights: nobody else may write history, so that nobody can forge it.
 create function fuel.keep_version() returns trigger
 language plpgsql security definer

@@ -25,7 +25,7 @@ comment on column fuel.devices_state.columns is 'What the copy was made from.';
 comment on column fuel.devices_state.is_broken is 'The devices could be read once, and no longer can: the copy is as old as that.';
 comment on column fuel.devices_state.since is 'Since when it is so.';
 
--- Copies the devices; says what it found. A loss (the table, or a column of it) is taken as meant where `accepts_loss`,
+-- Copies the devices; says what it found. A loss (the table, or a column of it) is taken as meant if `accepts_loss`,
 -- otherwise the copy stays. Nothing that belongs to somebody else runs here with our rights: no view of another owner, no
 -- type that he made, no policy.
 create function fuel.copy_devices(accepts_loss boolean, out said text, out is_broken boolean)
@@ -36,7 +36,7 @@ set lock_timeout = '3s'
 as $$
 #variable_conflict use_column
 declare
-    -- Not to_regclass: that is refused where the schema may not be used.
+    -- Not to_regclass: that is refused if the schema may not be used.
     devices    constant oid := (
         select c.oid from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
         where n.nspname = 'tracksolid' and c.relname = 'devices' and c.relkind in ('r', 'p', 'v', 'm', 'f')

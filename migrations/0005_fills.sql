@@ -89,7 +89,7 @@ return (
 
 comment on function fuel.clean_driver(text) is 'A driver''s name without differences of case, dots and spaces; null for placeholders.';
 
--- What the feed says of the time of a fill, whether or not it is usable; null where it says nothing, or 1970.
+-- What the feed says of the time of a fill, whether or not it is usable; null if it says nothing, or 1970.
 create function fuel.said_time(raw jsonb) returns timestamptz
 language sql stable parallel safe security definer
 set search_path = pg_catalog, pg_temp
@@ -201,7 +201,7 @@ end;
 comment on function fuel.twins_of(text) is 'The fills of a vehicle that are one message written twice: by which record each is superseded, or with which one it may be the same.';
 
 -- The usual fuel of a vehicle: the family with the most litres, at a tie the latest; the rules may know better. It is
--- mixed where two families have three fills and a fifth of all each. And the most litres it ever took at once, and the
+-- mixed if two families have three fills and a fifth of all each. And the most litres it ever took at once, and the
 -- next to that, leaving out slips of more than three times the middle one.
 create function fuel.fuel_of(vehicle text, superseded bigint[]) returns table (usual_family text, is_mixed boolean, most_litres numeric, second_litres numeric)
 language sql stable rows 1 parallel safe security definer
@@ -264,7 +264,7 @@ cross join lateral fuel.fuel_of(v.vehicle, twins.superseded_ids) as used;
 
 -- A fill in its vehicle's order. It is part of the chain that figures come from unless it is superseded, of another fuel
 -- family than the vehicle's usual one (an unknown fuel counts as the usual one), or the vehicle has no odometer. Litres
--- and money count where they are believable: above zero, not swapped, not over 1,500 KES a litre. The very same fill (time,
+-- and money count if they are believable: above zero, not swapped, not over 1,500 KES a litre. The very same fill (time,
 -- litres, amount and reading) once more, though nobody knows when it was reported, counts once in a span.
 create view fuel.placed_fills as
 with placed as (

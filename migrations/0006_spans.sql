@@ -177,7 +177,7 @@ comment on type fuel.usual is 'What is usual for a vehicle: the middle of its sp
 --   Vehicles that fill for fixed money (their amounts vary less than their litres), or whose figures vary by more than a
 --   factor of 1.16 anyhow: single spans say little, so the last three together are judged, of which the last is far.
 --
--- A far span beside one that is far the other way, the two together being usual: the reading between them is mistyped.
+-- A far span next to one that is far the other way, the two together being usual: the reading between them is mistyped.
 create function fuel.far_spans(ids bigint[], km bigint[], litres numeric[], kes numeric[], is_believable boolean[]) returns fuel.usual
 language plpgsql stable parallel safe security definer
 set search_path = pg_catalog, pg_temp

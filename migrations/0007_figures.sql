@@ -1,7 +1,7 @@
 -- The formula: the figures of each fill, and what the checks find odd in it.
 
--- The caps of each fuel in the order of time: the n-th holds from the n-th day on. Where two cycles overlap the later one
--- holds; where a cycle is not known the last known one is given, as old. V-Power is sold above the cap, never below it.
+-- The caps of each fuel in the order of time: the n-th holds from the n-th day on. If two cycles overlap the later one
+-- holds; if a cycle is not known the last known one is given, as old. V-Power is sold above the cap, never below it.
 create view fuel.pump_price_caps as
 select
     sold.fuel_type,

@@ -44,7 +44,7 @@ left join lateral (
     select greatest(s.watermark, s.modified_at) as written_at from fuel.ingest_state as s where s.feed = m.mode
 ) as source on true;
 
-comment on view reporting.v_ingest_health is 'The last run of each mode: when, with what result, and what it counted. open_rejects are records still set aside, whichever run did it. source_age_seconds is how long ago the export wrote what was applied last: it grows if the export stalls, though every run is applied.';
+comment on view reporting.v_ingest_health is 'The last run of each mode: when, with what result, and what it counted. open_rejects are rejected records that nobody has repaired, whichever run rejected them. source_age_seconds is how long ago the export wrote what was applied last: it grows if the export stalls, though every run is applied.';
 
 -- Every run that could write, for a dashboard that shows them over time.
 create view reporting.v_ingest_runs as

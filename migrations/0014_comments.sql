@@ -2,14 +2,14 @@
 
 comment on view reporting.v_fuel_fills is 'Live fills, one row each, with at most one device, times also in East Africa Time. Nothing is hidden: superseded fills stay, with superseded_by. For Grafana: $__timeFilter(filled_at).';
 comment on column reporting.v_fuel_fills.id is 'The sources number of the record.';
-comment on column reporting.v_fuel_fills.filled_at is 'When the vehicle was filled, as an instant: Grafanas $__timeFilter belongs here. Where the feed gave no usable time it is the time of the report.';
+comment on column reporting.v_fuel_fills.filled_at is 'When the vehicle was filled, as an instant: Grafanas $__timeFilter belongs here. If the feed gave no usable time it is the time of the report.';
 comment on column reporting.v_fuel_fills.filled_at_eat is 'The same in East Africa Time, without a zone: for reading, not for $__timeFilter, which would be three hours off.';
 comment on column reporting.v_fuel_fills.filled_on is 'The day of the fill in East Africa Time: for grouping by day, not for $__timeFilter, which would be up to a day off.';
-comment on column reporting.v_fuel_fills.plate is 'The number plate as reported, as A-Z and 0-9; null where there is none.';
+comment on column reporting.v_fuel_fills.plate is 'The number plate as reported, as A-Z and 0-9; null if there is none.';
 comment on column reporting.v_fuel_fills.car is 'The plate as it was written.';
 comment on column reporting.v_fuel_fills.driver is 'The driver as written.';
 comment on column reporting.v_fuel_fills.department is 'The department, spellings made one by rules/departments.toml.';
-comment on column reporting.v_fuel_fills.fuel_type is 'The fuel, spellings made one by rules/fuel_types.toml; null where rules do not know it.';
+comment on column reporting.v_fuel_fills.fuel_type is 'The fuel, spellings made one by rules/fuel_types.toml; null if rules do not know it.';
 comment on column reporting.v_fuel_fills.litres is 'Litres, as reported.';
 comment on column reporting.v_fuel_fills.amount_kes is 'The whole amount in KES, as reported.';
 comment on column reporting.v_fuel_fills.price_per_litre_kes is 'amount_kes / litres; null without litres.';
@@ -21,7 +21,7 @@ comment on column reporting.v_fuel_fills.filled_at_is_assumed is 'Whether filled
 comment on column reporting.v_fuel_fills.reported_at is 'When the source wrote the fill down (created_at).';
 comment on column reporting.v_fuel_fills.driver_name is 'The driver without differences of case, dots and spaces: one driver is one row.';
 comment on column reporting.v_fuel_fills.vehicle_class is 'The class of the vehicle, from rules/vehicle_classes.toml or rules/vehicles.toml.';
-comment on column reporting.v_fuel_fills.pump_price_cap_kes is 'The official pump price cap of that day for this fuel, KES a litre (V-Power: that of its family, which it may exceed); where the cycle is not known, the last known one.';
+comment on column reporting.v_fuel_fills.pump_price_cap_kes is 'The official pump price cap of that day for this fuel, KES a litre (V-Power: that of its family, which it may exceed); if the cycle is not known, the last known one.';
 comment on column reporting.v_fuel_fills.superseded_by is 'The record that corrects this one (a message edited or repeated within minutes); such fills are left out of consumption and of v_fuel_monthly.';
 comment on column reporting.v_fuel_fills.worst_severity is 'warn or info: the worst of its findings in v_fuel_anomalies; null without any.';
 comment on column reporting.v_fuel_fills.finding_codes is 'The codes of its findings in v_fuel_anomalies, in order; empty for most fills.';
@@ -29,10 +29,10 @@ comment on column reporting.v_fuel_fills.changed_at is 'When the stored record l
 
 comment on view reporting.v_fuel_efficiency is 'Live fills with a plate and a time: what their vehicle drove since its last good reading, and on how much. A figure with status ok is right, or it is not shown. For Grafana: $__timeFilter(filled_at).';
 comment on column reporting.v_fuel_efficiency.id is 'The sources number of the record.';
-comment on column reporting.v_fuel_efficiency.plate is 'The number plate as reported, as A-Z and 0-9; null where there is none.';
-comment on column reporting.v_fuel_efficiency.filled_at is 'When the vehicle was filled, as an instant: Grafanas $__timeFilter belongs here. Where the feed gave no usable time it is the time of the report.';
+comment on column reporting.v_fuel_efficiency.plate is 'The number plate as reported, as A-Z and 0-9; null if there is none.';
+comment on column reporting.v_fuel_efficiency.filled_at is 'When the vehicle was filled, as an instant: Grafanas $__timeFilter belongs here. If the feed gave no usable time it is the time of the report.';
 comment on column reporting.v_fuel_efficiency.filled_on is 'The day of the fill in East Africa Time: for grouping by day, not for $__timeFilter, which would be up to a day off.';
-comment on column reporting.v_fuel_efficiency.fuel_type is 'The fuel, spellings made one by rules/fuel_types.toml; null where rules do not know it.';
+comment on column reporting.v_fuel_efficiency.fuel_type is 'The fuel, spellings made one by rules/fuel_types.toml; null if rules do not know it.';
 comment on column reporting.v_fuel_efficiency.litres is 'Litres, as reported.';
 comment on column reporting.v_fuel_efficiency.amount_kes is 'The whole amount in KES, as reported.';
 comment on column reporting.v_fuel_efficiency.odometer_km is 'The odometer reading in km, as reported.';
@@ -43,7 +43,7 @@ comment on column reporting.v_fuel_efficiency.litres_per_100km is 'span_litres *
 comment on column reporting.v_fuel_efficiency.kes_per_km is 'span_amount_kes / distance_km.';
 comment on column reporting.v_fuel_efficiency.rolling_km_per_litre is 'Kilometres over litres of the last spans that are ok, this one included: sums over sums, never a mean of ratios.';
 comment on column reporting.v_fuel_efficiency.status is 'ok, or why there is no figure to sign: see migrations/README.md.';
-comment on column reporting.v_fuel_efficiency.span_amount_kes is 'What the litres of the span cost; null where an amount is missing or not believable.';
+comment on column reporting.v_fuel_efficiency.span_amount_kes is 'What the litres of the span cost; null if an amount is missing or not believable.';
 comment on column reporting.v_fuel_efficiency.span_from_at is 'When the span began.';
 comment on column reporting.v_fuel_efficiency.span_from_km is 'The reading the span began with.';
 comment on column reporting.v_fuel_efficiency.fuel_family is 'What can be in one tank: DIESEL with V-Power Diesel, PETROL with V-Power; an unknown fuel counts as the vehicles usual one.';
@@ -55,8 +55,8 @@ comment on column reporting.v_fuel_efficiency.cost_centre is 'The cost centre of
 
 comment on view reporting.v_fuel_anomalies is 'One row per live fill and check worth a second look. Each asks somebody to check, none accuses anybody. For Grafana: $__timeFilter(filled_at).';
 comment on column reporting.v_fuel_anomalies.id is 'The sources number of the record.';
-comment on column reporting.v_fuel_anomalies.plate is 'The number plate as reported, as A-Z and 0-9; null where there is none.';
-comment on column reporting.v_fuel_anomalies.filled_at is 'When the vehicle was filled, as an instant: Grafanas $__timeFilter belongs here. Where the feed gave no usable time it is the time of the report.';
+comment on column reporting.v_fuel_anomalies.plate is 'The number plate as reported, as A-Z and 0-9; null if there is none.';
+comment on column reporting.v_fuel_anomalies.filled_at is 'When the vehicle was filled, as an instant: Grafanas $__timeFilter belongs here. If the feed gave no usable time it is the time of the report.';
 comment on column reporting.v_fuel_anomalies.filled_on is 'The day of the fill in East Africa Time: for grouping by day, not for $__timeFilter, which would be up to a day off.';
 comment on column reporting.v_fuel_anomalies.driver_name is 'The driver without differences of case, dots and spaces: one driver is one row.';
 comment on column reporting.v_fuel_anomalies.department is 'The department, spellings made one by rules/departments.toml.';
@@ -67,7 +67,7 @@ comment on column reporting.v_fuel_anomalies.severity is 'warn: somebody should 
 comment on column reporting.v_fuel_anomalies.value is 'What the record says.';
 comment on column reporting.v_fuel_anomalies.expected is 'What would be usual.';
 comment on column reporting.v_fuel_anomalies.sentence is 'What to check, in words.';
-comment on column reporting.v_fuel_anomalies.other_id is 'The other record the finding is about, where there is one.';
+comment on column reporting.v_fuel_anomalies.other_id is 'The other record the finding is about, if there is one.';
 
 comment on view reporting.v_fuel_monthly is 'Spend and consumption by month, vehicle, department and fuel. Its sums are those of v_fuel_fills, less superseded fills and the amounts counted in unbelievable_fills.';
 comment on column reporting.v_fuel_monthly.month is 'The first day of the month, East Africa Time; null for fills without any time.';
@@ -80,10 +80,10 @@ comment on column reporting.v_fuel_monthly.fills is 'Fills, superseded ones left
 comment on column reporting.v_fuel_monthly.litres is 'Their litres; of swapped litres and amounts none.';
 comment on column reporting.v_fuel_monthly.amount_kes is 'Their amounts; those over 1,500 KES a litre and those swapped with litres left out.';
 comment on column reporting.v_fuel_monthly.unbelievable_fills is 'Fills whose amount (if swapped: and litres) is left out of the sums.';
-comment on column reporting.v_fuel_monthly.over_cap_kes is 'What was paid above the official cap, where the cap of the day is known; V-Power may cost more.';
+comment on column reporting.v_fuel_monthly.over_cap_kes is 'What was paid above the official cap, if the cap of the day is known; V-Power may cost more.';
 comment on column reporting.v_fuel_monthly.distance_km is 'Kilometres of the ok spans that end in this month.';
 comment on column reporting.v_fuel_monthly.span_litres is 'Litres of those spans.';
-comment on column reporting.v_fuel_monthly.span_amount_kes is 'What those litres cost, where known.';
+comment on column reporting.v_fuel_monthly.span_amount_kes is 'What those litres cost, if known.';
 comment on column reporting.v_fuel_monthly.km_per_litre is 'distance_km / span_litres.';
 comment on column reporting.v_fuel_monthly.kes_per_km is 'Cost over kilometres of the ok spans whose cost is known.';
 comment on column reporting.v_fuel_monthly.warn_fills is 'Fills with a finding of severity warn.';

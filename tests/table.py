@@ -75,7 +75,7 @@ STATE: Final = (
 
 
 def spoken(err: str) -> str:
-    """Lines of stderr without the time and the run that each begins with where no terminal is."""
+    """Lines of stderr without the time and the run that each begins with if no terminal is."""
     return re.sub(r"^\d{4}-\d\d-\d\dT[\d:.]+Z (?:\d{8}T\d{6}Z-\w+ )?", "", err, flags=re.MULTILINE)
 
 
@@ -130,11 +130,11 @@ class Table:
 
     def snapshot(self, records: Iterable[object], when: datetime = NOON, **options: Any) -> dict[str, int]:
         """Apply a snapshot of these records; what it did, without the zeros."""
-        return told(self.load(envelope(records, when), reading="snapshot", **options))
+        return reported(self.load(envelope(records, when), reading="snapshot", **options))
 
     def changes(self, records: Iterable[object], when: datetime = NOON, **options: Any) -> dict[str, int]:
         """Apply a file of changes; what it did, without the zeros."""
-        return told(self.load(envelope(records, when), reading="changes", **options))
+        return reported(self.load(envelope(records, when), reading="changes", **options))
 
     def query(self, statement: str) -> list[Row]:
         with self._connection.cursor() as cursor:
@@ -180,7 +180,7 @@ def _said(content: bytes) -> list[datetime]:
         return [NOON]
 
 
-def told(outcome: Outcome) -> dict[str, int]:
+def reported(outcome: Outcome) -> dict[str, int]:
     """The counts of a run that are not zero, `records` left out."""
     assert outcome.error is None, outcome.error
     return {name: rows for name, rows in outcome.run["counts"].items() if rows and name not in ("records", "warned")}

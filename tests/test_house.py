@@ -203,6 +203,37 @@ def test_every_statement_that_is_called_exists() -> None:
     assert called <= set(NAMES)
 
 
+# --- words --------------------------------------------------------------------------------------------------------
+
+GONE: Final = {
+    r"\bset(?:s|ting)?[ _]aside\b": "rejected",
+    r"\b(?:refused|quarantined) records?\b": "rejected",
+    r"\bbeside\b": "next to",
+    r"\bby turns\b": "in turn",
+    r"\blets? go of\b": "released",
+    r"\btold\b(?! (?:to|apart|otherwise)\b)": "reported",
+    r"\bbehind (?:it|its|the (?:commit|first|last)|a (?:comma|record))\b": "after",
+    r"(?:\bNone|(?<!is )(?<!not )\b[Nn]ull|\b[Ee]mpty|`) where\b|\bRaises `\w+` where\b": "if",
+}
+"""Words that went (a regular expression each), and the one that says the same everywhere."""
+
+
+def test_one_word_for_each_thing() -> None:
+    """In code, messages, comments and documents alike."""
+    folders = ("fleetfuel", "migrations", "rules", "tests")
+    files = [path for folder in folders for path in (HOUSE.parent / folder).rglob("*.*") if path != Path(__file__)]
+    written = {".py", ".sql", ".toml", ".md", ".j2", ".js", ".css"}
+    texts = {path: path.read_text(encoding="utf-8") for path in files if path.suffix in written}
+    texts |= {path: path.read_text(encoding="utf-8") for path in HOUSE.parent.glob("*.md")}
+    found = [
+        f"{path}: {match[0]!r}: say {better!r}"
+        for path, text in texts.items()
+        for gone, better in GONE.items()
+        for match in re.finditer(gone, text)
+    ]
+    assert found == []
+
+
 # --- what is promised elsewhere -----------------------------------------------------------------------------------
 
 

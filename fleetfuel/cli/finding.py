@@ -22,7 +22,7 @@ class Finding:
     name: str
     said: str
     next_step: str | None = None
-    """What to do about it; None where nothing is to be done."""
+    """What to do about it; None if nothing is to be done."""
     exit_code: int = 0
     """What a run would end with because of it; 0 = a run can do its work."""
 

@@ -42,7 +42,7 @@ from fleetfuel.settings import Settings
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the summary.")
 @click.option("--quiet", is_flag=True, help="Print nothing if nothing changed and nothing was refused.")
 @click.option("--detailed-exitcode", is_flag=True, help="A dry run exits 2 when it found changes.")
-@click.option("--strict", is_flag=True, help="Exit 65 when any record was set aside.")
+@click.option("--strict", is_flag=True, help="Exit 65 if any record was rejected.")
 @click.option("--max-deletes", type=options.AllowanceType(), help="Let this many soft deletes through, once.")
 @click.option("--max-rejects", type=options.AllowanceType(), help="Let this many rejected records through, once.")
 @click.option("--max-updates", type=options.AllowanceType(), help="Let this many updates through, once.")

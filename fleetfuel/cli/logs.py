@@ -21,7 +21,7 @@ class _Current:
     run_id: str | None = None
     form: str = "text"
     facts: Mapping[str, Any] = {}
-    has_told_end: bool = False
+    has_reported_end: bool = False
 
 
 def set_run(run_id: str) -> None:
@@ -35,13 +35,13 @@ def current_run() -> str | None:
 
 
 def note_end(**facts: Any) -> None:
-    """What the event of the end is to tell beside the exit code."""
+    """What the event of the end reports next to the exit code."""
     _Current.facts = facts
 
 
 def tell_end(command: str | None, exit_code: int, seconds: float) -> None:
-    """As JSON: one event for each end of a command, a success included. An error that was told is that event."""
-    if _Current.form != "json" or command is None or _Current.has_told_end:
+    """As JSON: one event for each end of a command, a success included. An error that was reported is that event."""
+    if _Current.form != "json" or command is None or _Current.has_reported_end:
         return
     level = logging.INFO if exit_code in (0, 2) else logging.ERROR
     facts = {"event": "end", "command": command, "exit_code": exit_code, "seconds": round(seconds, 3), **_Current.facts}
@@ -88,7 +88,7 @@ class _Text(logging.Formatter):
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         facts: dict[str, Any] = getattr(record, "facts", {})
-        _Current.has_told_end = _Current.has_told_end or facts.get("event") == "end"
+        _Current.has_reported_end = _Current.has_reported_end or facts.get("event") == "end"
         line = {
             "at": _instant(record, "milliseconds"),
             "level": record.levelname.lower(),

@@ -46,13 +46,13 @@ def runs_command(run_id: str | None, *, status: str | None, last: int, as_json: 
             terminal.show(runs, text, as_json=as_json)
 
 
-@click.command("rejects", cls=options.Command, short_help="Why was this record refused?")
+@click.command("rejects", cls=options.Command, short_help="Why was this record rejected?")
 @click.option("--open", "only_open", is_flag=True, help="Only those that no later run has resolved.")
 @click.option("--last", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="How many.")
 @click.option("--personal", is_flag=True, help="Show the whole record: driver, sender, message, unknown fields.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 def rejects_command(*, only_open: bool, last: int, personal: bool, as_json: bool) -> None:
-    """Why was this refused? The records that applied runs set aside, each with its rule, its file and its place in it.
+    """Why was this record rejected? What applied runs rejected, each record with its rule, its file and its place.
 
     \b
     fleetfuel rejects --open

@@ -1,4 +1,4 @@
-"""The heartbeat: start, success and failure of an applying run, told to a URL as healthchecks.io and its kin read it.
+"""The heartbeat: start, success and failure of an applying run, reported to a URL the healthchecks.io way.
 
 `<url>/start` when it begins, `<url>` when it was applied, `<url>/<exit code>` when it failed. A run that found the lock
 taken tells no end: the one that holds it does. What becomes of a ping never changes a run: it has seconds, and no say.
@@ -19,11 +19,11 @@ log = logging.getLogger("fleetfuel")
 PATIENCE: Final = 5.0
 """Seconds that a ping gets, whatever the network does."""
 LONGEST: Final = 2_000
-"""Characters of what is told; the service cuts it, too."""
+"""Characters of what is reported; the service cuts it, too."""
 
 
 class _Beat:
-    """Where to tell; None before a run that is to be told of has begun."""
+    """Where to report; None before a run that is to be reported has begun."""
 
     url: str | None = None
 
@@ -36,7 +36,7 @@ def begin(url: str | None, said: str) -> None:
 
 
 def end(exit_code: int, said: str) -> None:
-    """Tell how the run ended; nothing if none was told to begin."""
+    """Report how the run ended; nothing if no beginning was reported."""
     url, _Beat.url = _Beat.url, None
     if url and exit_code != errors.AnotherRun.exit_code:
         _send(url, f"/{exit_code}" if exit_code else "", said)

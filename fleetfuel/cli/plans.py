@@ -15,7 +15,7 @@ from fleetfuel.cli import import_, options, ping, signals
 @click.command("apply", cls=options.Command, short_help="Write exactly the plan of a dry run's report.")
 @click.argument("report", type=click.Path(path_type=Path), metavar="REPORT")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the summary.")
-@click.option("--strict", is_flag=True, help="Exit 65 when any record was set aside.")
+@click.option("--strict", is_flag=True, help="Exit 65 if any record was rejected.")
 @click.option("--max-deletes", type=options.AllowanceType(), help="Let this many soft deletes through, once.")
 @click.option("--max-rejects", type=options.AllowanceType(), help="Let this many rejected records through, once.")
 @click.option("--max-updates", type=options.AllowanceType(), help="Let this many updates through, once.")
@@ -30,8 +30,8 @@ from fleetfuel.cli import import_, options, ping, signals
 def apply_command(report: Path, **given: Any) -> None:
     """Write exactly what a dry run showed: its report is the plan. No bucket is needed.
 
-    It is refused, and nothing is written, where a row it would write is no longer what it saw, where the rules differ,
-    where a newer snapshot was applied since, and where it was applied before. A guard's refusal needs the same option.
+    It is refused, and nothing is written, if a row it would write is no longer what it saw, if the rules differ,
+    if a newer snapshot was applied since, and if it was applied before. A guard's refusal needs the same option.
 
     \b
     fleetfuel import --snapshot

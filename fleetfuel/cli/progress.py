@@ -82,7 +82,7 @@ class _Meter:
 _shown: Final[list[_Meter]] = []
 
 UNITS: Final = {"fetch": "", "migrate": " steps", "prune": " folders"}
-"""What a stage counts, where it is not records; `fetch` says its unit itself."""
+"""What a stage counts, if it is not records; `fetch` says its unit itself."""
 
 
 def bar(stage: str, done: int, total: int, width: int) -> str:

@@ -18,7 +18,7 @@ COMPILED: Final = frozenset({"polars", "pandera"})
 
 
 def interrupt(_signal: int, frame: FrameType | None) -> None:
-    """Raise `Interruption`, where it does not fall into compiled code's hands; else try again in an instant."""
+    """Raise `Interruption`, if it does not fall into compiled code's hands; else try again in an instant."""
     interrupted.set()
     while frame:
         if str(frame.f_globals.get("__name__")).partition(".")[0] in COMPILED:

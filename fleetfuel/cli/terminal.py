@@ -41,12 +41,12 @@ class _Done:
 
 
 def note_done(sentence: str) -> None:
-    """From now on this is what is said where the output cannot be written."""
+    """From now on this is what is said if the output cannot be written."""
     _Done.said = sentence
 
 
 def open_streams() -> None:
-    """Give stdout and stderr channels that know what to do where nothing can be written.
+    """Give stdout and stderr channels that know what to do if nothing can be written.
 
     A closed one is opened in a way that cannot be written to, so that no file of the run gets its number.
     """

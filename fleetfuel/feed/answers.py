@@ -165,8 +165,8 @@ def _translate_answer(response: dict[str, Any], settings: Settings, name: str) -
             next_step="Set the clocks right (NTP), then repeat the command: signatures are valid for 15 minutes.",
         )
     if code in WRONG_REGION:
-        told = response.get("Error", {}).get("Region") or headers.get("x-amz-bucket-region") or ""
-        region = re.sub(r"[^A-Za-z0-9_.-]", "", str(told))[:60]
+        reported = response.get("Error", {}).get("Region") or headers.get("x-amz-bucket-region") or ""
+        region = re.sub(r"[^A-Za-z0-9_.-]", "", str(reported))[:60]
         return errors.ConfigurationError(
             reason=f"RUSTFS_REGION, {settings.region!r}, is not the region of {settings.endpoint}/{settings.bucket}.",
             next_step=f"The store says it is {region!r}."
@@ -232,7 +232,7 @@ def _clock_difference(headers: dict[str, str]) -> str:
 
 
 def _address(location: str) -> str:
-    """Scheme and host of where a redirect points to; empty where that is no address."""
+    """Scheme and host of where a redirect points to; empty if that is no address."""
     try:
         there = urlsplit(location)
         return f"{there.scheme}://{there.hostname}{f':{there.port}' if there.port else ''}" if there.hostname else ""
@@ -252,7 +252,7 @@ def _tls_reason(error: Exception) -> str:
 
 
 def status(error: Exception) -> int:
-    """The HTTP status of the answer; 0 where there was none (botocore's errors then carry None for it)."""
+    """The HTTP status of the answer; 0 if there was none (botocore's errors then carry None for it)."""
     response = getattr(error, "response", None) or {}
     return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 

@@ -30,7 +30,7 @@ class StoredObject:
 
     key: str
     etag: str
-    """Without quotes; empty where the store gives none."""
+    """Without quotes; empty if the store gives none."""
     size: int
     modified_at: datetime
 
@@ -57,7 +57,7 @@ class Bucket:
     def list_objects(self, prefix: str) -> list[StoredObject]:
         """Every object under `prefix` the store admits to, each once, sorted by key in byte order.
 
-        Pages by token where the store gives one and by the last key where it does not. A page that claims to be the
+        Pages by token if the store gives one and by the last key if it does not. A page that claims to be the
         last is believed only when nothing follows its last key. Raises `BucketUnavailable` when it does not get on.
         """
         found: dict[str, StoredObject] = {}
@@ -105,7 +105,7 @@ class Bucket:
     # --- the store
 
     def clock(self) -> datetime | None:
-        """The store's clock, by an answer about the bucket; None where it does not tell. Raises `SourceNotFound`."""
+        """The store's clock, by an answer about the bucket; None if it does not tell. Raises `SourceNotFound`."""
         answer = self.ask("head_bucket", f"s3://{self._settings.bucket}")
         try:
             return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
@@ -113,7 +113,7 @@ class Bucket:
             return None
 
     def bucket_names(self) -> list[str]:
-        """The buckets these keys may see; none where they may not ask."""
+        """The buckets these keys may see; none if they may not ask."""
         import botocore.exceptions
 
         try:

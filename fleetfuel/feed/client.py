@@ -118,7 +118,7 @@ def get_ready() -> None:
 
 
 def _follow_no_redirect(context: dict[str, Any], **_: Any) -> None:
-    """Where a store keeps answering 301, botocore asks for the region of the bucket until the stack overflows."""
+    """If a store keeps answering 301, botocore asks for the region of the bucket until the stack overflows."""
     context["s3_redirect"]["redirected"] = True
 
 

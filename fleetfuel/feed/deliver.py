@@ -34,7 +34,7 @@ def look_at_snapshot(settings: Settings) -> Listed:
 def fetch_snapshot(settings: Settings, progress: Progress | None = None) -> Iterator[Delivery]:
     """`<prefix>latest.json`, whole and of one version; its bytes are readable inside the `with` block.
 
-    Raises `SourceNotFound`, `BadInput` where it cannot be had whole or its gzip is bad, and the bucket's errors.
+    Raises `SourceNotFound`, `BadInput` if it cannot be had whole or its gzip is bad, and the bucket's errors.
     """
     key = settings.prefix + SNAPSHOT
     with open_spool() as spool, bucket.open_bucket(settings) as store:
@@ -87,7 +87,7 @@ def fetch_changes(
 ) -> Iterator[Delivery]:
     """These change files, fetched in parallel, in time order; their bytes are readable inside the `with` block.
 
-    A file that cannot be had is told in `Delivery.unreadable` and costs the others nothing; a store that cannot be
+    A file that cannot be had is reported in `Delivery.unreadable` and costs the others nothing; a store that cannot be
     reached, or that refuses every file, raises the bucket's errors, unless it refused these before (`unread`, by key):
     then it is these files that cannot be had. A file overwritten since it was listed comes as it
     now is, with the ETag it now has.

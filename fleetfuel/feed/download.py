@@ -37,7 +37,7 @@ class Download:
     """One object's bytes in the spool, proven as far as the store allows."""
 
     etag: str
-    """Of the version that was fetched; empty where the store gives none."""
+    """Of the version that was fetched; empty if the store gives none."""
     size: int
     modified_at: datetime
     encoding: str
@@ -96,8 +96,8 @@ def download(
     """The object's bytes, whole and of one version, in the spool.
 
     Length and ETag are checked; a body that breaks off is resumed; a change in mid-download begins anew.
-    `moved(bytes, total)` hears of every piece that arrives, from any thread; what has to come again is first told
-    as a negative number. Raises `DamagedObject` where it cannot be had whole, and `SourceNotFound` and the like.
+    `moved(bytes, total)` hears of every piece that arrives, from any thread; what has to come again is first reported
+    as a negative number. Raises `DamagedObject` if it cannot be had whole, and `SourceNotFound` and the like.
     """
     is_listed = listed is not None
     why = digest_before = ""
@@ -143,11 +143,11 @@ def download(
 def _transfer(
     store: Bucket, transfer: _Transfer, response: dict[str, Any], listed: StoredObject | None, threads: int
 ) -> None:
-    """The body of the whole object into the spool: in one piece, or with ranges beside its beginning."""
+    """The body of the whole object into the spool: in one piece, or with ranges next to its beginning."""
     size, version = transfer.version.size, transfer.version
     if listed and listed.etag == version.etag and listed.size != size:
         response["Body"].close()
-        raise _Damaged(f"its body has {size:,} bytes where the listing says {listed.size:,}")
+        raise _Damaged(f"its body has {size:,} bytes but the listing says {listed.size:,}")
     if transfer.is_whole:
         return None
     if size > LARGEST:
@@ -252,7 +252,7 @@ def _range(store: Bucket, version: StoredObject, start: int, end: int) -> dict[s
 
 
 def _disproof(store: Bucket, transfer: _Transfer, response: dict[str, Any]) -> str:
-    """Empty where the bytes match the ETag or the ETag cannot tell; else the bytes' own digest."""
+    """Empty if the bytes match the ETag or the ETag cannot tell; else the bytes' own digest."""
     version, spool, offset = transfer.version, transfer.spool, transfer.offset
     is_encrypted = "kms" in response.get("ServerSideEncryption", "") or "SSECustomerAlgorithm" in response
     match = re.fullmatch(r"([0-9a-f]{32})(?:-([0-9]+))?", version.etag.lower())

@@ -27,11 +27,11 @@ _DAY_FOLDER = re.compile(r"(?:^|/)(2[01][0-9]{2})[-/]([0-9]{2})[-/]([0-9]{2})/$"
 
 
 def parse_instant(key: str, zone: tzinfo) -> datetime | None:
-    """The instant a key's name holds, UTC; None where it holds none, two, or one that can be read in two ways.
+    """The instant a key's name holds, UTC; None if it holds none, two, or one that can be read in two ways.
 
     Read: date and time, with `T`, `_`, `-` or a space between, `:` or `-` inside, with or without seconds and
     fractions, with `Z`, `UTC`, `EAT` or an offset, else in `zone`; `20260611T202433Z`; a folder for the day
-    (`2026/06/11/20-24.json`); a word before or behind. Not read: a date alone (midnight would place the file before all
+    (`2026/06/11/20-24.json`); a word before or after. Not read: a date alone (midnight would place the file before all
     others of its day), `-0300` (an offset or a number?), a span of two, times that a change of clocks repeats or skips.
     """
     folder, _, name = unquote(key).rpartition("/")
@@ -54,7 +54,7 @@ def parse_instant(key: str, zone: tzinfo) -> datetime | None:
 
 
 def _is_plain(match: re.Match[str]) -> bool:
-    """Digits written together are a time only in a stamp that is written so throughout, or behind a T."""
+    """Digits written together are a time only in a stamp that is written so throughout, or after a T."""
     if not match["mark"]:
         return not match["dash"] and not match["colon"] and match["second"] is not None
     if match["mark"] not in "Tt" and not match["colon"]:
@@ -62,12 +62,12 @@ def _is_plain(match: re.Match[str]) -> bool:
     return True
 
 
-def _is_idle(before: str, behind: str) -> bool:
+def _is_idle(before: str, after: str) -> bool:
     """Whether the text around a stamp says nothing of time: no second date, no half of a day, no stray number."""
     if re.search(r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}", before):
         return False
-    word = re.fullmatch(r"[-_. ]+([a-z]{3,})(?:[-_. ]?[a-z0-9]{1,3}|[-_. ][a-z]+)*", behind)
-    return not behind or bool(word) or bool(re.fullmatch(r"[-_. ]?\([0-9]{1,3}\)", behind))
+    word = re.fullmatch(r"[-_. ]+([a-z]{3,})(?:[-_. ]?[a-z0-9]{1,3}|[-_. ][a-z]+)*", after)
+    return not after or bool(word) or bool(re.fullmatch(r"[-_. ]?\([0-9]{1,3}\)", after))
 
 
 def _written_zone(written: str | None) -> tzinfo | None:

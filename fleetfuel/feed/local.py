@@ -28,8 +28,8 @@ def open_files(
     """Local files in time order (the instant in the name, else mtime); their bytes are readable inside the block.
 
     Small files are copied to the spool, those above `MAPPED_FROM` are mapped where they lie; gzip is inflated.
-    Raises `SourceNotFound`, `PermissionDenied`, and in a snapshot `BadInput` for bad gzip, which in changes is told as
-    unreadable.
+    Raises `SourceNotFound`, `PermissionDenied`, and in a snapshot `BadInput` for bad gzip; a change file with bad gzip
+    is reported as unreadable.
     """
     fetched: list[Fetched] = []
     unreadable: list[UnreadableFile] = []

@@ -30,7 +30,7 @@ class Undecodable(Exception):
 class Spool:
     """One nameless temporary file for many bodies: the heap stays small, and nothing is left behind even by kill -9.
 
-    It lies in TMPDIR; where that is a RAM disk, its bytes are memory.
+    It lies in TMPDIR; if that is a RAM disk, its bytes are memory.
     """
 
     def __init__(self) -> None:
@@ -96,7 +96,7 @@ PLAIN_ENCODINGS = {"", "identity", "aws-chunked", "gzip", "x-gzip", "utf-8"}
 
 
 def inflate(spool: Spool, offset: int, size: int, encoding: str) -> tuple[int, int]:
-    """Where the file itself lies in the spool: as it came, or inflated behind what is there.
+    """Where the file itself lies in the spool: as it came, or inflated after what is there.
 
     The bytes decide, not the header: JSON never begins like gzip, and a header may outlive a proxy that inflated the
     body. The stream is read twice, to measure and to write, so that its place in the spool is of one piece.

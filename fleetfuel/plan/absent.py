@@ -34,7 +34,7 @@ def without_unkeyed(details: pl.DataFrame, unkeyed: Sequence[bytes]) -> pl.DataF
 
 
 def _values(text: bytes) -> str | None:
-    """What a record says but for its id, equal for equal JSON values; None where it says nothing else."""
+    """What a record says but for its id, equal for equal JSON values; None if it says nothing else."""
     try:
         fields = json.loads(text.decode("utf-8", "replace"), parse_int=decimal.Decimal, parse_float=decimal.Decimal)
         said = {name: value for name, value in fields.items() if name != "id"}

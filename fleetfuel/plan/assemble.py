@@ -42,7 +42,7 @@ def make_plan(
     table: Table,
 ) -> Plan:
     """The plan, with its counts, samples, notices and the guards it trips. `reading` is how the delivery was read in
-    the end: like changes where it shows that it is `partial`."""
+    the end: like changes if it shows that it is `partial`."""
     writes = decided.diff
     counts = count_records(cuts, known, batch, decided)
     rules = count_rules(batch)
@@ -141,7 +141,7 @@ def _unknown_spellings(batch: Batch, table: Table) -> list[tuple[str, str]]:
 
 
 def _lost_columns(batch: Batch, run: Run, table: Table) -> tuple[tuple[str, float], ...]:
-    """Columns that no record read now has, and nearly every stored row: asked only where one seems to be gone."""
+    """Columns that no record read now has, and nearly every stored row: asked only if one seems to be gone."""
     limit = run.rules.guards.lost_column
     if batch.accepted.height < limit.exempt_under_rows or all(batch.given[name] for name in LOSABLE):
         return ()

@@ -17,19 +17,19 @@ from fleetfuel.model.records import Cut, Place, Rows, Unwrapped, Verdict
 from fleetfuel.plan import decide
 from fleetfuel.plan.run import Run
 from fleetfuel.records import judge
-from fleetfuel.records.rows import CHUNK, REFUSED, own_time_is_disbelieved, read_rows
+from fleetfuel.records.rows import CHUNK, REJECTED, own_time_is_disbelieved, read_rows
 from fleetfuel.rules.fields import LOSABLE, SPELT
 
 READERS: Final = 2
 """Chunks read at a time: Polars lets other threads run meanwhile."""
 
 JUDGED: Final = 50
-"""Chunks whose odd rows are judged together, or fewer where these fill a chunk: what Pandera costs, it costs once."""
+"""Chunks whose odd rows are judged together, or fewer if these fill a chunk: what Pandera costs, it costs once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Batch:
-    """The records that had to be read: what may load, what is set aside, and what was noticed."""
+    """The records that had to be read: what may load, what is rejected, and what was noticed."""
 
     accepted: pl.DataFrame
     accepted_of: Counter[int]
@@ -71,7 +71,7 @@ def judge_records(index: pl.DataFrame, cuts: tuple[Cut, ...], run: Run) -> Batch
 def _as_read(rows: Rows) -> Batch:
     return replace(
         NOTHING_READ,
-        rejected=rows.refused,
+        rejected=rows.rejected,
         unwrapped=dict(rows.unwrapped),
         unknown_fields=Counter({name: count for name, (count, _) in rows.unknown_fields.items()}),
         samples={name: sample for name, (_, sample) in rows.unknown_fields.items()},
@@ -135,7 +135,7 @@ NOTHING_READ: Final = Batch(
     accepted=decide.CANDIDATES.to_frame(),
     accepted_of=Counter(),
     warned=0,
-    rejected=REFUSED.to_frame(),
+    rejected=REJECTED.to_frame(),
     notices=judge.NOTICES.to_frame(),
     unwrapped={},
     unknown_fields=Counter(),

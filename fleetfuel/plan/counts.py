@@ -19,7 +19,7 @@ from fleetfuel.plan.batch import Batch
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Decisions:
-    """What is decided: counted, and kept where it writes something."""
+    """What is decided: counted, and kept if it writes something."""
 
     actions: Counter[str]
     of_files: Counter[tuple[int, str]]

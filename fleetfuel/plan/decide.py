@@ -148,7 +148,7 @@ def compare_rows(settled: pl.DataFrame, details: pl.DataFrame, texts: pa.Array, 
         .then(pl.lit("restore"))
         .otherwise(pl.lit("update"))
     )
-    is_told = pl.col("is_delete") & (will_delete != was_deleted)
+    is_reported = pl.col("is_delete") & (will_delete != was_deleted)
     return (
         met.with_columns(changed=pl.Series(changed.take(place.to_arrow())))
         .with_columns(action=action)
@@ -163,7 +163,7 @@ def compare_rows(settled: pl.DataFrame, details: pl.DataFrame, texts: pa.Array, 
             deleted_at="deleted_at",
             absent_since=pl.when("is_absent").then(pl.coalesce("row_absent_since", pl.lit(mark.at, dtype=INSTANT))),
             changed=pl.when(exists).then(
-                pl.when(is_told).then(pl.col("changed").list.concat(pl.lit(["deleted_at"]))).otherwise("changed")
+                pl.when(is_reported).then(pl.col("changed").list.concat(pl.lit(["deleted_at"]))).otherwise("changed")
             ),
             before=pl.col("row_raw"),
             plate=pl.col("row_plate"),

@@ -23,7 +23,7 @@ before the mark by more than the overlap:
 An id that the table does not hold always comes in; by (c) as absent, because the snapshot of the mark lacked it.
 
 Each function is one column of these tables, over columns of the record (`file_at`, `source_at`, `has_own_time`) and of
-the row (`row_own_at`, `row_change_at`: null where there is none, or where a wrong clock wrote it).
+the row (`row_own_at`, `row_change_at`: null if there is none, or if a wrong clock wrote it).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Mark:
     """Where the last snapshot stands when a file arrives."""
 
     at: datetime | None
-    """File time of the last applied snapshot; None before the first, or where it lies in the future."""
+    """File time of the last applied snapshot; None before the first, or if it lies in the future."""
     overlap: timedelta
     """So long before the mark a change may be missing in its snapshot: exports take time."""
     is_forced: bool = False

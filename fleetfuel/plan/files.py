@@ -105,7 +105,7 @@ def origin_of(cut: Cut) -> Origin:
         modified_at=cut.file.modified_at,
         at=cut.at,
         file_at=cut.file_at,
-        # As a text of its source where jsonb would refuse it.
+        # As a text of its source if jsonb would refuse it.
         metadata=cut.metadata if care.is_storable(cut.metadata.encode()) else json.dumps(cut.metadata),
         records=len(cut.records),
         list_hash=_list_hash(cut.records.fingerprints),

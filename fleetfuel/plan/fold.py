@@ -17,7 +17,7 @@ _MET: Final = ("row_own_at", "row_change_at", "row_deleted_at", "row_is_absent",
 """What of a row the words on it are weighed against; `is_met` is whether there is a row."""
 
 _SAID: Final = ("file", "position", "is_delete", "has_own_time", "source_at", "says_deleted")
-"""What is kept of the last record whose word was taken; of the last one at all where none was."""
+"""What is kept of the last record whose word was taken; of the last one at all if none was."""
 
 _PLACE: Final = {"value_file": "file", "value_position": "position"}
 """Where the values lie that the row is to hold: a delete message alone keeps those before it."""
@@ -40,7 +40,7 @@ def carries_values() -> pl.Expr:
 
 
 def deleted_since() -> pl.Expr:
-    """When the record whose word is taken was deleted: as it says, as its version; a told deletion keeps the first."""
+    """When the record whose word is taken was deleted: as it says, else its version; of reports the first counts."""
     return pl.when(says_deleted()).then(
         pl.coalesce("deleted_at", pl.when("is_delete").then("row_deleted_at"), "source_at")
     )

@@ -72,7 +72,7 @@ class Limit:
 
     code: ClassVar[str]
     override: ClassVar[str] = ""
-    """Name of the option in `Overrides` that lets its run through; empty where none does."""
+    """Name of the option in `Overrides` that lets its run through; empty if none does."""
 
     def trip(self, totals: Totals, rules: Rules, overrides: Overrides) -> Iterator[Guard]:
         """What it says of a run that exceeds it; nothing of another."""
@@ -160,7 +160,7 @@ class UndoneSource(Limit):
 
 
 class Share(Limit):
-    """A share of rows or records, or a number of them where an option names one."""
+    """A share of rows or records, or a number of them if an option names one."""
 
     verb: ClassVar[str]
     noun: ClassVar[str] = "live rows"

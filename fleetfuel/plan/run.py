@@ -28,7 +28,7 @@ class Run:
     as_of: datetime | None = None
     """The instant of the table that it is planned against; None = as it stands."""
     progress: Progress = silence
-    """Told how far the stages are."""
+    """Hears how far the stages are."""
 
     @property
     def seed(self) -> int:

@@ -29,7 +29,7 @@ from fleetfuel.plan.run import Run
 from fleetfuel.plan.samples import changed_columns, sample_changes, sample_rows
 from fleetfuel.records.fills import fill_names
 from fleetfuel.records.judge import NOTICES
-from fleetfuel.records.rows import INSTANT, REFUSED
+from fleetfuel.records.rows import INSTANT, REJECTED
 
 
 class HistoryTexts:
@@ -74,7 +74,7 @@ def plan_rows(undone: Undone, run: Run) -> Plan:
         origins=(),
         texts=texts,
         diff=diff,
-        rejected=REFUSED.to_frame(),
+        rejected=REJECTED.to_frame(),
         notices=_conflict_notices(conflicts, undone.run_id),
         counts=counts,
         columns=changed_columns(others, run.rules),
@@ -132,7 +132,7 @@ def _back(rows: pl.DataFrame, keys: Sequence[str | None], now: datetime) -> pl.D
         .then(pl.lit("update"))
         .otherwise(pl.lit("mark_absent"))
     )
-    # A trigger takes the fingerprint for stale where it stays while the row changes.
+    # A trigger takes the fingerprint for stale if it stays while the row changes.
     fingerprint = pl.when(~inserted & pl.col("fingerprint_before").ne_missing(pl.col("fingerprint_now"))).then(
         "fingerprint_before"
     )
@@ -165,11 +165,11 @@ def _back(rows: pl.DataFrame, keys: Sequence[str | None], now: datetime) -> pl.D
 
 
 def _marks_changed(rows: pl.DataFrame, deleted_then: pl.Expr, absent_then: pl.Expr) -> list[list[str]]:
-    told = rows.select(
+    reported = rows.select(
         deleted_at=deleted_then.is_null() != pl.col("deleted_now").is_null(),
         absent_since=absent_then.is_null() != pl.col("absent_now").is_null(),
     )
-    return [[name for name, is_other in row.items() if is_other] for row in told.iter_rows(named=True)]
+    return [[name for name, is_other in row.items() if is_other] for row in reported.iter_rows(named=True)]
 
 
 def _unnoted(noted: pl.DataFrame) -> pl.DataFrame:

@@ -69,5 +69,5 @@ def find_gone(
 
 def _unkeyed(batch: Batch, texts: FeedTexts) -> Sequence[bytes]:
     """Texts of the records that hold no usable id: which rows they are, only their other values can tell."""
-    refused = batch.rejected.filter(pl.col("id").is_null())
-    return [texts.text(file, position) for file, position in refused.select("file", "position").iter_rows()]
+    nameless = batch.rejected.filter(pl.col("id").is_null())
+    return [texts.text(file, position) for file, position in nameless.select("file", "position").iter_rows()]

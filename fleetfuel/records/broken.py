@@ -13,9 +13,9 @@ _LIST: Final = re.compile(rb'"(?:%s)"\s*:\s*\[' % "|".join(LIST_KEYS).encode())
 
 
 def recover(content: memoryview) -> tuple[bytes, Sequence[bytes]] | None:
-    """Metadata and elements of a file whose JSON is broken inside elements only; None where that is not sure.
+    """Metadata and elements of a file whose JSON is broken inside elements only; None if that is not sure.
 
-    It is sure where all brackets pair up to the end, what lies around the list is whole, and each broken element either
+    It is sure if all brackets pair up to the end, what lies around the list is whole, and each broken element either
     reads as JSON but for a character that is none, or is one of exactly as many elements as the metadata announces: a
     quote lost in one record and found in another would swallow those between.
     """

@@ -27,7 +27,7 @@ DEEPEST: Final = 500
 """Brackets open at once: far beyond any record, far below what the database refuses."""
 
 SPREAD: Final = 1_000_000
-"""Characters that the numbers of a record may add where they are written out, as jsonb writes them: 1e131000 adds
+"""Characters that the numbers of a record may add if they are written out, as jsonb writes them: 1e131000 adds
 130,994. What adds more could be stored, and hardly be read again."""
 
 SPREAD_TOGETHER: Final = 32 << 20
@@ -92,7 +92,7 @@ class Reason:
     proof: Callable[[bytes], bool] | None = None
     """Whether it is so; None if the text is stored as it is, and only read with care."""
     words: str = ""
-    """What a rejected record is told."""
+    """What a rejected record is reported."""
 
 
 _text: Final = pl.col("text").str
@@ -197,7 +197,7 @@ def is_storable(text: bytes) -> bool:
 
 
 def as_strings(texts: pa.Array) -> pl.Series:
-    """Texts (large binary) as strings; null where one is not UTF-8."""
+    """Texts (large binary) as strings; null if one is not UTF-8."""
     found = pl.Series(texts, dtype=pl.Binary)
     try:
         return found.cast(pl.String)
@@ -206,7 +206,7 @@ def as_strings(texts: pa.Array) -> pl.Series:
 
 
 def _spread(text: bytes) -> int:
-    """Characters that the numbers of a record, all of which fit, take more where they are written out."""
+    """Characters that the numbers of a record, all of which fit, take more if they are written out."""
     if not re.search(rb"[0-9][eE]", text):
         return 0
     return sum(max(0, width(number) - len(number)) for number in numbers(text))
@@ -240,7 +240,7 @@ def find_plain(texts: pl.Series, names: Set[str]) -> pl.Series:
 
 
 def _shape(text: str, names: Set[str]) -> str | None:
-    """The pattern of all records with the fields that this one has; None where it is not plain itself."""
+    """The pattern of all records with the fields that this one has; None if it is not plain itself."""
     try:
         fields = json_fields.decode(text)
     except (msgspec.DecodeError, RecursionError):

@@ -24,7 +24,7 @@ from fleetfuel.records.values import read_instant
 
 EXPORT_TIME_KEYS: Final = ("exported_at", "generated_at")
 HEAD: Final = 1 << 16
-"""Bytes at the start of a file in which the list of its records starts, where it is to be cut piece by piece."""
+"""Bytes at the start of a file in which the list of its records starts, if it is to be cut piece by piece."""
 A_FEW: Final = 16
 """Elements of a file that is probably the answer to a failed request."""
 SHORT: Final = 10_000
@@ -46,11 +46,11 @@ _value = msgspec.json.Decoder(msgspec.Raw)
 
 
 class _Ambiguous(Exception):
-    """Which of several lists is the export cannot be told; the message says what was found."""
+    """Which of several lists is the export cannot be known; the message says what was found."""
 
 
 def cut_file(file: SourceFile, zone: ZoneInfo, seed: int = 0) -> Cut:
-    """Cut a file into the texts of its records. Raises `BadInput`, with the offset where it has one.
+    """Cut a file into the texts of its records. Raises `BadInput`, with the offset if it has one.
 
     `seed` is that of the records' fingerprints. `file_at` is what the file claims first: `times.believe_time` says what
     is believed.
@@ -141,7 +141,7 @@ def _other_kind(head: bytes) -> str | None:
 
 
 def _cut(content: memoryview, seed: int) -> tuple[bytes, Records | None, Mapping[str, object]]:
-    """Metadata, records (None where there is no list of records), and what else the envelope says of the file."""
+    """Metadata, records (None if there is no list of records), and what else the envelope says of the file."""
     if is_long(content) and (found := _cut_out(content, seed)):
         return found
     metadata, elements, around = _open_envelope(content)
@@ -151,7 +151,7 @@ def _cut(content: memoryview, seed: int) -> tuple[bytes, Records | None, Mapping
 def _cut_out(content: memoryview, seed: int) -> tuple[bytes, Records, Mapping[str, object]] | None:
     """What `_cut` gives of a long file, whose list is cut first, and what is around it read then.
 
-    None where the list that was cut is not the file's list of records, or where anything is wrong with the file.
+    None if the list that was cut is not the file's list of records, or if anything is wrong with the file.
     """
     start = _find_list(content)
     if start is None:
@@ -189,7 +189,7 @@ def _find_list(content: memoryview) -> int | None:
 
 
 def _open_envelope(content: memoryview) -> tuple[bytes, Sequence[msgspec.Raw] | None, Mapping[str, object]]:
-    """Metadata, the elements of the list of records (views on `content`; None where there is no list), and what else
+    """Metadata, the elements of the list of records (views on `content`; None if there is no list), and what else
     the envelope says of the file."""
     start = bytes(content[:64]).lstrip()[:1]
     if start == b"[":
@@ -199,7 +199,7 @@ def _open_envelope(content: memoryview) -> tuple[bytes, Sequence[msgspec.Raw] | 
             if bytes(inner[:1]) == b"{" and _list_key(inner) is not None:
                 return _open_envelope(inner)
         elif elements and bytes(elements[0])[:1] == b"{" and _list_key(memoryview(elements[0])) is not None:
-            raise _Ambiguous(f"it holds {len(elements):,} exports, and which of them is the feed cannot be told")
+            raise _Ambiguous(f"it holds {len(elements):,} exports, and which of them is the feed cannot be known")
         return b"null", elements, {}
     envelope = _envelope.decode(content)
     for key in LIST_KEYS:
@@ -243,9 +243,9 @@ def _refuse_other_lists(content: memoryview, records: Sequence[msgspec.Raw]) -> 
     full = [name for name, value in pairs if name in lists and value]
     if full or len(lists) != len(set(lists)):
         named = " and ".join(dict.fromkeys(lists))
-        raise _Ambiguous(f"it holds more than one list of records ({named}), and which is the feed cannot be told")
+        raise _Ambiguous(f"it holds more than one list of records ({named}), and which is the feed cannot be known")
     if names.count("metadata") > 1:
-        raise _Ambiguous("it holds metadata twice, and which of them is true cannot be told")
+        raise _Ambiguous("it holds metadata twice, and which of them is true cannot be known")
 
 
 def _list_key(content: memoryview) -> str | None:

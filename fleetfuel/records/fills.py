@@ -42,18 +42,18 @@ def fill_names(rules: Rules, zone: ZoneInfo) -> FillNames:
 def tell_fills(texts: pl.Series, names: FillNames) -> pl.DataFrame:
     """Records as JSON text → `plate`, `department` (text as reported) and `day` (date in East Africa), one row each.
 
-    Null where a record says none, or is no object.
+    Null if a record says none, or is no object.
     """
-    told = _tell_all(texts, names)
-    if told is None:
+    reported = _tell_all(texts, names)
+    if reported is None:
         rows = [_tell(text, names) for text in texts]
-        told = pl.DataFrame(rows, schema=dict.fromkeys(FILL, pl.String), orient="row")
-    day = read_instants(told["day"], names.zone).dt.convert_time_zone(EAST_AFRICA.key).dt.date()
-    return told.with_columns(day.alias("day"))
+        reported = pl.DataFrame(rows, schema=dict.fromkeys(FILL, pl.String), orient="row")
+    day = read_instants(reported["day"], names.zone).dt.convert_time_zone(EAST_AFRICA.key).dt.date()
+    return reported.with_columns(day.alias("day"))
 
 
 def _tell_all(texts: pl.Series, names: FillNames) -> pl.DataFrame | None:
-    """All in one go, as texts; None where a text is none that Polars reads as jsonb does."""
+    """All in one go, as texts; None if a text is none that Polars reads as jsonb does."""
     aliases = [*names.plate, *names.department, *names.day]
     of = texts.alias("text").to_frame()
     repeated = "|".join(rf'"{name}"\s*:.*"{name}"\s*:' for name in map(re.escape, aliases))

@@ -12,9 +12,9 @@ _WHOLE: Final = re.compile(rb'"?\s*([+-]?[0-9]{1,19})(?:\.0*)?\s*"?')
 
 
 def legible_ids(text: bytes) -> list[int]:
-    """The ids that a record names where they can be read, whatever else is wrong with it: such a row is in the feed.
+    """The ids that a record names if they can be read, whatever else is wrong with it: such a row is in the feed.
 
-    Of ids at several depths (its own, its vehicle's; that of a record in a message) the outermost count; where brackets
+    Of ids at several depths (its own, its vehicle's; that of a record in a message) the outermost count; if brackets
     and quotes are not to be trusted, every one.
     """
     if not reads_loosely(text):

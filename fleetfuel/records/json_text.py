@@ -80,7 +80,7 @@ def numbers(text: bytes) -> Sequence[str]:
 
 
 def width(number: str) -> int:
-    """Characters of a number of JSON where it is written out, about."""
+    """Characters of a number of JSON if it is written out, about."""
     value = decimal.Decimal(number)
     _, _, exponent = value.as_tuple()
     assert isinstance(exponent, int)
@@ -88,7 +88,7 @@ def width(number: str) -> int:
 
 
 def written_out(number: str) -> str:
-    """A number of JSON as jsonb gives it, digit for digit; behind `DIGITS` characters it is cut, and read as none."""
+    """A number of JSON as jsonb gives it, digit for digit; after `DIGITS` characters it is cut, and read as none."""
     if len(number) <= DIGITS and width(number) <= DIGITS:
         return format(decimal.Decimal(number), "f")
     value = decimal.Decimal(number)

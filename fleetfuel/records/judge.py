@@ -17,7 +17,7 @@ from fleetfuel import errors
 from fleetfuel.model.files import SourceFile
 from fleetfuel.model.records import Verdict
 from fleetfuel.records import envelope, values
-from fleetfuel.records.rows import REFUSED, TYPED, columns, index_records, read_rows
+from fleetfuel.records.rows import REJECTED, TYPED, columns, index_records, read_rows
 from fleetfuel.rules.book import Rules
 from fleetfuel.rules.entries import Check
 from fleetfuel.rules.fields import FLAGS, READ
@@ -53,8 +53,8 @@ def validate_rows(rows: pl.DataFrame, rules: Rules) -> Verdict:
     It passes over each check: of many rows, `part_sound` finds the few that need it.
     """
     notices = _notices(rows, _failures(rows, rules), rules)
-    refusing = notices.filter(pl.col("severity").is_in(["reject", "stop"]))
-    rejected = refusing.unique(["file", "position"], keep="first", maintain_order=True)
+    rejecting = notices.filter(pl.col("severity").is_in(["reject", "stop"]))
+    rejected = rejecting.unique(["file", "position"], keep="first", maintain_order=True)
     aside = rows.join(rejected, on=["file", "position"], how="semi")
     accepted = rows.join(aside, on=["file", "position"], how="anti", maintain_order="left")
     warned = notices.filter(severity="warn").select("file", "position").unique().with_columns(warned=True)
@@ -62,7 +62,7 @@ def validate_rows(rows: pl.DataFrame, rules: Rules) -> Verdict:
         accepted=accepted.join(warned, on=["file", "position"], how="left", maintain_order="left").with_columns(
             pl.col("warned").fill_null(value=False)
         ),
-        rejected=rejected.select(REFUSED.names()),
+        rejected=rejected.select(REJECTED.names()),
         notices=notices,
     )
 
@@ -138,12 +138,12 @@ def _verdict(passes: pl.Expr, data: pa.PolarsData) -> pl.LazyFrame:
 
 
 def _passes(check: Check) -> pl.Expr:
-    """Whether a row passes, which it does where there is nothing to judge."""
+    """Whether a row passes, which it does if there is nothing to judge."""
     return _predicate(check).fill_null(value=True)
 
 
 def _predicate(check: Check) -> pl.Expr:
-    """True for a row that passes, null where there is nothing to judge."""
+    """True for a row that passes, null if there is nothing to judge."""
     value = pl.col(check.field)
     if check.required:
         written = pl.col(f"{check.field}_text") if check.field in READ else value
@@ -189,7 +189,7 @@ def _in_order(checks: Sequence[Check], failures: pl.DataFrame) -> Sequence[Check
 
 
 def _slip(check: Check, rules: Rules) -> pl.Expr:
-    """The slip of a decimal point that would explain a number out of bounds, in words; empty where none would."""
+    """The slip of a decimal point that would explain a number out of bounds, in words; empty if none would."""
     bounds = [
         (
             each.min if isinstance(each.min, int | float) else None,

@@ -23,14 +23,14 @@ class Message:
     """A change message around a record: `{"op": "update", "id": 7, "row": {…}}`."""
 
     text: bytes
-    """The record's own text; the message's where it carries no record."""
+    """The record's own text; the message's if it carries no record."""
     id: str | None
     """The id the message names outside the record."""
     is_delete: bool
     carries_record: bool
     """Whether `text` is the record as it is now, rather than the message alone or the record as it was."""
     fault: tuple[str, str] | None = None
-    """Rule and reason, where it is a message that says nothing to go by."""
+    """Rule and reason, if it is a message that says nothing to go by."""
 
 
 def find_messages(texts: Mapping[int, bytes]) -> Mapping[int, Message]:
@@ -61,7 +61,7 @@ def read_message(text: bytes) -> Message | None:
     named = bytes(fields.get("id", b"null"))
     if inner is None and operation in UPSERTS:
         if "id" in fields and fields.keys() - {"id", *OPERATION_KEYS, *CARRIERS}:
-            inner = text  # a plain row with its operation beside its fields
+            inner = text  # a plain row with its operation next to its fields
         else:
             fault = "record_missing", "the message announces a record and holds none"
             return Message(text=text, id=None, is_delete=False, carries_record=False, fault=fault)

@@ -16,7 +16,7 @@ class Texts(Protocol):
     """Where a plan's texts come from: the files of the feed, a saved report, or the history in the database."""
 
     def take(self, files: pl.Series, positions: pl.Series) -> pa.Array:
-        """The texts of the records at these places as large binary; null where a position is null."""
+        """The texts of the records at these places as large binary; null if a position is null."""
         ...
 
     def whole(self, file: int, position: int) -> bytes:

@@ -57,13 +57,13 @@ TYPED: Final = columns(
         COMPUTED: pl.Float64,
         **{f"{name}_text": pl.String for name in (*READ, *FLAGS)},
         "file_at": INSTANT,
-        "source_at": INSTANT,  # the record's own updated_at where usable, else file_at
+        "source_at": INSTANT,  # the record's own updated_at if usable, else file_at
         "has_own_time": pl.Boolean,
     }
 )
 """Columns of rows that can be stored and keyed."""
 
-REFUSED: Final = columns(
+REJECTED: Final = columns(
     {"file": pl.UInt32, "position": pl.UInt32, "id": pl.Int64, "rule": pl.String, "reason": pl.String}
 )
 """Rejected records, by a rule of the reading (no id, not an object, …) or of validation."""
@@ -120,7 +120,7 @@ def read_rows(index: pl.DataFrame, cuts: Sequence[Cut], rules: Rules, zone: Zone
     places = _places(index, {*apart, *messages})
     return Rows(
         typed=typed.filter(~pl.row_index().is_in(apart)) if apart else typed,
-        refused=_rejected(rejected, legible, places),
+        rejected=_rejected(rejected, legible, places),
         legible_ids=sorted({found for ids in legible.values() for found in ids}),
         markers=[places[row] for row in sorted(markers)],
         unwrapped={
@@ -251,4 +251,4 @@ def _rejected(
         (*places[row], legible[row][-1] if legible[row] and rule in LEGIBLE else None, rule, reason)
         for row, (rule, reason) in sorted(why.items())
     ]
-    return pl.DataFrame(rows, schema=REFUSED, orient="row")
+    return pl.DataFrame(rows, schema=REJECTED, orient="row")

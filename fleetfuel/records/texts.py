@@ -78,7 +78,7 @@ class Records:
         self._lengths = pl.concat([pl.Series([], dtype=pl.UInt32), *(piece.lengths for piece in pieces)], rechunk=True)
         bounds = pa.allocate_buffer(16 * max(len(self), 1))  # what nobody writes to takes no memory
         self._bounds = memoryview(bounds).cast("B").cast("q")
-        """Where each record starts and where it ends, by turns, in the pieces that were located."""
+        """Where each record starts and where it ends, alternating, in the pieces that were located."""
         self._bounds[0] = self._bounds[-1] = 0
         if len(self):  # Arrow makes room by the ends of the whole
             self._bounds[0], self._bounds[-1] = pieces[0].start, pieces[-1].end
@@ -101,7 +101,7 @@ class Records:
         return bytes(self._content[self._bounds[2 * position] : self._bounds[2 * position + 1]])
 
     def take(self, positions: pl.Series) -> pa.Array:
-        """The texts at these positions as large binary; null where a position is null."""
+        """The texts at these positions as large binary; null if a position is null."""
         known = positions.drop_nulls().cast(pl.Int64)
         self._locate((pl.Series(self._firsts).search_sorted(known, "right") - 1).unique().to_list())
         return self._texts.take((positions.cast(pl.Int64) * 2).to_arrow())
@@ -124,10 +124,10 @@ class Records:
         self._put(range(piece, piece + 1), memoryview(array("q", starts)), memoryview(array("q", ends)))
 
     def _is_even(self, pieces: range) -> bool:
-        """Lay out the records of neighbouring pieces as if the same parted each from the next; whether it is so.
+        """Whether the same separator stands between all records of these pieces; if so, their bounds are now known.
 
-        It is where that is a comma between blanks, wherever it should be, and an object starts behind each: the first
-        record lies where it was laid, and so does each that follows one that does.
+        The bounds are computed from the lengths as if it were so, and then looked at: a comma between blanks has to
+        stand at each computed place, and an object has to start after it.
         """
         first, after = self._firsts[pieces.start], self._firsts[pieces.stop]
         if after - first < MANY:
@@ -163,7 +163,7 @@ def cut_list(content: memoryview, start: int, seed: int) -> tuple[Records, int]:
 
     Piece by piece, each ending where one object ends and the next starts. That this is between elements of the list,
     and not in a text or a list within one, the decoder proves: between brackets, only whole elements are an array.
-    Raises `ValueError` where no piece can be told so: the list is not JSON, or not of this kind.
+    Raises `ValueError` if no piece can be cut so: the list is not JSON, or not of this kind.
     """
     pieces: list[_Piece] = []
     has_more = True

@@ -37,7 +37,7 @@ _TIME: Final = (
 
 
 def instant(text: pl.Expr, zone: ZoneInfo, *, keeps_unknown: bool = False) -> pl.Expr:
-    """The instant a text names, UTC; null where it names none. `fuel.read_time` in the database reads the same.
+    """The instant a text names, UTC; null if it names none. `fuel.read_time` in the database reads the same.
 
     Reading order: `YYYY-MM-DD-HH-MM`, as the producer writes it, in East Africa; `Z` or an offset as written; without
     either in `zone`; a date alone is midnight in East Africa. 1970-01-01 00:00 UTC is how "unknown" is written: null,
@@ -77,7 +77,7 @@ _LAST: Final = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 def _in_zone(clock: pl.Expr, zone: ZoneInfo) -> pl.Expr:
-    """A clock's time as an instant; where clocks go back the later one, where they go forward as if they had not."""
+    """A clock's time as an instant; if clocks go back the later one, if they go forward as if they had not."""
     if zone.key == "UTC":
         return clock.dt.replace_time_zone("UTC")
     hour = pl.duration(hours=1)
@@ -92,7 +92,7 @@ _CURRENCY: Final = (
 
 
 def number(text: pl.Expr) -> pl.Expr:
-    """The number a text holds, with thousands commas or spaces, `KSH` or `/=` around it or not; null where it is none,
+    """The number a text holds, with thousands commas or spaces, `KSH` or `/=` around it or not; null if it is none,
     too long (more than 40 characters) or too large (1e18 and beyond) or too small (below 1e-9) to be meant.
     `fuel.read_number` in the database reads the same."""
     plain = text.str.strip_chars(BLANKS)

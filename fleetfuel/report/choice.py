@@ -118,7 +118,7 @@ FAR: Final = 0.01
 
 
 def count_days(report: SavedReport) -> Days | None:
-    """Rows of each group by day of fill; None where no row has one."""
+    """Rows of each group by day of fill; None if no row has one."""
     counted = saved.collected(
         report.changes.group_by("day", "group").len("rows").sort("day", "group"), report.folder / "changes.parquet"
     )

@@ -44,7 +44,7 @@ CHANGES: Final = pa.schema(
     ]
 )
 """`plate`, `department`, `day`: of the fill, as reported; the day in East Africa. `changed`: names of fields as the
-feed calls them. `before`, `after`: the record as JSON text; `after` is null where the record's text stays as it is (a
+feed calls them. `before`, `after`: the record as JSON text; `after` is null if the record's text stays as it is (a
 deletion)."""
 
 REJECTS: Final = pa.schema(
@@ -58,7 +58,7 @@ REJECTS: Final = pa.schema(
         ("content_bytes", pa.binary()),
     ]
 )
-"""`content`: the record's own text; `content_bytes` where it is no text."""
+"""`content`: the record's own text; `content_bytes` if it is no text."""
 
 NOTICES: Final = pa.schema(
     [
@@ -89,7 +89,7 @@ WORDS: Final = [
 
 
 def write_report(plan: Plan, run: Summary, folder: Path) -> Summary:
-    """Write the folder; the summary with the report's checksum. Raises `ReportUnwritable`, also where another run's
+    """Write the folder; the summary with the report's checksum. Raises `ReportUnwritable`, also if another run's
     report is there already."""
     keys = pa.array(plan.keys, type=pa.string())
     with new_folder(folder, plan.run_id) as partial:

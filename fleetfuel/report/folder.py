@@ -67,7 +67,7 @@ class _About(msgspec.Struct):
 def new_folder(folder: Path, run_id: str) -> Iterator[Path]:
     """Where to write the report of `run_id`: it becomes `folder` when the block ends well.
 
-    Raises `ReportUnwritable`, also where something is there that is not this run's own.
+    Raises `ReportUnwritable`, also if something is there that is not this run's own.
     """
     place = Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would follow a link to where the reports lie
     if place == place.parent or Path.cwd().is_relative_to(place):
@@ -129,7 +129,7 @@ def _remove_leftovers(parent: Path) -> None:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which ends with the process. Raises `OSError` where somebody else holds it."""
+    """Hold the folder's lock, which ends with the process. Raises `OSError` if somebody else holds it."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

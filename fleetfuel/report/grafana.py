@@ -54,7 +54,7 @@ class Panel:
     style: Mapping[str, Any] = field(default_factory=dict)
     """How lines and bars look (`fieldConfig.defaults.custom`)."""
     units: Mapping[str, str] = field(default_factory=dict)
-    """Column → its unit, where it is not `unit`."""
+    """Column → its unit, if it is not `unit`."""
 
 
 HOUR: Final = 3_600
@@ -253,7 +253,7 @@ class Alert:
     above: float
     """It rises when the query's number is greater."""
     lasting: str
-    """For how long before it is told."""
+    """For how long before it is reported."""
 
 
 ALERTS: Final = (

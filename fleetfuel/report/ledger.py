@@ -1,4 +1,4 @@
-"""What the database remembers of runs, refusals and versions, read for people; personal values only where asked."""
+"""What the database remembers of runs, rejected records and versions, for people; personal values only if asked."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ def _said(run: Row) -> str:
     counts = run["counts"]
     names = {"inserts": "new", "updates": "changed", "soft_deletes": "deleted", "restores": "restored"}
     done = [f"{counts[name]:,} {word}" for name, word in names.items() if counts.get(name)] or ["no changes"]
-    aside = [f"{counts['rejected']:,} set aside"] if counts.get("rejected") else []
-    return ", ".join([*done, *aside])
+    rejected = [f"{counts['rejected']:,} rejected"] if counts.get("rejected") else []
+    return ", ".join([*done, *rejected])
 
 
 def render_run(run: Row, *, width: int) -> str:
@@ -114,7 +114,7 @@ def render_run(run: Row, *, width: int) -> str:
     return "\n".join([*lines, "", render_summary(read_summary(json.dumps(run["summary"])), width=width)])
 
 
-# --- records set aside --------------------------------------------------------------------------------------------
+# --- rejected records ---------------------------------------------------------------------------------------------
 
 
 def read_rejects(
@@ -126,7 +126,7 @@ def read_rejects(
     last: int = 50,
     personal: bool = False,
 ) -> tuple[list[Row], int]:
-    """Records set aside, last seen first, and how many there are in all. `shown`: the record, as far as may be seen."""
+    """Rejected records, last seen first, and how many there are in all. `shown`: the record, as far as may be seen."""
     rows = database.rows("read_rejects", only_open, record, last)
     total = rows[0]["total"] if rows else 0
     return [_reject(row, rules, personal=personal) for row in rows], total
@@ -141,7 +141,7 @@ def _reject(row: Row, rules: Rules, *, personal: bool) -> Row:
 
 
 def _shown(content: str | None, rules: Rules) -> str | None:
-    """The record with the values of fields that are known and not personal; None where it is no JSON object."""
+    """The record with the values of fields that are known and not personal; None if it is no JSON object."""
     try:
         record = json.loads(content or "null")
     except ValueError:
@@ -166,11 +166,11 @@ def _open_fields(rules: Rules) -> frozenset[str]:
 
 
 def render_rejects(rejects: Sequence[Row], total: int, *, width: int, only_open: bool = False) -> str:
-    """A block a refusal: rule and record, why, where it lies, the record."""
+    """A block a rejected record: rule and record, why, where it lies, the record."""
     kind = "open " if only_open else ""
     if not rejects:
-        return f"No {kind}record is set aside.\n"
-    blocks = [f"{total:,} {kind}{'record' if total == 1 else 'records'} set aside, last seen first."]
+        return f"No {kind}rejected record.\n"
+    blocks = [f"{total:,} {kind}rejected {'record' if total == 1 else 'records'}, last seen first."]
     blocks += ["\n".join(_reject_lines(row, width)) for row in rejects]
     if total > len(rejects):
         blocks.append(f"… {total - len(rejects):,} more: --last {total}")
@@ -195,8 +195,8 @@ def read_history(database: Database, record: int, rules: Rules, *, personal: boo
     """Every version of a record as events, oldest first, JSON-ready. Raises `SourceNotFound`."""
     current = next(iter(database.rows("read_record", record)), None)
     versions = database.rows("read_versions", record)
-    set_aside, _ = read_rejects(database, rules, record=record, personal=personal)
-    if not (current or versions or set_aside):
+    rejects, _ = read_rejects(database, rules, record=record, personal=personal)
+    if not (current or versions or rejects):
         hint = "Ids are those of the feed's own records: the column id of reporting.v_fuel_fills."
         where = "neither in fuel.records nor in its history"
         raise errors.SourceNotFound(what=f"The record {record}", where=where, next_step=hint)
@@ -210,7 +210,7 @@ def read_history(database: Database, record: int, rules: Rules, *, personal: boo
         "state": _state(current),
         "first_seen_at": iso(current["first_seen_at"] if current else states[0]["valid_from"] if states else None),
         "events": [*_events(states, runs, visible, is_removed=current is None)],
-        "set_aside": set_aside,
+        "rejects": rejects,
     }
 
 
@@ -310,7 +310,7 @@ def render_history(history: Row, *, width: int) -> str:
     if events and history["first_seen_at"] < events[0]["at"]:
         blocks.append(f"First seen {moment(history['first_seen_at'])}; versions before the next line were pruned.")
     blocks += ["\n".join(_event_lines(event, width)) for event in events]
-    blocks += ["\n".join(_reject_lines(row, width)) for row in history["set_aside"]]
+    blocks += ["\n".join(_reject_lines(row, width)) for row in history["rejects"]]
     return "\n\n".join(blocks) + "\n"
 
 

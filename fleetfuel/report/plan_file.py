@@ -2,7 +2,7 @@
 
 `writes.parquet` has a line for each row that the plan writes, in their order, without texts: those lie in
 `changes.parquet`, at the line that `text` names. `writes.json` has what else the plan says. The checksum is over all
-files of the report and over what `plan.json` says of the plan, so that a damaged or edited report is told.
+files of the report and over what `plan.json` says of the plan, so that a damaged or edited report is reported.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fleetfuel import errors, writes
 from fleetfuel.model.plan import Diff, FileCount, Origin, Plan, Undo
 from fleetfuel.records.fills import FillNames
 from fleetfuel.records.judge import NOTICES
-from fleetfuel.records.rows import REFUSED
+from fleetfuel.records.rows import REJECTED
 from fleetfuel.records.texts import as_bytes, as_numbers
 from fleetfuel.records.values import EAST_AFRICA
 from fleetfuel.report.folder import PLAN, LaterFormat, read_report
@@ -42,7 +42,7 @@ WRITES: Final = pa.schema(
         ("seen", pa.int64()),
     ]
 )
-"""`text`: line of changes.parquet whose `after` is the row's new text; null where that stays. `seen` tells what the row
+"""`text`: line of changes.parquet whose `after` is the row's new text; null if that stays. `seen` tells what the row
 was."""
 
 NO_NAMES: Final = FillNames(plate=(), department=(), day=(), zone=EAST_AFRICA)
@@ -116,7 +116,7 @@ def checksum_of(folder: Path, said: Mapping[str, Any]) -> str:
 def read_plan(folder: Path, run_id: str, started_at: datetime) -> tuple[Plan, Summary]:
     """The plan that a report holds, to be applied by `run_id`; and the report's summary.
 
-    Raises `SourceNotFound`, and `BadInput` with the file's name where the folder is damaged or was edited.
+    Raises `SourceNotFound`, and `BadInput` with the file's name if the folder is damaged or was edited.
     """
     try:
         summary = read_report(folder)
@@ -214,14 +214,14 @@ def _read_rejects(path: Path, keys: list[str | None]) -> tuple[pl.DataFrame, dic
         place = numbers[row["source_key"]], row["position"]
         contents[place] = row["content"].encode() if row["content"] is not None else row["content_bytes"]
         rows.append((*place, row["id"], row["rule"], row["reason"]))
-    return pl.DataFrame(rows, schema=REFUSED, orient="row"), contents
+    return pl.DataFrame(rows, schema=REJECTED, orient="row"), contents
 
 
 class SavedTexts:
     """The texts of a saved plan, read from `changes.parquet` a group of lines at a time."""
 
     def __init__(self, path: Path, contents: dict[tuple[int, int], bytes]) -> None:
-        """`contents`: of rejected records, by place. Raises `BadInput` where the file is damaged."""
+        """`contents`: of rejected records, by place. Raises `BadInput` if the file is damaged."""
         try:
             self._file = pq.ParquetFile(path)
         except (pa.ArrowException, OSError) as error:

@@ -1,4 +1,4 @@
-"""Remove what is older than an age: report folders, overwritten versions, resolved refusals, lines of the ledger."""
+"""Remove what is older than an age: report folders, overwritten versions, repaired rejects, lines of the ledger."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def plan_prune(database: Database, settings: Settings, before: datetime) -> Prun
 def apply_prune(plan: PrunePlan, database: Database, progress: Progress = silence) -> None:
     """Remove it: the rows in the open transaction, which is committed, then the folders.
 
-    Raises `LoadMismatch` where the table holds something else by now; nothing is removed then.
+    Raises `LoadMismatch` if the table holds something else by now; nothing is removed then.
     """
     done = {
         "versions": database.rows("prune_versions", plan.before)[0]["rows"],

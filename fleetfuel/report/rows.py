@@ -88,7 +88,7 @@ def csv_lines(
 def json_lines(
     report: SavedReport, rules: Rules, *, group: str | None, limit: int | None, personal: bool
 ) -> Iterator[str]:
-    """A JSON list, an object a line; `before` and `after` are objects, or a text where they are no JSON object."""
+    """A JSON list, an object a line; `before` and `after` are objects, or a text if they are no JSON object."""
     start = "[\n"
     for records in _records(report, rules, group, limit, personal=personal):
         for record in records:

@@ -19,7 +19,7 @@ MOST: Final = 80
 HIDDEN: Final = "(not shown)"
 
 VALUES: Final = ("filled_at", "litres", "amount_kes", "fuel_type", "odometer_km")
-"""Canonical fields that a new or lost record is told by, next to its plate, department and day."""
+"""Canonical fields that a new or lost record is described by, next to its plate, department and day."""
 
 _object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -30,7 +30,7 @@ class Changed:
 
     field: str
     before: str | None
-    """The value as text for people; None where the record has none. `HIDDEN` where it is personal."""
+    """The value as text for people; None if the record has none. `HIDDEN` if it is personal."""
     after: str | None
 
 
@@ -80,7 +80,7 @@ def shown_row(row: Mapping[str, Any], rules: Rules, *, personal: bool) -> ShownR
 
 
 def fields_of(text: str | None) -> dict[str, msgspec.Raw]:
-    """Field → its JSON text; nothing where the text is no JSON object."""
+    """Field → its JSON text; nothing if the text is no JSON object."""
     try:
         return _object.decode(text or "{}")
     except msgspec.DecodeError:  # a row whose raw somebody made something else than an object
@@ -88,7 +88,7 @@ def fields_of(text: str | None) -> dict[str, msgspec.Raw]:
 
 
 def visible_text(text: str | None, rules: Rules, *, personal: bool) -> str | None:
-    """The record as JSON text with the fields that may be seen; None where it is no JSON object.
+    """The record as JSON text with the fields that may be seen; None if it is no JSON object.
 
     Texts, numbers and truth values of visible fields alone: a list or an object may hold anything.
     """
@@ -112,7 +112,7 @@ def _changed(
 
 
 def _values(fields: Mapping[str, msgspec.Raw], rules: Rules, visible: frozenset[str] | None) -> list[tuple[str, str]]:
-    """The values that a fill is told by; with personal ones everything but what is shown anyway."""
+    """The values that a fill is described by; with personal ones everything but what is shown anyway."""
     shown: list[tuple[str, str]] = []
     for canonical in VALUES:
         held = next(

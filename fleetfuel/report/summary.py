@@ -46,7 +46,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     rules: dict[str, RuleCount]
     guards: list[Guard]
     report: str | None
-    """Folder of the report; None where none was written."""
+    """Folder of the report; None if none was written."""
     seconds: float | None
     read_as: Reading
     started_at: datetime
@@ -67,9 +67,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     checksum: str | None = None
     """Of the report's files and of what this object says of the plan: what the ledger's line of the run has, too."""
     planned_by: str | None = None
-    """The run that made the plan, where that is another."""
+    """The run that made the plan, if that is another."""
     applied_by: str | None = None
-    """The run that applied the plan, where that is another."""
+    """The run that applied the plan, if that is another."""
     mark_before: datetime | None = None
     """Where the snapshots stood when the plan was made."""
     undoes: str | None = None
@@ -174,7 +174,7 @@ def as_object(summary: Summary) -> dict[str, Any]:
 
 
 def read_summary(text: str | bytes) -> Summary:
-    """A summary of this or any earlier release. Raises `ValueError` where it is none."""
+    """A summary of this or any earlier release. Raises `ValueError` if it is none."""
     return msgspec.json.decode(text, type=Summary)
 
 

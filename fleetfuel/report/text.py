@@ -23,7 +23,7 @@ FILE_WORDS: Final = {
     "unchanged": "unchanged",
     "stale": "stale",
     "superseded": "superseded",
-    "rejected": "set aside",
+    "rejected": "rejected",
     "skipped": "skipped",
 }
 """Counts as a line about one file says them."""
@@ -32,14 +32,14 @@ REJECTING: Final = ("reject", "stop")
 
 
 def render_summary(run: Summary, *, width: int = 100, next_command: str | None = None) -> str:
-    """The object of a run as text, at most `width` columns wide where values allow."""
+    """The object of a run as text, at most `width` columns wide if values allow."""
     blocks = [
         _head(run),
         _counts(run),
         _section("Files", _files(run), width),
         _section("Which", _which(run, width), width),
         _section("Changed fields", _changed(run, width), width),
-        _section("Set aside", _rules(run, rejected=True), width),
+        _section("Rejected", _rules(run, rejected=True), width),
         _section("Flagged, and loaded", _rules(run, rejected=False), width),
         _section("Noticed", run.remarks, width),
         _section("Conflicts", _conflicts(run), width),
@@ -120,7 +120,7 @@ def _counts(run: Summary) -> str:
             ("updates", "updates"),
             ("restores", "restores"),
             ("unchanged", "unchanged"),
-            ("set aside", "rejected"),
+            ("rejected", "rejected"),
             ("flagged", "warned"),
         )
         if getattr(counts, key) or key in ("soft_deletes", "inserts", "updates", "unchanged") or details.get(key)
@@ -170,7 +170,7 @@ def _fitting(start: str, parts: list[str], width: int) -> str:
 
 
 def _value(text: str) -> str:
-    """A JSON value for people: thousands apart, long texts cut, strings in quotes only where they look like numbers."""
+    """A JSON value for people: thousands apart, long texts cut, strings in quotes only if they look like numbers."""
     try:
         value = json.loads(text)
     except ValueError:  # a whole number of thousands of digits

@@ -70,7 +70,7 @@ class Rules:
 
 
 def load_rules(folder: Path | None = None) -> Rules:
-    """Read the rules in `folder` (the shipped ones where none is given). Raises `RulesError` with file and line."""
+    """Read the rules in `folder` (the shipped ones if none is given). Raises `RulesError` with file and line."""
     files = _read_files(packaged("rules") if folder is None else folder)
     fields = _fields(files["fields.toml"])
     checks = read_checks(files["checks.toml"], fields)

@@ -99,7 +99,7 @@ class Check:
     why: str
     """What is wrong with a record that fails, in a sentence."""
     severity: Severity
-    """warn: loaded and flagged; reject: set aside whole; stop: nothing is loaded."""
+    """warn: loaded and flagged; reject: kept whole, and not loaded; stop: nothing is loaded."""
     field: str
     """A canonical field, or price_per_litre_kes."""
     good: tuple[Mapping[str, Any], ...]
@@ -109,7 +109,7 @@ class Check:
     required: bool = False
     """Predicate: something is given."""
     readable: bool = False
-    """Predicate: where something is given, a value can be read from it."""
+    """Predicate: if something is given, a value can be read from it."""
     min: float | datetime.datetime | None = None
     """Predicate, with or without `max`: a value is at least this."""
     max: float | datetime.datetime | None = None
@@ -161,7 +161,7 @@ class Guards:
     max_deletes: ShareLimit
     """Of the live rows, how many may be soft-deleted."""
     max_rejects: ShareLimit
-    """Of the records, how many may be set aside."""
+    """Of the records, how many may be rejected."""
     max_updates: ShareLimit
     """Of the stored rows, how many may change."""
     lost_column: ShareLimit

@@ -59,9 +59,9 @@ TIMES: Final = named("time")
 TEXTS: Final = named("text")
 NUMBERS: Final = named("number")
 READ: Final = (*TIMES, *NUMBERS)
-"""Fields whose text has to be read: `<field>_text` is what was written, null where nothing was."""
+"""Fields whose text has to be read: `<field>_text` is what was written, null if nothing was."""
 FLAGS: Final = named("flag")
-"""Fields that say yes or no: `<field>_text` is what was written where it says neither."""
+"""Fields that say yes or no: `<field>_text` is what was written if it says neither."""
 OF_FILL: Final = tuple(field.name for field in FIELDS if field.of_fill)
 LOSABLE: Final = tuple(name for name in named("time", "number", "text") if name in OF_FILL)
 """Columns that a feed can lose."""

@@ -1,4 +1,4 @@
-"""What the reporting views are told: pump prices, classes of vehicles, the anomalies looked for."""
+"""What the reporting views need to know: pump prices, classes of vehicles, the anomalies looked for."""
 
 from __future__ import annotations
 

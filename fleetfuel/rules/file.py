@@ -123,7 +123,7 @@ def read_rule_file(path: Path, known: frozenset[str]) -> RuleFile:
     except (
         ValueError,
         RecursionError,
-    ) as error:  # beside TOMLDecodeError: a number or a nesting beyond Python's limits
+    ) as error:  # besides TOMLDecodeError: a number or a nesting beyond Python's limits
         said, _, where = str(error).partition(" (at ")
         found = re.match(r"line (\d+)", where)
         line = int(found[1]) if found else len(lines) if where.startswith("end") else 1

@@ -16,7 +16,7 @@ def plain_plate(written: str) -> str:
 
 
 def read_vehicles(file: RuleFile, classes: Collection[str], fuel_types: Collection[str]) -> tuple[KnownVehicle, ...]:
-    """Each [[vehicle]], what it goes by and its other spellings as A-Z and 0-9; none where the file has none.
+    """Each [[vehicle]], what it goes by and its other spellings as A-Z and 0-9; none if the file has none.
 
     `classes` and `fuel_types` are the names it may use. Raises `RulesError`.
     """

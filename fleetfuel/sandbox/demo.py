@@ -97,7 +97,7 @@ class Demo:
 
 
 def run_demo(*, width: int, say: Callable[[str], Any], keep_reports: Path | None = None) -> None:
-    """Run every step and clean up. Raises `EmbeddedUnavailable` where the servers' wheels are missing."""
+    """Run every step and clean up. Raises `EmbeddedUnavailable` if the servers' wheels are missing."""
     started = time.monotonic()
     say(
         "fleetfuel demo: a PostgreSQL and an S3-compatible bucket on 127.0.0.1, a generated feed, both gone afterwards."

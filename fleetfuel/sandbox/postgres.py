@@ -21,9 +21,9 @@ from fleetfuel.sandbox.process import (
     Owner,
     alive,
     free_ports,
+    output_of,
     refusals,
     tail,
-    told,
     wait_until,
     write_secret,
 )
@@ -168,7 +168,7 @@ def _find_programs(version: str | None, guard: Guard) -> tuple[Path, str]:
 
 def _candidates() -> Iterator[Path]:
     if explicit := os.environ.get("FLEETFUEL_POSTGRES_BIN"):
-        if told([Path(explicit) / "postgres", "--version"], None) is None:
+        if output_of([Path(explicit) / "postgres", "--version"], None) is None:
             raise EmbeddedUnavailable(reason=f"FLEETFUEL_POSTGRES_BIN={explicit} holds no postgres that runs")
         yield Path(explicit)
     for package, folder in WHEELS:
@@ -179,13 +179,13 @@ def _candidates() -> Iterator[Path]:
 
 
 def _version_of(programs: Path, owner: Owner) -> str | None:
-    """The version, told by the program itself; None if `owner` cannot run it."""
-    line = told([programs / "postgres", "--version"], owner)
+    """The version, as the program itself says; None if `owner` cannot run it."""
+    line = output_of([programs / "postgres", "--version"], owner)
     return line.split()[2] if line else None
 
 
 def _copy(programs: Path, guard: Guard) -> Path:
-    """The same tree, with the libraries the wheel keeps beside the package, in the guard's scratch folder."""
+    """The same tree, with the libraries the wheel keeps next to the package, in the guard's scratch folder."""
     tree = programs.parent
     package = tree.parent
     target = guard.scratch / "programs"

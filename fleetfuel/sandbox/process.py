@@ -218,7 +218,7 @@ def _claim(data: Path | None) -> Owner:
         owner = _unprivileged_user()
         if data:
             os.chown(data, *owner)
-    if data and told(["/usr/bin/test", "-x", data.resolve()], owner) is None:
+    if data and output_of(["/usr/bin/test", "-x", data.resolve()], owner) is None:
         raise EmbeddedUnavailable(
             reason=f"the server does not run as root but as {pwd.getpwuid(owner[0]).pw_name}, who cannot enter {data}"
         )
@@ -233,8 +233,8 @@ def _unprivileged_user() -> tuple[int, int]:
     raise EmbeddedUnavailable(reason="the server does not run as root, and there is no user postgres or nobody")
 
 
-def told(argv: Sequence[str | Path], owner: Owner) -> str | None:
-    """What a program prints; None where `owner` cannot run it."""
+def output_of(argv: Sequence[str | Path], owner: Owner) -> str | None:
+    """What a program prints; None if `owner` cannot run it."""
     user: dict[str, Any] = {"user": owner[0], "group": owner[1], "extra_groups": []} if owner else {}
     try:
         done = subprocess.run(argv, check=False, capture_output=True, text=True, cwd="/", **user)

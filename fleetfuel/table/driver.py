@@ -1,6 +1,6 @@
 """The thread that calls the driver, so that Ctrl-C and SIGTERM act at once.
 
-The driver's own Ctrl-C only cancels a statement, and is lost where none is running.
+The driver's own Ctrl-C only cancels a statement, and is lost if none is running.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Driver:
         self._calls: queue.SimpleQueue[tuple[futures.Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
         self.is_interrupted = threading.Event()
         self.answers = True
-        """Not where a call that was interrupted does not end, nor after the end: what is open is then left as it is,
+        """Not if a call that was interrupted does not end, nor after the end: what is open is then left as it is,
         for the end of the process. A generator that an interruption left half-way may ask as late as that."""
         self._cancelling: list[threading.Thread] = []
         threading.Thread(target=self._serve, name="fleetfuel-database", daemon=True).start()
@@ -93,7 +93,7 @@ class Driver:
 
 
 left_open: Final[list[object]] = []
-"""Kept, because the driver would crash where what it is working on is freed."""
+"""Kept, because the driver would crash if what it is working on is freed."""
 
 
 def quietly(call: Callable[[], None]) -> Callable[[], None]:

@@ -10,8 +10,8 @@ from fleetfuel.table.database import Database
 
 
 def demand_fitting_schema(database: Database, migrations: Path) -> None:
-    """Raises `ConfigurationError` where a later program migrated the database, or where row level security would hide
-    rows; `SchemaNotReady` where a migration of this program is missing."""
+    """Raises `ConfigurationError` if a later program migrated the database, or if row level security would hide
+    rows; `SchemaNotReady` if a migration of this program is missing."""
     database.begin(read_only=True)
     found = database.rows("read_fitness")[0]
     database.rollback()

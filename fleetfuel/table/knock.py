@@ -25,7 +25,7 @@ LONGEST: Final = 64 * 1024
 
 
 def ask_why(parameters: Mapping[str, str]) -> str | None:
-    """The SQLSTATE with which the first host that answers refuses this login; None where it does not say."""
+    """The SQLSTATE with which the first host that answers refuses this login; None if it does not say."""
     hosts = (parameters.get("host") or os.environ.get("PGHOST") or "localhost").split(",")
     ports = (parameters.get("port") or os.environ.get("PGPORT") or "5432").split(",")
     ports = ports * len(hosts) if len(ports) == 1 else ports

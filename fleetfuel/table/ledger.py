@@ -111,7 +111,7 @@ def record_untouched(summary: Any, database: Database) -> None:
 
 
 def record_failure(run_id: str, error: errors.FleetfuelError, database: Database) -> None:
-    """The line of a run that failed; where it never began, or has ended, nothing."""
+    """The line of a run that failed; if it never began, or has ended, nothing."""
     message = sentence(str(error).splitlines()[0])
     database.begin()
     database.execute("write_failure", run_id, error.exit_code, message)
@@ -190,7 +190,7 @@ def _file_lines(plan: Plan) -> Iterator[dict[str, object]]:
 
 
 def _mark(plan: Plan) -> dict[str, object] | None:
-    """Where the feed stands after this run; None where nothing of the feed was read.
+    """Where the feed stands after this run; None if nothing of the feed was read.
 
     A snapshot stands at its export time, because it vouches for what it held then. Change files stand at the time their
     keys name, because that is what finds the next ones; a file of markers advances nothing.

@@ -70,7 +70,7 @@ WRITING_ACTIONS: Final = ("update", "restore", "soft_delete_flagged", "soft_dele
 def load_plan(plan: Plan, database: Database, progress: Progress = silence) -> Receipt:
     """Write a plan's rows and rejects in the open transaction, for `commit_plan`.
 
-    Raises `LoadMismatch` where the merge did something else than planned, `SerializationConflict` where somebody else
+    Raises `LoadMismatch` if the merge did something else than planned, `SerializationConflict` if somebody else
     wrote the same rows; nothing is written then.
     """
     planned: Counter[str] = Counter(dict(plan.diff.others["action"].value_counts().iter_rows()))
@@ -174,7 +174,7 @@ def _prove(
 
 
 def _rows(database: Database, statement: str, *parameters: object) -> int:
-    """How many rows the statement wrote, counted by itself: the driver does not say where there are parameters."""
+    """How many rows the statement wrote, counted by itself: the driver does not say if there are parameters."""
     return int(database.rows(statement, *parameters)[0]["rows"])
 
 
@@ -213,7 +213,7 @@ def _reject_batch(plan: Plan) -> pa.RecordBatch:
 
 
 def commit_plan(plan: Plan, database: Database) -> None:
-    """Commit what `load_plan` wrote. Where the answer is lost, the database is asked; only where that cannot be had
+    """Commit what `load_plan` wrote. If the answer is lost, the database is asked; only if that cannot be had
     either it raises `CommitUnknown`."""
     transaction = database.rows("read_transaction")[0]
     try:
@@ -238,7 +238,7 @@ def _not_committed(error: errors.DatabaseUnavailable, reason: str, database: Dat
 
 
 def _find_out(run_id: str, transaction: Mapping[str, Any], database: Database) -> bool | None:
-    """Whether the run is in the ledger, once its transaction has ended; None where the server cannot be asked in time.
+    """Whether the run is in the ledger, once its transaction has ended; None if the server cannot be asked in time.
 
     A session that lost its client without noticing keeps its transaction open, and the run lock with it: it is ended.
     """

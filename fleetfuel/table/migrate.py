@@ -77,7 +77,7 @@ class MigrationReceipt:
     rules: Mapping[str, RowChanges]
     """The rules tables that changed, by name."""
     rederived: int | None
-    """Records whose derived columns changed; None where nothing asked for deriving them again."""
+    """Records whose derived columns changed; None if nothing asked for deriving them again."""
     devices: str | None
     """What was found of the vehicles' devices, in words; None before the migration that brings their copy."""
     refreshed: int
@@ -97,7 +97,7 @@ NOTHING_DONE: Final = MigrationReceipt(applied=(), rules={}, rederived=None, dev
 
 
 def plan_migrations(database: Database, folder: Path) -> MigrationPlan:
-    """Compare the files of `folder` with the ledger. Raises `MigrationError` where they cannot be applied in order."""
+    """Compare the files of `folder` with the ledger. Raises `MigrationError` if they cannot be applied in order."""
     return _planned(read_migrations(folder), _read_ledger(database))
 
 
@@ -134,7 +134,7 @@ def apply_migrations(
 ) -> MigrationReceipt:
     """Apply the pending files, one transaction each, then sync the rules in another.
 
-    Rights are looked at before the first file; a login that lacks some, and has nothing to do, is told so.
+    Rights are looked at before the first file; a login that lacks some, and has nothing to do, hears so.
     Holds the run lock all the while, in a transaction of a second connection; a run that waited for it applies only
     what is still pending then.
     Raises `PermissionDenied`, `AnotherRun`, `MigrationError`, and what `database` raises. A file that fails leaves
@@ -184,7 +184,7 @@ def _synced(rules: Rules, ledger: Sequence[AppliedMigration]) -> dict[str, str]:
 
 
 def _read_ledger(database: Database, *, create: bool = False) -> tuple[AppliedMigration, ...]:
-    """The ledger's lines in order. Where it does not exist: none, or a new one."""
+    """The ledger's lines in order. If it does not exist: none, or a new one."""
     database.begin(read_only=True)
     if database.rows("has_migration_ledger")[0]["present"]:
         rows = database.rows("read_migration_ledger")
@@ -305,7 +305,7 @@ def _copy_devices(database: Database) -> str | None:
 
 
 def _call(database: Database, function: Literal["rebuild_reader", "rederive", "grant_rights"]) -> list[str]:
-    """What `fuel.<function>()` says, row by row; nothing where no migration has brought the function yet."""
+    """What `fuel.<function>()` says, row by row; nothing if no migration has brought the function yet."""
     if not database.rows("has_function", f"fuel.{function}()")[0]["present"]:
         return []
     return [row["said"] for row in database.rows(f"call_{function}") if row["said"] is not None]

@@ -24,7 +24,7 @@ class MigrationFile:
 
 
 def read_migrations(folder: Path) -> tuple[MigrationFile, ...]:
-    """Every migration of the folder in order. Raises `MigrationError` where one could not be applied as it stands."""
+    """Every migration of the folder in order. Raises `MigrationError` if one could not be applied as it stands."""
     paths = sorted(folder.glob("*.sql"), key=lambda path: path.name)
     if not paths:
         raise errors.MigrationError(

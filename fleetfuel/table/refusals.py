@@ -126,7 +126,7 @@ _NOBODY: Final = (
     r"Connection refused|timeout expired|timed out|could not translate host name|No route|unreachable|No such file"
     r"|server closed the connection|Connection reset"
 )
-"""What libpq says where no server answers; always in English, as its own texts are not translated."""
+"""What libpq says if no server answers; always in English, as its own texts are not translated."""
 
 _BY_ITSELF: Final = """Without sslrootcert, libpq looks for a file of its own. To trust the system's certificates, add
 &sslrootcert=system to DATABASE_URL; else let sslrootcert name the file."""

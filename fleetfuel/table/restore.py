@@ -1,4 +1,4 @@
-"""What migrations made besides tables: remembered after each, and made again where it is missing."""
+"""What migrations made besides tables: remembered after each, and made again if it is missing."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""`python -m tests.bench`: what a run costs beside the least it could cost and beside what is usually written.
+"""`python -m tests.bench`: what a run costs next to the least it could cost and next to what is usually written.
 
-Contenders run by turns in one session, each as a whole process against a fresh copy of the same database; what counts
+Contenders run in turn in one session, each as a whole process against a fresh copy of the same database; what counts
 is their ratio. Needs Linux; the naive contenders need psycopg and are left out without it. 10m needs 60 GB of disk.
 """
 
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         try:
             for result in _results(stage, options):
-                results.append(result)  # what was measured is told though a later contender fails
+                results.append(result)  # what was measured is reported though a later contender fails
         except ContenderFailed as failed:
             failure = failed
             print(f"Stopped: {failure}", file=sys.stderr)

@@ -115,7 +115,7 @@ class _Watch:
 
 
 def _peaks(statuses: list[dict[str, int]]) -> list[int]:
-    """The kernel's own peak, which needs no luck, where the program is a single process."""
+    """The kernel's own peak, which needs no luck, if the program is a single process."""
     return [statuses[0].get("VmHWM", 0)] if len(statuses) == 1 else [0]
 
 

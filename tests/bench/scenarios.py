@@ -27,13 +27,13 @@ NAIVE_MOST: Final = 1_000_000
 """Records beyond which the naive upsert is left out: it holds the whole file as objects."""
 
 REPEATED_MOST: Final = 100_000
-"""Records beyond which the naive upsert runs once, not in every round, and only where nothing changed or all is new."""
+"""Records beyond which the naive upsert runs once, not in every round, and only if nothing changed or all is new."""
 
 SIZED: Final = ("fresh", "unchanged", "changed")
 """The scenarios that are measured at each size."""
 
 Name = Literal["fleetfuel", "floor", "naive", "unchanged", "dlt", "target-postgres"]
-"""`unchanged`: fleetfuel itself where nothing changed, beside a run where something did."""
+"""`unchanged`: fleetfuel itself if nothing changed, next to a run if something did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +42,11 @@ class Contender:
 
     name: Name
     command: Sequence[str]
-    """Words behind `python`; `{uri}` stands for its database's."""
+    """Words after `python`; `{uri}` stands for its database's."""
     base: str
     """The database it gets a copy of."""
     check: Callable[[str, Measured], None]
-    """Raises `ContenderFailed` where the work was not done: given its database and what it printed."""
+    """Raises `ContenderFailed` if the work was not done: given its database and what it printed."""
     settings: Mapping[str, str] = field(default_factory=dict)
     repeats: bool = True
     """False: it runs in the first round only."""
@@ -80,7 +80,7 @@ Scenario = Callable[[Stage, int], tuple[str, int, list[Contender]]]
 
 
 def measure_scenario(name: str, stage: Stage, size: int, rounds: int) -> Result:
-    """Run the contenders by turns, each round in another order, each from a fresh copy of its database."""
+    """Run the contenders in turn, each round in another order, each from a fresh copy of its database."""
     title, records, contenders = SCENARIOS[name](stage, size)
     runs: dict[Name, list[Measured]] = {contender.name: [] for contender in contenders}
     for number in range(rounds):
@@ -217,7 +217,7 @@ def loaders_first(stage: Stage, size: int) -> tuple[str, int, list[Contender]]:
         )
         for name, (script, package) in LOADERS.items()
     ]
-    return f"fresh load of {size:,} records, beside other loaders", size, contenders
+    return f"fresh load of {size:,} records, next to other loaders", size, contenders
 
 
 def loaders_again(stage: Stage, size: int) -> tuple[str, int, list[Contender]]:
@@ -225,7 +225,7 @@ def loaders_again(stage: Stage, size: int) -> tuple[str, int, list[Contender]]:
     title, records, first = loaders_first(stage, size)
     del title
     again = [replace(contender, base=_loaded_by(stage, contender, size)) for contender in first]
-    return f"unchanged, {size:,} records, beside other loaders", records, again
+    return f"unchanged, {size:,} records, next to other loaders", records, again
 
 
 def _loaded_by(stage: Stage, contender: Contender, size: int) -> str:
@@ -372,7 +372,7 @@ AMOUNTS: Final = "select sum(amount_kes)::float8 as amounts from fuel.records"
 
 
 def _holds(stage: Stage, uri: str, _run: Measured, *, size: int, amounts: float | None = None) -> None:
-    """The table holds each id once, and, where that is asked, amounts of this sum."""
+    """The table holds each id once, and, if that is asked, amounts of this sum."""
     found = stage.query(
         uri, "select count(*) as records, sum(id)::bigint as ids, count(litres) as litres from fuel.records"
     )

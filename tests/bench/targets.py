@@ -11,7 +11,7 @@ from .scenarios import SIZED, Name, Result, sizes_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """One target beside what was measured."""
+    """One target next to what was measured."""
 
     target: str
     limit: float
@@ -32,7 +32,7 @@ class Verdict:
 
 
 AIMED_AT = 1_000_000
-"""Records that most targets are meant for; smaller sizes are told where it was not measured."""
+"""Records that most targets are meant for; smaller sizes are reported if it was not measured."""
 
 LARGE = 10_000_000
 

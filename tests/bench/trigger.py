@@ -102,7 +102,7 @@ class TriggerCost:
 
 
 def measure_trigger(stage: Stage, size: int, rounds: int) -> TriggerCost:
-    """Store the same texts by turns, into an emptied table each time."""
+    """Store the same texts in turn, into an emptied table each time."""
     records = msgspec.json.decode(stage.snapshot(size).read_bytes(), type=_Envelope).records
     stores: dict[str, list[Spent]] = {name: [] for name in STORES}
     reads: dict[str, list[Spent]] = {name: [] for name in READS}

@@ -1,4 +1,4 @@
-"""What the views cost an analyst, their facts stored and all stale, beside a plain scan of the records."""
+"""What the views cost an analyst, their facts stored and all stale, next to a plain scan of the records."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("name", ANSWERS)
-def test_an_answer_that_is_none_is_told_and_is_no_bug(name: str) -> None:
+def test_an_answer_that_is_none_is_reported_and_is_no_bug(name: str) -> None:
     answer, kind, words = ANSWERS[name]
     with blunt_server(answer) as endpoint, pytest.raises(kind, match=words) as caught:
         deliver.list_changes(settings_for(endpoint))
@@ -147,7 +147,7 @@ def test_an_answer_that_is_none_is_told_and_is_no_bug(name: str) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_silent_store_is_given_up_and_the_waiting_is_told(
+def test_a_silent_store_is_given_up_and_the_waiting_is_reported(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(client, "SILENCE", 0.2)
@@ -222,7 +222,7 @@ def test_bodies_arrive_whole_in_spite_of(fault: Fault, through: Settings, proxy:
     ("fault", "words"),
     [(faults.no_length_and_cut, "breaks off after"), (faults.huge_length, "no more than .* are fetched")],
 )
-def test_a_body_that_cannot_be_had_whole_is_told(
+def test_a_body_that_cannot_be_had_whole_is_reported(
     fault: Callable[..., faults.Answer], words: str, through: Settings, proxy: Proxy
 ) -> None:
     with (

@@ -138,7 +138,7 @@ def test_an_etag_that_is_no_hash_of_the_bytes_is_noticed(through: Settings, prox
     [
         (faults.listed_key_404, "it is listed, and asking for it answers 404"),
         (faults.empty_truncated_body, r"its body breaks off after 0 of \d+ bytes \(the connection was closed early\)"),
-        (faults.shortened_body, r"its body has \d+ bytes where the listing says \d+"),
+        (faults.shortened_body, r"its body has \d+ bytes but the listing says \d+"),
         (faults.corrupted_anew, r"its bytes do not match its ETag \w{32}, and differ from one download to the next"),
         (faults.denied_at_seven, r"the keys do not allow it \(AccessDenied\)"),
         (faults.unavailable_at_seven, "it answers 503 ServiceUnavailable, 3 times over"),
@@ -232,19 +232,19 @@ def test_a_store_that_refuses_every_object_is_an_error(through: Settings, proxy:
 
 
 def test_progress_ends_at_the_whole_although_bodies_break_off(through: Settings, proxy: Proxy) -> None:
-    told: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
     with proxy.misbehave(faults.corrupted_once):
         listing = deliver.list_changes(through)
-        with deliver.fetch_changes(through, listing.files, lambda done, total: told.append((done, total))):
+        with deliver.fetch_changes(through, listing.files, lambda done, total: reported.append((done, total))):
             pass
     total = sum(map(len, feed(FEW).values()))
-    assert told[-1] == (total, total)
+    assert reported[-1] == (total, total)
 
 
 # --- the door is closed -------------------------------------------------------------------------------------------
 
 
-def test_clock_skew_is_told_with_its_size(through: Settings, proxy: Proxy) -> None:
+def test_clock_skew_is_reported_with_its_size(through: Settings, proxy: Proxy) -> None:
     with (
         proxy.misbehave(faults.clock_skew_403),
         pytest.raises(errors.PermissionDenied, match=r"too far apart \(this one is 40 minutes ahead\)") as caught,
@@ -255,7 +255,7 @@ def test_clock_skew_is_told_with_its_size(through: Settings, proxy: Proxy) -> No
 
 
 @pytest.mark.parametrize("fault", [faults.wrong_region_400, faults.permanent_redirect_301])
-def test_a_wrong_region_is_told_as_such(fault: Fault, through: Settings, proxy: Proxy) -> None:
+def test_a_wrong_region_is_reported_as_such(fault: Fault, through: Settings, proxy: Proxy) -> None:
     with (
         proxy.misbehave(fault),
         pytest.raises(errors.ConfigurationError, match=r"^RUSTFS_REGION, 'us-east-1', is not the region") as caught,
@@ -264,7 +264,7 @@ def test_a_wrong_region_is_told_as_such(fault: Fault, through: Settings, proxy: 
     assert caught.value.exit_code == 78
 
 
-def test_a_console_that_is_no_s3_server_is_told_as_such(through: Settings, proxy: Proxy) -> None:
+def test_a_console_that_is_no_s3_server_is_reported_as_such(through: Settings, proxy: Proxy) -> None:
     with proxy.misbehave(faults.console_instead_of_s3):
         for read in (
             deliver.list_changes,
@@ -275,12 +275,12 @@ def test_a_console_that_is_no_s3_server_is_told_as_such(through: Settings, proxy
                 read(through)
 
 
-def test_a_gateway_that_cannot_reach_the_store_is_told_as_such(through: Settings, proxy: Proxy) -> None:
+def test_a_gateway_that_cannot_reach_the_store_is_reported_as_such(through: Settings, proxy: Proxy) -> None:
     with proxy.misbehave(faults.gateway_502), pytest.raises(errors.BucketUnavailable, match="502 with a web page"):
         deliver.list_changes(through)
 
 
-def test_a_redirect_is_told_with_where_it_points(through: Settings, proxy: Proxy) -> None:
+def test_a_redirect_is_reported_with_where_it_points(through: Settings, proxy: Proxy) -> None:
     with (
         proxy.misbehave(faults.redirect_302),
         pytest.raises(errors.ConfigurationError, match=r"^RUSTFS_ENDPOINT, .*302.*\nIt points to https://s3\.example:"),
@@ -289,13 +289,13 @@ def test_a_redirect_is_told_with_where_it_points(through: Settings, proxy: Proxy
     assert sum(proxy.asked.values()) == 1
 
 
-def test_nobody_listening_is_told_at_once(through: Settings) -> None:
+def test_nobody_listening_is_reported_at_once(through: Settings) -> None:
     settings = replace(through, endpoint="http://127.0.0.1:9")
     with pytest.raises(errors.BucketUnavailable, match=r"nothing listens on that port.*\nTried http://127\.0\.0\.1:9"):
         deliver.list_changes(settings)
 
 
-def test_a_name_that_is_unknown_is_told(through: Settings) -> None:
+def test_a_name_that_is_unknown_is_reported(through: Settings) -> None:
     with pytest.raises(errors.BucketUnavailable, match="the name of its host is unknown"):
         deliver.list_changes(replace(through, endpoint="http://bucket.invalid"))
 
@@ -396,14 +396,14 @@ def test_tls_is_verified_and_another_authority_can_be_trusted(
         assert len(deliver.list_changes(replace(settings, ca_bundle=bundle)).files) == FEW
 
 
-def test_tls_to_a_port_that_does_not_speak_it_is_told(through: Settings) -> None:
+def test_tls_to_a_port_that_does_not_speak_it_is_reported(through: Settings) -> None:
     assert through.endpoint
     with pytest.raises(errors.BucketUnavailable, match="does not speak TLS on that port: is its URL http://"):
         deliver.list_changes(replace(through, endpoint=through.endpoint.replace("http:", "https:")))
 
 
 @pytest.mark.parametrize("content", [None, "", "no certificate"])
-def test_a_bundle_that_cannot_be_used_is_told_by_its_path(
+def test_a_bundle_that_cannot_be_used_is_reported_by_its_path(
     content: str | None, through: Settings, tmp_path: Path
 ) -> None:
     bundle = tmp_path / "bundle.pem"

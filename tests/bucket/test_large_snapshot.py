@@ -89,7 +89,7 @@ def test_its_parts_are_fetched_by_range_and_resumed_where_they_break_off(
     large: tuple[Settings, str], proxy: Proxy, hasty: None
 ) -> None:
     settings, digest = large
-    told: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
 
     def break_ranges(proxy: Proxy, asked: faults.Asked, answer: faults.Answer) -> faults.Answer:
         if "range" in asked.headers:
@@ -101,14 +101,16 @@ def test_its_parts_are_fetched_by_range_and_resumed_where_they_break_off(
     ranges: list[str] = []
     with (
         proxy.misbehave(break_ranges),
-        deliver.fetch_snapshot(replace(settings, endpoint=proxy.endpoint), lambda *done: told.append(done)) as delivery,
+        deliver.fetch_snapshot(
+            replace(settings, endpoint=proxy.endpoint), lambda *done: reported.append(done)
+        ) as delivery,
     ):
         assert hashlib.sha256(delivery.files[0].content).hexdigest() == digest
     begun = {int(number) for number in re.findall(r"bytes=(\d+)-", " ".join(ranges))}
     assert begun.issuperset(range(download.PART, SIZE, download.PART))
     assert len(begun) > SIZE // download.PART
-    assert told[-1] == (SIZE, SIZE)
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert reported[-1] == (SIZE, SIZE)
+    assert [done for done, _ in reported] == sorted(done for done, _ in reported)
 
 
 def test_a_change_under_its_ranges_begins_anew_with_one_version(
@@ -129,7 +131,9 @@ def test_a_change_under_its_ranges_begins_anew_with_one_version(
         assert delivery.files[0].etag == changed[0]
 
 
-def test_no_room_for_it_is_told_with_the_folder(large: tuple[Settings, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_room_for_it_is_reported_with_the_folder(
+    large: tuple[Settings, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     import errno
 
     def full(*_: object) -> int:

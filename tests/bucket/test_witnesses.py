@@ -68,12 +68,12 @@ def test_an_empty_folder_holds_no_changes(witness: Witness) -> None:
     assert deliver.list_changes(witness.under("nothing/here/")).files == ()
 
 
-def test_a_snapshot_that_is_not_there_is_told_by_its_address(witness: Witness) -> None:
+def test_a_snapshot_that_is_not_there_is_reported_by_its_address(witness: Witness) -> None:
     with pytest.raises(errors.SourceNotFound, match=r"^s3://fuel/nowhere/latest\.json does not exist"):
         deliver.fetch_snapshot(witness.under("nowhere/")).__enter__()
 
 
-def test_a_bucket_that_is_not_there_is_told_by_its_name(witness: Witness) -> None:
+def test_a_bucket_that_is_not_there_is_reported_by_its_name(witness: Witness) -> None:
     settings = replace(witness.settings, bucket="fuel-of-yesterday")
     for read in (deliver.list_changes, lambda settings: deliver.fetch_snapshot(settings).__enter__()):
         with pytest.raises(errors.SourceNotFound, match=r"^The bucket 'fuel-of-yesterday' does not exist"):
@@ -90,7 +90,7 @@ def test_wrong_keys_are_refused_and_not_repeated(name: str, lacks: str, request:
         assert str(secret) not in str(caught.value)
 
 
-def test_a_wrong_region_is_told_with_the_right_one(swift: Witness) -> None:
+def test_a_wrong_region_is_reported_with_the_right_one(swift: Witness) -> None:
     with pytest.raises(errors.ConfigurationError, match=r"^RUSTFS_REGION, 'eu-west-3', is not the region") as caught:
         deliver.list_changes(replace(swift.settings, region="eu-west-3"))
     assert caught.value.exit_code == 78

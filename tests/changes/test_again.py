@@ -66,7 +66,7 @@ def both(feed: Feed, mode: Mode, *options: str, **same: Any) -> Said:
     return done
 
 
-def told(said: Said) -> dict[str, int]:
+def reported(said: Said) -> dict[str, int]:
     left_out = ("records", "warned", "skipped")
     return {name: rows for name, rows in said.run["counts"].items() if rows and name not in left_out}
 
@@ -101,20 +101,20 @@ def proxy(feed: Feed) -> Iterator[Proxy]:
 def test_the_same_bytes_written_again_speak_of_every_row_anew(feed: Feed) -> None:
     bare = json.dumps([fill(7, amount=1), *OTHERS]).encode()
     feed.client.put_object(Bucket="fuel", Key=f"{feed.prefix}latest.json", Body=bare)
-    assert told(both(feed, "snapshot")) == {"inserts": 21}
+    assert reported(both(feed, "snapshot")) == {"inserts": 21}
     time.sleep(1.1)  # a change of the second after
     now = datetime.now(UTC)
     feed.put(f"{now:%Y-%m-%dT%H:%M:%S}.000Z.json", delta(now, fill(7, amount=2), fill(8)))
-    assert told(both(feed, "changes")) == {"inserts": 1, "updates": 1}
+    assert reported(both(feed, "changes")) == {"inserts": 1, "updates": 1}
 
     read_again = both(feed, "snapshot")
-    assert told(read_again) == {"stale": 1, "unchanged": 20}, "it is older than the change"
+    assert reported(read_again) == {"stale": 1, "unchanged": 20}, "it is older than the change"
 
     time.sleep(1.1)
     put_later(feed, "latest.json", bare)
     again = both(feed, "snapshot")
 
-    assert told(again) == {"updates": 1, "unchanged": 20, "soft_deletes": 1, "soft_deletes_absent": 1}
+    assert reported(again) == {"updates": 1, "unchanged": 20, "soft_deletes": 1, "soft_deletes_absent": 1}
     assert feed.table.row(7)["raw"]["amount"] == 1
     assert sorted(feed.table.live()) == [7, *range(101, 121)]
 
@@ -188,11 +188,11 @@ def test_a_file_that_the_store_does_not_give_is_remembered_and_read_later(feed: 
         assert "500" in file["reason"]
         shown = started(feed, "--changes", "--skip-bad-files", "--apply")
         assert lost in shown.stdout, shown
-        assert program(feed, "--changes", "--apply").code == 65, "it is asked for, far behind the look-back"
+        assert program(feed, "--changes", "--apply").code == 65, "it is asked for, far before the look-back"
 
     healed = both(feed, "changes")
 
-    assert (healed.code, told(healed)) == (0, {"inserts": 1})
+    assert (healed.code, reported(healed)) == (0, {"inserts": 1})
     assert [file["key"].rsplit("/", 1)[-1] for file in healed.run["files"]] == [lost]
     assert list(feed.table.live()) == [1, 2, 501]
     assert program(feed, "--changes", "--apply").run["files"] == []
@@ -201,13 +201,13 @@ def test_a_file_that_the_store_does_not_give_is_remembered_and_read_later(feed: 
 def test_a_version_that_comes_back_is_read_a_third_time(feed: Feed) -> None:
     name = f"changes/{key_of(START)}"
     feed.put_changes(START, fill(1, amount=2))
-    assert told(program(feed, "--changes", "--apply")) == {"inserts": 1}
+    assert reported(program(feed, "--changes", "--apply")) == {"inserts": 1}
     put_later(feed, name, delta(START, fill(1, amount=3)))
-    assert told(both(feed, "changes")) == {"updates": 1}
+    assert reported(both(feed, "changes")) == {"updates": 1}
 
     put_later(feed, name, delta(START, fill(1, amount=2)))
 
-    assert told(both(feed, "changes")) == {"updates": 1}
+    assert reported(both(feed, "changes")) == {"updates": 1}
     assert feed.table.row(1)["raw"]["amount"] == 2
     assert program(feed, "--changes", "--apply").run["files"] == []
 
@@ -228,7 +228,7 @@ def test_an_error_in_place_of_changes_is_a_bad_file_until_it_changes(feed: Feed)
 
     put_later(feed, f"changes/{bad}", delta(START + HOUR, fill(2)))
 
-    assert told(both(feed, "changes")) == {"inserts": 1}
+    assert reported(both(feed, "changes")) == {"inserts": 1}
     assert list(feed.table.live()) == [1, 2, 3]
 
 
@@ -248,4 +248,4 @@ def test_times_of_change_that_are_not_believed_are_noticed_in_one_sentence(feed:
     [noticed] = [remark for remark in changes.run["remarks"] if "not believed" in remark]
     assert noticed.startswith("1 record says that it was changed more than 24 hours after its file's time")
     assert "(id 8)" in noticed
-    assert told(changes) == {"updates": 2}
+    assert reported(changes) == {"updates": 2}

@@ -24,7 +24,7 @@ def was_read(outcome: Outcome) -> bool:
 
 @pytest.fixture
 def applied(feed: Feed) -> Feed:
-    """A feed whose snapshot is applied, one record of it set aside."""
+    """A feed whose snapshot is applied, one record of it rejected."""
     feed.put_snapshot(START, [*RECORDS, {"car": "KCA 542Q", "liters": 4}])
     first = feed.run(mode="snapshot")
     assert was_read(first)
@@ -38,8 +38,8 @@ def test_a_snapshot_applied_before_is_not_downloaded_again(applied: Feed) -> Non
     again = applied.run(mode="snapshot")
 
     assert not was_read(again)
-    told = {name: number for name, number in again.run["counts"].items() if number}
-    assert told == {"records": 21, "unchanged": 20, "rejected": 1}
+    reported = {name: number for name, number in again.run["counts"].items() if number}
+    assert reported == {"records": 21, "unchanged": 20, "rejected": 1}
     assert applied.table.everything() == before
     runs = applied.table.query("select status, summary ->> 'run_id' as run from fuel.ingest_runs order by started_at")
     assert [run["status"] for run in runs] == ["applied", "applied"]

@@ -68,5 +68,5 @@ def test_a_year_of_files_ends_in_the_table_of_the_last_snapshot(feed: Feed) -> N
     feed.put_snapshot(START + HOURS * HOUR, list(truth.values()))
     for _ in range(2):
         snapshot = feed.run(mode="snapshot")
-        told = {name: number for name, number in snapshot.run["counts"].items() if number and name != "warned"}
-        assert told == {"records": len(truth), "unchanged": len(truth)}
+        reported = {name: number for name, number in snapshot.run["counts"].items() if number and name != "warned"}
+        assert reported == {"records": len(truth), "unchanged": len(truth)}

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from fleetfuel.sandbox.process import told
+from fleetfuel.sandbox.process import output_of
 
 NOBODY = 65_534
 
@@ -46,7 +46,7 @@ class Program:
         become: list[str] = []
         if user != USERS[0]:
             become = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-            if told([sys.executable, "-c", "import fleetfuel"], (NOBODY, NOBODY)) is None:
+            if output_of([sys.executable, "-c", "import fleetfuel"], (NOBODY, NOBODY)) is None:
                 # The interpreter or the checkout lies where that user cannot go: let it look, and stay who it is.
                 become += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
         self.process = subprocess.Popen(
@@ -55,8 +55,8 @@ class Program:
         assert self.process.stdout
         line = self.process.stdout.readline()
         assert line, "the program ended"
-        self.told: dict[str, Any] = json.loads(line)
-        self.server = psutil.Process(self.told["pid"])
+        self.reported: dict[str, Any] = json.loads(line)
+        self.server = psutil.Process(self.reported["pid"])
         self.guard = self.server.parent()
         self.uid = self.server.uids().real
         assert self.guard
@@ -64,7 +64,7 @@ class Program:
 
     def assert_nothing_is_left(self) -> None:
         wait_for(lambda: all(map(gone, self.all)))
-        wait_for(lambda: not Path(self.told["data"]).exists())
+        wait_for(lambda: not Path(self.reported["data"]).exists())
 
 
 @pytest.fixture(params=USERS)

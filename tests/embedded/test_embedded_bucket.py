@@ -111,7 +111,7 @@ def test_a_program_that_ends_by_a_signal_takes_its_server_along(
     start: Callable[[str], Program], scratch: Path, how: signal.Signals
 ) -> None:
     program = start(PROGRAM)
-    sockets = sockets_of(program.told["pid"])
+    sockets = sockets_of(program.reported["pid"])
     assert sockets
     os.killpg(program.process.pid, how)
     program.process.wait()

@@ -50,12 +50,12 @@ def package(name: str) -> Path:
 def test_each_major_version_starts_and_leaves_nothing_behind(version: str, scratch: Path) -> None:
     with postgres_server(version=version, settings={"work_mem": "7MB"}) as server:
         assert server.version.startswith(f"{version}.")
-        ((told, work_mem, fsync, zone, encoding),) = ask(
+        ((reported, work_mem, fsync, zone, encoding),) = ask(
             server.uri(),
             "select current_setting('server_version'), current_setting('work_mem'), current_setting('fsync'),"
             " current_setting('timezone'), current_setting('server_encoding')",
         )
-        assert (told, work_mem, fsync, zone, encoding) == (server.version, "7MB", "off", "UTC", "UTF8")
+        assert (reported, work_mem, fsync, zone, encoding) == (server.version, "7MB", "off", "UTC", "UTF8")
         processes = [psutil.Process(server.pid), *psutil.Process(server.pid).children()]
         assert list(scratch.iterdir()) == [server.data]
     assert all(map(gone, processes))
@@ -177,7 +177,7 @@ def test_a_program_that_ends_by_a_signal_takes_its_server_along(
     start: Start, scratch: Path, how: signal.Signals
 ) -> None:
     program = start(PROGRAM.format(then="pass"))
-    assert ask(program.told["uri"], "select 1") == [(1,)]
+    assert ask(program.reported["uri"], "select 1") == [(1,)]
     os.killpg(program.process.pid, how)  # the whole group, as Ctrl-C in a terminal does
     program.process.wait()
     program.assert_nothing_is_left()

@@ -61,8 +61,8 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
                 for name, number in each.user_properties:
                     sums[name] += number if str(name).startswith("tally ") else 0
     if sums:
-        told = {name: sums[f"tally {name}"] for name in ("kills tried", "faults tried", "rows lost")}
-        terminalreporter.write_line(", ".join(f"{name} {number}" for name, number in told.items()))
+        reported = {name: sums[f"tally {name}"] for name in ("kills tried", "faults tried", "rows lost")}
+        terminalreporter.write_line(", ".join(f"{name} {number}" for name, number in reported.items()))
 
 
 @pytest.fixture(scope="session")
@@ -93,7 +93,7 @@ class Ground:
     once: Footprint
     """After an undisturbed import of the second snapshot."""
     twice: Footprint
-    """After that and another: what a run killed behind its commit, and its repetition, leave."""
+    """After that and another: what a run killed after its commit, and its repetition, leave."""
     evidence: Evidence
     """The report of that import."""
     steps: list[str]

@@ -13,7 +13,7 @@ Record = dict[str, Any]
 
 
 def write_feed(folder: Path, *, records: int = 240) -> tuple[Path, Path]:
-    """Two files, an hour apart: new, edited, deleted, vanished, restored, re-spelled, refused and repaired records."""
+    """Two files, an hour apart: new, edited, deleted, vanished, restored, re-spelled, rejected and repaired records."""
     producer = Producer(seed=7, vehicles=20, records=records)
     _, before = producer.snapshot()
     deleted = [key for key, row in producer.truth.items() if row["deleted_at"]]
@@ -53,11 +53,11 @@ def write_bulk(folder: Path, *, records: int) -> Path:
 
 
 def _changed(snapshot: bytes, changes: Mapping[int, Callable[[Record], Record | None]]) -> bytes:
-    told = json.loads(snapshot)
+    reported = json.loads(snapshot)
     rows = [
         changes[int(row["id"])](row) if str(row.get("id") or "").isdigit() and int(row["id"]) in changes else row
-        for row in told["records"]
+        for row in reported["records"]
     ]
-    told["records"] = [row for row in rows if row is not None]
-    told["metadata"]["record_count"] = len(told["records"])
-    return json.dumps(told, ensure_ascii=False).encode()
+    reported["records"] = [row for row in rows if row is not None]
+    reported["metadata"]["record_count"] = len(reported["records"])
+    return json.dumps(reported, ensure_ascii=False).encode()

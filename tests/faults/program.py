@@ -54,7 +54,7 @@ class Program:
             release.write(b".")
 
     def wait(self) -> int:
-        """Its exit code, negative where a signal ended it."""
+        """Its exit code, negative if a signal ended it."""
         deadline = time.monotonic() + PATIENCE
         while not self._ended.wait(0.001 if self._steps is None else 0):
             if time.monotonic() > deadline:
@@ -144,7 +144,7 @@ class Zygote:
         environment: Mapping[str, str] | None = None,
         proves_rules: bool = False,
     ) -> Program:
-        """Start it in a new folder of its own (`cwd`, `TMPDIR`, `out`, `err`); reports go to `reports` beside it.
+        """Start it in a new folder of its own (`cwd`, `TMPDIR`, `out`, `err`); reports go to `reports` next to it.
 
         Proving the rules is left out unless asked for: it takes longer than all else and touches nothing outside.
 
@@ -185,22 +185,22 @@ class Zygote:
 
     def _listen(self, stdout: IO[bytes]) -> None:
         for line in stdout:
-            told = json.loads(line)
+            reported = json.loads(line)
             with self._changed:
-                if "ready" in told:
+                if "ready" in reported:
                     self._is_ready.set()
-                elif "pid" in told:
-                    self._ends.setdefault(told["pid"], (threading.Event(), []))
-                    self._started[told["for"]] = told["pid"]
+                elif "pid" in reported:
+                    self._ends.setdefault(reported["pid"], (threading.Event(), []))
+                    self._started[reported["for"]] = reported["pid"]
                 else:
-                    ended, code = self._ends.pop(told["ended"])
-                    code.append(told["code"])
+                    ended, code = self._ends.pop(reported["ended"])
+                    code.append(reported["code"])
                     ended.set()
                 self._changed.notify_all()
 
 
 def start_plainly(folder: Path, argv: Sequence[str | Path], *, database: str) -> Program:
-    """`python -m fleetfuel …`, interpreter, imports and all; its steps are not told."""
+    """`python -m fleetfuel …`, interpreter, imports and all; its steps are not reported."""
     prepare(folder)
     with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
         process = subprocess.Popen(

@@ -77,7 +77,7 @@ def test_what_is_done_side_by_side_is_done_alike(ground: Ground, tmp_path: Path)
 def test_interrupted_while_it_works_side_by_side(
     ground: Ground, tally: Tally, tmp_path: Path, step: str, how: signal.Signals
 ) -> None:
-    """What is under way beside the database is waited for: it has the file's bytes under its hands."""
+    """What is under way next to the database is waited for: it has the file's bytes under its hands."""
     uri = ground.reset()
     program = ground.forks.start(tmp_path / "1", ground.argv, database=uri, stops=[step], settings=SIDE_BY_SIDE)
     program.reach(step)

@@ -1,4 +1,4 @@
-"""A saved plan, and an undo, killed anywhere: nothing or all of it; and two at once: one works, the other is told."""
+"""A saved plan, and an undo, killed anywhere: nothing or all of it; and two at once: one works, the other hears so."""
 
 from __future__ import annotations
 

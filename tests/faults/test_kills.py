@@ -19,7 +19,7 @@ SIGNALS = (KILL, TERM, INT)
 
 
 def check_end(program: Program, how: signal.Signals, *, early: Sequence[int] = ()) -> None:
-    """It ended by the signal, with one sentence where it could say one; or it was done already."""
+    """It ended by the signal, with one sentence if it could say one; or it was done already."""
     code = program.wait()
     if code == 0 or code in early:
         return
@@ -82,13 +82,13 @@ def test_killed_at_every_step(ground: Ground, tally: Tally) -> None:
                 killed.append(program)
                 tally.add("kills tried")
                 if check_atoms(ground, take_footprint(uri), program):
-                    break  # behind the commit a second run is another run
+                    break  # after the commit a second run is another run
             check_repetition(ground, uri, folder, killed, tally)
 
 
 @pytest.mark.parametrize("how", SIGNALS)
 @pytest.mark.parametrize("step", ["committed", "finish report", "summary"])
-def test_killed_behind_the_commit(ground: Ground, tally: Tally, step: str, how: signal.Signals) -> None:
+def test_killed_after_the_commit(ground: Ground, tally: Tally, step: str, how: signal.Signals) -> None:
     """The run is applied; the next one finds its report unfinished, and says so."""
     uri = ground.reset()
     with ground.trial() as folder:
@@ -100,7 +100,7 @@ def test_killed_behind_the_commit(ground: Ground, tally: Tally, step: str, how: 
         assert take_footprint(uri) == ground.once
         check_repetition(ground, uri, folder, [program], tally)
         said = (folder / "again" / "err").read_text()
-        assert ("was cut short behind its commit" in said) == (step != "summary"), said
+        assert ("was cut short after its commit" in said) == (step != "summary"), said
 
 
 def kill_at_random(ground: Ground, tally: Tally, chance: random.Random, folder: Path) -> None:

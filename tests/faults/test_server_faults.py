@@ -113,7 +113,7 @@ def test_the_server_is_killed_at_the_commit(mortal: Ground, tally: Tally, tmp_pa
         check_completed_later(mortal, uri, tmp_path, tally)
 
 
-def test_the_server_is_killed_right_behind_the_commit(mortal: Ground, tally: Tally, tmp_path: Path) -> None:
+def test_the_server_is_killed_right_after_the_commit(mortal: Ground, tally: Tally, tmp_path: Path) -> None:
     """What it said it committed, it has."""
     uri = mortal.reset()
     program = mortal.forks.start(tmp_path / "1", mortal.argv, database=uri, stops=["committed"])
@@ -227,7 +227,7 @@ def test_nobody_can_say_whether_it_committed(ground: Ground, tally: Tally, tmp_p
     assert take_footprint(uri) == (ground.once if was_committed else ground.before)
     again = ground.forks.start(tmp_path / "again", ground.argv, database=uri)
     assert again.wait() == 0, again.err
-    assert ("was cut short behind its commit" in again.err) == was_committed
+    assert ("was cut short after its commit" in again.err) == was_committed
     assert take_footprint(uri) == (ground.twice if was_committed else ground.once)
 
 
@@ -259,7 +259,7 @@ def can_mount() -> bool:
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[bool]:
-    """A file system of a few megabytes, where this user may mount one."""
+    """A file system of a few megabytes, if this user may mount one."""
     mount = ["mount", "-t", "tmpfs", "-o", "size=8m,mode=755", "none", str(folder)]
     is_mounted = os.geteuid() == 0 and subprocess.run(mount, capture_output=True, check=False).returncode == 0
     try:
@@ -333,7 +333,7 @@ def test_there_is_no_room_for_our_own_files(ground: Ground, tally: Tally, tmp_pa
 
 
 def test_the_report_is_gone_when_it_should_say_applied(ground: Ground, tally: Tally, tmp_path: Path) -> None:
-    """What is committed is a success, whatever comes behind it."""
+    """What is committed is a success, whatever comes after it."""
     uri = ground.reset()
     program = ground.forks.start(tmp_path / "1", ground.argv, database=uri, stops=["committed"])
     program.reach("committed")
@@ -375,7 +375,7 @@ def test_the_server_does_not_let_transactions_idle(ground: Ground, tally: Tally,
 
 @pytest.mark.parametrize("where", ["the URL", "fleetfuel"])
 def test_somebody_else_holds_the_table(ground: Ground, tally: Tally, tmp_path: Path, where: str) -> None:
-    """No longer than lock_timeout, which fleetfuel sets where nobody else does."""
+    """No longer than lock_timeout, which fleetfuel sets if nobody else does."""
     limit = named_sql("limit_lock_waits")
     assert "30s" in limit
     uri = ground.reset()

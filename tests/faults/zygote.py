@@ -45,7 +45,7 @@ STAGES = {
 """Step → the function that begins with it."""
 
 SPARED = {"jemalloc_bg_thd", "polars-ooc-clea"}
-"""Threads that tidy up behind the allocator: jemalloc starts its own again, and a short run can do without."""
+"""Threads that tidy up after the allocator: jemalloc starts its own again, and a short run can do without."""
 
 STOPPING = {signal.SIGINT, signal.SIGTERM}
 
@@ -92,7 +92,7 @@ def serve() -> None:
 
 
 def threads() -> set[str]:
-    """Names of the threads beside this one, where the system tells."""
+    """Names of the threads next to this one, if the system tells."""
     tasks = Path("/proc/self/task")
     others = [task for task in tasks.iterdir() if task.name != str(os.getpid())] if tasks.exists() else []
     return {(task / "comm").read_text().strip() for task in others}
@@ -123,7 +123,7 @@ def become(request: Request) -> None:
         opened = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         os.dup2(opened, number)
         os.close(opened)
-    faulthandler.register(signal.SIGUSR1)  # where a program hangs, the test shows it
+    faulthandler.register(signal.SIGUSR1)  # if a program hangs, the test shows it
     code = 1
     try:
         instrument(request)

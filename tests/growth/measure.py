@@ -16,7 +16,7 @@ LEAST: Final = 0.06
 
 
 def grows(spend: Callable[[int], float], sizes: tuple[int, ...] = SIZES) -> str | None:
-    """What to say of a reader whose work grows too fast; None where it does not. `spend`: seconds for a size."""
+    """What to say of a reader whose work grows too fast; None if it does not. `spend`: seconds for a size."""
     first, *_, last = spent = [spend(size) for size in sizes]
     if last <= MOST * max(first, LEAST):
         return None

@@ -40,7 +40,7 @@ def field(name: str, part: str) -> Make:
 
 
 MARKS: Final = "a\u0327\u0301"
-"""Marks in an order that a normal form has to change: sorting them is quadratic where it is done naively."""
+"""Marks in an order that a normal form has to change: sorting them is quadratic if it is done naively."""
 
 CONTENTS: Final[dict[str, Make]] = {
     "one long string": field("raw_message", "x"),
@@ -53,7 +53,7 @@ CONTENTS: Final[dict[str, Make]] = {
     "a string without an end": filled(b'[{"id":1,"x":"', b"x ", b"}]"),
     "quotes": filled(b'[{"id":1,"x":', b'"', b"}]"),
     "a key again and again": filled(b'[{"id":1', b',"car":"KCA 542Q"', b"}]"),
-    "two keys by turns": filled(b'[{"id":1', b',"liters":1,"litres":2', b"}]"),
+    "two keys in turn": filled(b'[{"id":1', b',"liters":1,"litres":2', b"}]"),
     "an id again and again": filled(b'[{"id":1', b',"id":1', b"}]"),
     "other ids": filled(b'[{"id":1,"x":[', b'{"id":2},', b"1]}]"),
     "blanks before an id": filled(b'[{"id":', b" ", b"1}]"),

@@ -1,4 +1,4 @@
-"""What the design says of order and deletion, told again in plain dictionaries. It knows nothing of fleetfuel."""
+"""What the design says of order and deletion, written again in plain dictionaries. It knows nothing of fleetfuel."""
 
 from __future__ import annotations
 

@@ -69,9 +69,7 @@ def test_pieces_do_not_matter(made: tuple[bytes, list[bytes]], piece: int) -> No
 
 
 @given(files(), st.integers(1, 120), st.data())
-def test_nor_do_they_where_the_file_is_damaged(
-    made: tuple[bytes, list[bytes]], piece: int, data: st.DataObject
-) -> None:
+def test_nor_do_they_if_the_file_is_damaged(made: tuple[bytes, list[bytes]], piece: int, data: st.DataObject) -> None:
     content, _ = made
     start = data.draw(st.integers(0, len(content)))
     end = data.draw(st.integers(start, min(len(content), start + 3)))

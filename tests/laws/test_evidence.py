@@ -24,7 +24,7 @@ def at(minutes: float | None) -> datetime | None:
     return None if minutes is None else MARK + timedelta(minutes=minutes)
 
 
-def _told(key: int, position: int, own: float | None, kind: str, file: int = 0) -> tuple[dict[str, Any], Message]:
+def _reported(key: int, position: int, own: float | None, kind: str, file: int = 0) -> tuple[dict[str, Any], Message]:
     """One word on an id, as the decision meets it and as the model does."""
     is_delete, carries = kind.startswith("tell"), kind != "tell"
     record = {"id": key, "amount": position, **({"deleted_at": "x"} if kind == "deleted" else {})}
@@ -76,7 +76,7 @@ def test_every_word_of_a_change_file_is_weighed_as_the_model_weighs_it(file_at: 
     ]
     model, words, details, messages = Model(mark=at(mark)), [], [], []
     for key, (own, kind, row_own, change, marks) in enumerate(cases):
-        word, message = _told(key, 1, own, kind)
+        word, message = _reported(key, 1, own, kind)
         words.append(word | {"source_at": word["source_at"] if word["has_own_time"] else at(file_at)})
         messages.append(message)
         if marks is not None:
@@ -97,7 +97,7 @@ def test_every_word_of_a_snapshot_is_weighed_as_the_model_weighs_it(file_at: flo
     cases = [*itertools.product(OWN, ("live", "deleted"), OWN, CHANGE, STATES)]
     model, words, details, messages = Model(mark=at(-30)), [], [], []
     for key, (own, kind, row_own, change, marks) in enumerate(cases):
-        word, message = _told(key, 1, own, kind)
+        word, message = _reported(key, 1, own, kind)
         words.append(word | {"source_at": word["source_at"] if word["has_own_time"] else at(file_at)})
         messages.append(message)
         detail, row = _row(key, row_own, change, marks)
@@ -138,7 +138,7 @@ def test_files_folded_together_leave_what_single_runs_leave(owns: tuple[float | 
     words, model = [], Model(mark=at(0))
     model.rows[1] = Row({"row": 1}, None, None)
     for file, (file_at, own) in enumerate(order):
-        word, message = _told(1, file, own, "live", file)
+        word, message = _reported(1, file, own, "live", file)
         words.append(word | {"source_at": word["source_at"] or at(file_at)})
         moment = at(file_at)
         assert moment
@@ -166,8 +166,8 @@ def _settle(words: list[dict[str, Any]], details: list[dict[str, Any]], mark: Ma
 def _compare(settled: pl.DataFrame, model: Model, known: dict[int, Row]) -> None:
     for row in settled.to_dicts():
         wanted, before = model.rows[row["id"]], known.get(row["id"])
-        told = (row["change_at"], row["deleted_at"] is not None, row["is_absent"])
-        assert told == (wanted.change_at, wanted.is_deleted, wanted.is_absent), (row, wanted, before)
+        reported = (row["change_at"], row["deleted_at"] is not None, row["is_absent"])
+        assert reported == (wanted.change_at, wanted.is_deleted, wanted.is_absent), (row, wanted, before)
         if wanted.record is not None and "amount" in wanted.record:
             assert (row["is_taken"], row["value_position"]) == (True, wanted.record["amount"]), (row, wanted, before)
         elif before is not None and before.change_at == wanted.change_at and not row["is_delete"]:

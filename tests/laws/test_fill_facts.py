@@ -88,7 +88,7 @@ EDITS: Final = st.one_of(
     ),
 )  # fmt: skip
 BUDGETS: Final = st.sampled_from([None, 1, 4, 1000, 1000, 1000])
-"""Fills that are refreshed behind a step; mostly all, as a step is to find facts stored."""
+"""Fills that are refreshed after a step; mostly all, as a step is to find facts stored."""
 
 VIEWS: Final = (
     *(
@@ -134,7 +134,7 @@ def test_the_views_say_what_the_formula_says(
 
 
 def check(quick: Quick) -> None:
-    """The views as they are, and as they are where nothing stored is used."""
+    """The views as they are, and as they are if nothing stored is used."""
     now = said(quick)
     quick.edit("begin; select fuel.mark_every_vehicle()")
     computed = said(quick)

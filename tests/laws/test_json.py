@@ -58,7 +58,7 @@ def respelled(text: str) -> str:
 @given(pairs=st.lists(PAIRS, min_size=1, max_size=40))
 @example(pairs=[("1" * 5000, "1" * 4999 + "1"), ("1" * 5000, "1" * 4999 + "2"), ("1e5000", "1" + "0" * 5000)])
 @example(pairs=[("[" * 400 + "1" + "]" * 400, "[" * 400 + "1.0" + "]" * 400)])
-def test_values_are_equal_here_exactly_where_jsonb_says_so(quick: Quick, pairs: list[tuple[str, str]]) -> None:
+def test_values_are_equal_here_exactly_if_jsonb_says_so(quick: Quick, pairs: list[tuple[str, str]]) -> None:
     said = quick.ask(
         "select (pair ->> 0)::jsonb = (pair ->> 1)::jsonb as same"
         " from jsonb_array_elements($1::text::jsonb) with ordinality as given (pair, place) order by place",
@@ -108,8 +108,8 @@ EXPONENTS = (*(0, 1, -1, 308, 400, 9_999, -9_999), *(16_383, -16_383, -16_384, 1
 
 
 def _number(whole: int, part: int, exponent: int) -> bytes:
-    behind = "." + "0" * (part - 1) + "5" if part else ""
-    return f"{'7' * whole}{behind}e{exponent}".encode()
+    after = "." + "0" * (part - 1) + "5" if part else ""
+    return f"{'7' * whole}{after}e{exponent}".encode()
 
 
 ODD_NUMBERS = st.builds(
@@ -127,16 +127,16 @@ DELIBERATE = {"nested_too_deep", "id_ambiguous"}
 @settings(max_examples=examples(60))
 @given(records=st.lists(ODD_RECORDS, min_size=1, max_size=12))
 @example(records=[b'{"id":1,"a":0e99999}', b'{"id":1,"a":-0e-17000}'])
-def test_a_record_is_refused_exactly_where_jsonb_refuses_it(quick: Quick, records: list[bytes]) -> None:
+def test_a_record_is_rejected_exactly_if_jsonb_refuses_it(quick: Quick, records: list[bytes]) -> None:
     try:
         rows = _read(quick, records)
     except errors.BadInput:
         assume(False)
-    refused = dict(rows.refused.select("position", "rule").iter_rows())
+    rejected = dict(rows.rejected.select("position", "rule").iter_rows())
     storable = [
         position
         for position, record in enumerate(records)
-        if refused.get(position) != "invalid_utf8"  # which no statement can carry
+        if rejected.get(position) != "invalid_utf8"  # which no statement can carry
     ]
     for position in set(range(len(records))) - set(storable):
         with pytest.raises(UnicodeDecodeError):
@@ -147,8 +147,8 @@ def test_a_record_is_refused_exactly_where_jsonb_refuses_it(quick: Quick, record
         json.dumps([records[position].decode() for position in storable]),
     )
     for position, row in zip(storable, said, strict=True):
-        if refused.get(position) not in DELIBERATE:
-            assert (position not in refused) == row["taken"], (records[position][:300], refused.get(position))
+        if rejected.get(position) not in DELIBERATE:
+            assert (position not in rejected) == row["taken"], (records[position][:300], rejected.get(position))
 
 
 def _read(quick: Quick, records: list[bytes]) -> Rows:

@@ -59,7 +59,7 @@ def _undo(run_id: str, quick: Quick, number: int) -> Plan:
     return pipeline.plan_undo(run_id, quick.database, run)
 
 
-def _told(quick: Quick) -> list[Any]:
+def _reported(quick: Quick) -> list[Any]:
     counts = "select status, counts::text as counts from fuel.ingest_runs order by finished_at"
     return [quick.ask(asked) for asked in (STATE, VERSIONS, counts)]
 
@@ -67,7 +67,7 @@ def _told(quick: Quick) -> list[Any]:
 @settings(max_examples=examples(12))
 @given(steps=STEPS)
 def test_a_saved_plan_applied_is_the_plan_applied(quick: Quick, steps: list[tuple[Any, dict[int, Row]]]) -> None:
-    told = []
+    reported = []
     for saves in (False, True):
         quick.reset()
         with tempfile.TemporaryDirectory() as folder:
@@ -76,8 +76,8 @@ def test_a_saved_plan_applied_is_the_plan_applied(quick: Quick, steps: list[tupl
                 if saves:
                     plan = _saved(plan, Path(folder) / str(hour), f"saved {plan.run_id}")
                 _apply(plan, quick)
-        told.append(_told(quick))
-    assert told[0] == told[1]
+        reported.append(_reported(quick))
+    assert reported[0] == reported[1]
 
 
 @settings(max_examples=examples(15))

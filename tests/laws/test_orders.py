@@ -1,4 +1,4 @@
-"""The same rows, told by three change files: in whatever order these arrive, the table is the same."""
+"""The same rows, reported by three change files: in whatever order these arrive, the table is the same."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def row(key: int, amount: int, own: str | None = None, **more: object) -> dict[s
 
 
 GONE = {"deleted_at": "2026-06-08 01:30:00"}
-TOLD = (
+REPORTED = (
     [
         row(1, 1),
         row(2, 1, "01:10:00"),
@@ -57,8 +57,8 @@ LEFT = {1: 3, 2: 3, 3: 1, 4: "deleted", 5: 3, 6: 3, 7: 3, 8: "deleted", 9: 2}
 
 def _files() -> list[File]:
     return [
-        File(at=MONDAY + hour * HOUR, content=json.dumps(told).encode(), key=f"changes/{hour}.json")
-        for hour, told in enumerate(TOLD)
+        File(at=MONDAY + hour * HOUR, content=json.dumps(reported).encode(), key=f"changes/{hour}.json")
+        for hour, reported in enumerate(REPORTED)
     ]
 
 

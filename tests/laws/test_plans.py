@@ -80,7 +80,7 @@ def test_neither_the_order_of_records_nor_the_size_of_a_chunk_matters(
     records = [{**body, "id": key, "updated_at": "2026-06-11 12:30:00"} for key, body in after.items()]
     records += [{"id": key, "updated_at": f"2026-06-11 12:{place:02}:00"} for place, key in enumerate(repeats)]
     shuffled = random.Random(seed).sample(records, len(records))
-    told = []
+    reported = []
     for order, size in ((records, CHUNK), (shuffled, chunk)):
         monkeypatch.setattr(batch, "CHUNK", size)
         monkeypatch.setattr(words, "CHUNK", size)
@@ -88,9 +88,9 @@ def test_neither_the_order_of_records_nor_the_size_of_a_chunk_matters(
         quick.apply([File(at=NOON, content=_content(before))], "snapshot")
         content = ("[" + ",".join(map(_text, order)) + "]").encode()
         plan = quick.apply([File(at=NOON + timedelta(hours=1), content=content, key="after.json")], "snapshot")
-        told.append((plan.counts, dict(plan.columns), dict(plan.rules), quick.live()))
+        reported.append((plan.counts, dict(plan.columns), dict(plan.rules), quick.live()))
     monkeypatch.undo()
-    assert told[0] == told[1]
+    assert reported[0] == reported[1]
 
 
 # --- the law of counts --------------------------------------------------------------------------------------------

@@ -81,8 +81,8 @@ def test_a_time_is_the_same_instant_to_both(quick: Quick, texts: list[str]) -> N
         careful = pl.select(text=column).select(values.instant(pl.col("text"), zone)).to_series().to_list()
         quickly = values.read_instants(column, zone).to_list()
         wanted = [_utc(row[name]) for row in said]
-        assert _told(texts, careful) == _told(texts, wanted)
-        assert _told(texts, quickly) == _told(texts, wanted)
+        assert _reported(texts, careful) == _reported(texts, wanted)
+        assert _reported(texts, quickly) == _reported(texts, wanted)
 
 
 @settings(max_examples=examples(60))
@@ -95,12 +95,12 @@ def test_a_number_is_the_same_number_to_both(quick: Quick, texts: list[str]) -> 
         _as_double(number) for number in pl.select(text=column).select(values.number(pl.col("text"))).to_series()
     ]
     wanted = [_as_double(number) for number in said]
-    assert _told(texts, careful) == _told(texts, wanted)
-    assert _told(texts, [_as_double(number) for number in values.read_numbers(column)]) == _told(texts, wanted)
+    assert _reported(texts, careful) == _reported(texts, wanted)
+    assert _reported(texts, [_as_double(number) for number in values.read_numbers(column)]) == _reported(texts, wanted)
 
 
 def _as_double(number: str | float | None) -> float | None:
-    """The double; none where it is as good as 1e18, from which on numbers are not read: doubles do not tell."""
+    """The double; none if it is as good as 1e18, from which on numbers are not read: doubles do not tell."""
     return None if number is None or abs(float(number)) > 999_999_999_999_990_000 else float(number)
 
 
@@ -116,7 +116,7 @@ def _utc(moment: datetime | None) -> str | None:
     return f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}" if moment else None
 
 
-def _told(texts: Sequence[object], values: Sequence[object]) -> list[tuple[object, object]]:
+def _reported(texts: Sequence[object], values: Sequence[object]) -> list[tuple[object, object]]:
     shown = [_utc(value) if isinstance(value, datetime) else value for value in values]
     return list(zip(texts, shown, strict=True))
 
@@ -187,7 +187,7 @@ def test_what_decides_on_a_record_is_read_alike(quick: Quick, records: list[str]
         json.dumps(records),
         NOON.isoformat(),
     )
-    assert rows.refused.is_empty()
+    assert rows.rejected.is_empty()
     here = rows.typed.select(
         "id", "is_deleted", "updated_at", deleted_at=pl.coalesce("deleted_at", pl.when("is_deleted").then("updated_at"))
     ).to_dicts()

@@ -67,7 +67,7 @@ def test_a_plain_record_reads_as_under_a_close_look(texts: list[str]) -> None:
         patch.setattr(fields, "ARROW_MOST", 0)  # lines put together the other way
         closely = read(texts)
     assert found.typed.equals(closely.typed), (found.typed, closely.typed)
-    assert found.refused.equals(closely.refused)
+    assert found.rejected.equals(closely.rejected)
     assert (found.markers, found.unwrapped, found.legible_ids) == (
         closely.markers,
         closely.unwrapped,

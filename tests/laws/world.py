@@ -58,7 +58,7 @@ class World:
     rows: dict[int, tuple[Record, datetime | None]] = field(default_factory=dict)
     """The source: id → record, and its updated_at."""
     backups: list[dict[int, tuple[Record, datetime | None]]] = field(default_factory=list)
-    told: list[Message | int] = field(default_factory=list)
+    reported: list[Message | int] = field(default_factory=list)
     """What the next change file has to tell: deletions, and ids that changed."""
     snapshots: list[Export] = field(default_factory=list)
     changes: list[Export] = field(default_factory=list)
@@ -118,16 +118,16 @@ class World:
             at = {"stamped": self._stamp(), "2046": FUTURE, "2001": PAST, "plain": None}[stamp]
             own = {"updated_at": f"{at:%Y-%m-%d %H:%M:%S}"} if at else {}
             self.rows[key] = ({"id": key, "amount": amount, **own}, at)
-            self.told.append(key)
+            self.reported.append(key)
         elif kind == "soft delete" and key in self.rows:
             row, at = self.rows[key]
             self.rows[key] = ({**row, "deleted_at": f"{self.now:%Y-%m-%d %H:%M:%S}"}, at)
-            self.told.append(key)
+            self.reported.append(key)
         elif kind != "soft delete":
             record, at = self.rows.pop(key, (None, None))
             if kind != "drop":
-                told = record if kind == "tell with row" else None
-                self.told.append(Message(id=key, record=told, updated_at=at, is_delete=True))
+                reported = record if kind == "tell with row" else None
+                self.reported.append(Message(id=key, record=reported, updated_at=at, is_delete=True))
 
     def _stamp(self) -> datetime:
         """What the source's clock shows: never a whole minute, so that it is no file's time."""
@@ -139,10 +139,10 @@ class World:
             held = {message.id: message for message in messages}
             messages = [
                 held[each] if isinstance(each, int) else each
-                for each in self.told
+                for each in self.reported
                 if not isinstance(each, int) or each in held
             ]
-            self.told = []
+            self.reported = []
         if lie != "whole":
             messages = messages[:1]
         written = {"honest": self.now, "2046": FUTURE, "2001": PAST}[self.store_clock]

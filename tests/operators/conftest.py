@@ -33,7 +33,7 @@ def empty_stage(tmp_path: Path, empty_database: str, store: ObjectStore) -> Stag
 
 @pytest.fixture(scope="session")
 def lived_in(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer, store: ObjectStore) -> Stage:
-    """A database with some hours behind it, to look at: loads, an edit by hand, a refusal, a failure."""
+    """A database after some hours, to look at: loads, an edit by hand, a rejected record, a failure."""
     url = postgres.uri(create_database(postgres, "template1"))
     stage = Stage(folder=tmp_path_factory.mktemp("lived_in"), url=url, store=store)
     stage.done("migrate")

@@ -101,7 +101,7 @@ def copy(source: Path, target: Path) -> None:
 
 
 def as_nobody() -> list[str]:
-    """Words that make a command run as the image's user, who may read and owns nothing; none where we are no root."""
+    """Words that make a command run as the image's user, who may read and owns nothing; none if we are no root."""
     if os.geteuid() != 0:
         return []
     readable = ["--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search"]
@@ -116,8 +116,8 @@ def test_the_linter_has_nothing_to_say() -> None:
 
 
 def test_no_secret_is_copied_or_set() -> None:
-    told = [arguments for stage in instructions() for name, arguments in stage if name in ("ENV", "ARG", "COPY")]
-    assert [each for each in told if re.search(r"DATABASE_URL|RUSTFS_|\.env|SECRET|PASSWORD", each)] == []
+    reported = [arguments for stage in instructions() for name, arguments in stage if name in ("ENV", "ARG", "COPY")]
+    assert [each for each in reported if re.search(r"DATABASE_URL|RUSTFS_|\.env|SECRET|PASSWORD", each)] == []
     kept = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     assert not any(fnmatch.fnmatch(".env", rule[1:]) for rule in kept)
 
@@ -160,7 +160,7 @@ def test_it_works_from_any_folder_for_a_user_who_owns_nothing(built: Root, stage
     assert run("show", report).stdout.startswith("fleetfuel snapshot · applied")
 
 
-def test_the_command_migrates_then_stays_until_told_to_stop(built: Root, empty_stage: Stage) -> None:
+def test_the_command_migrates_then_stays_until_reported_to_stop(built: Root, empty_stage: Stage) -> None:
     command = json.loads(next(arguments for name, arguments in instructions()[-1] if name == "CMD"))
     env = {**empty_stage.env, "PATH": f"{built.path}/opt/fleetfuel/bin:/usr/bin:/bin"}
     process = subprocess.Popen(command, cwd=empty_stage.folder, env=env, stdout=subprocess.PIPE, text=True)

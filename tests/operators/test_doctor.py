@@ -66,7 +66,7 @@ def test_a_fresh_database_needs_migrations(empty_stage: Stage) -> None:
     assert empty_stage.run("doctor").code == 0
 
 
-def test_an_edited_ledger_is_told(stage: Stage) -> None:
+def test_an_edited_ledger_is_reported(stage: Stage) -> None:
     stage.sql("update fuel.schema_migrations set checksum = 'other' where file like '0003%'")
     found = stage.run("doctor", "--quick", "--json")
     assert found.code == 78
@@ -100,7 +100,7 @@ def test_the_role_for_imports_has_every_right(stage: Stage, new_role: NewRole) -
     assert "the schema's owner" in refused.err
 
 
-def test_devices_are_told_missing_then_read_then_broken(stage: Stage) -> None:
+def test_devices_are_reported_missing_then_read_then_broken(stage: Stage) -> None:
     """By the next import, whoever runs it; not only by who migrates."""
     assert "does not exist" in check(stage.run("doctor", "--quick", "--json"), "devices")["said"]
     stage.sql("create schema tracksolid")
@@ -110,9 +110,9 @@ def test_devices_are_told_missing_then_read_then_broken(stage: Stage) -> None:
     assert states(stage.run("doctor", "--quick", "--json"))["devices"] == "works"
     stage.sql("alter table tracksolid.devices rename cost_centre to centre")
     assert "no longer gives cost_centre" in stage.done("import", "--snapshot", "--apply").err
-    told = check(stage.run("doctor", "--quick", "--json"), "devices")
-    assert told["state"] == "look"
-    assert "no longer gives cost_centre" in told["said"]
+    reported = check(stage.run("doctor", "--quick", "--json"), "devices")
+    assert reported["state"] == "look"
+    assert "no longer gives cost_centre" in reported["said"]
     stage.done("migrate")
     assert states(stage.run("doctor", "--quick", "--json"))["devices"] == "works"
 
@@ -178,7 +178,7 @@ def test_secrets_that_others_can_read_are_worth_a_look(lived_in: Stage) -> None:
         env_file.unlink()
 
 
-def test_a_feed_that_stopped_is_told(stage: Stage) -> None:
+def test_a_feed_that_stopped_is_reported(stage: Stage) -> None:
     stage.put(("fuel_records/latest.json", b"[]"))
     stage.put(("fuel_records/changes/2026-06-01T00-00-00.json", b"[]"))
     found = stage.run("doctor", "--json")
@@ -198,7 +198,7 @@ def test_hours_without_a_change_file_are_named(stage: Stage) -> None:
     assert found["state"] == "look"
 
 
-def test_a_poisoned_mark_is_told_with_the_way_out(stage: Stage) -> None:
+def test_a_poisoned_mark_is_reported_with_the_way_out(stage: Stage) -> None:
     stage.snapshot()
     stage.done("import", "--snapshot", "--apply")
     stage.sql("update fuel.ingest_state set watermark = '2046-01-01' where feed = 'snapshot'")

@@ -33,7 +33,7 @@ FOREIGN = {
     "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
 }
 NOT_OURS = "unshare --user --map-user=54321 --map-group=54321"
-"""Another user, without a name or a home, where the kernel lets us be one."""
+"""Another user, without a name or a home, if the kernel lets us be one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +134,7 @@ def export(world: Stage, amount: int) -> None:
 
 @pytest.fixture(scope="module")
 def other(world: Stage) -> Path:
-    """A folder with `other`, which runs a program as another user, or as it is where that cannot be."""
+    """A folder with `other`, which runs a program as another user, or as it is if that cannot be."""
     tried = subprocess.run([*NOT_OURS.split(), "true"], check=False, capture_output=True)
     program = world.folder / "bin" / "other"
     program.parent.mkdir()
@@ -176,13 +176,13 @@ def test_a_run_is_itself_in_every_surrounding(name: str, world: Stage, other: Pa
         assert loaded[0]["amount"] == amount
 
 
-def test_a_store_of_rules_is_heeded_whatever_pandera_is_told(world: Stage) -> None:
+def test_a_store_of_rules_is_heeded_whatever_pandera_is_reported(world: Stage) -> None:
     """Records that the checks flag are flagged, under Pandera's own variables, too."""
     odd = [{"id": 7, "car": "KAA 123A", "liters": 40, "amount": 99, "odometer": -5, "datetime": "2026-06-11-20-24"}]
     (world.folder / "odd.json").write_text(json.dumps(odd))
     plain = world.done("import", "--file", "odd.json", "--json", "--no-report").json
-    told = world.done("import", "--file", "odd.json", "--json", "--no-report", **FOREIGN).json
+    reported = world.done("import", "--file", "odd.json", "--json", "--no-report", **FOREIGN).json
     assert plain["rules"]
-    assert told["rules"] == plain["rules"]
+    assert reported["rules"] == plain["rules"]
     wrong = world.run("import", "--file", "odd.json", "--no-report", PANDERA_VALIDATION_DEPTH="no such depth")
     assert wrong.code == 0, wrong.err

@@ -119,8 +119,8 @@ def test_a_folder_lies_over_grafanas_own(stage: Stage) -> None:
     files = {path.relative_to(stage.folder) for path in (stage.folder / "grafana").rglob("*") if path.is_file()}
     assert {Path(line) for line in said} == files
     (provider,) = (path for path in files if path.suffix == ".yaml")
-    told = json.loads((stage.folder / provider).read_text())["providers"][0]["options"]["path"]
-    assert [json.loads(path.read_text())["uid"] for path in Path(told).glob("*.json")] == ["fleetfuel"]
+    reported = json.loads((stage.folder / provider).read_text())["providers"][0]["options"]["path"]
+    assert [json.loads(path.read_text())["uid"] for path in Path(reported).glob("*.json")] == ["fleetfuel"]
     rules = json.loads((stage.folder / "grafana/provisioning/alerting/fleetfuel.json").read_text())
     asked = {each["datasourceUid"] for rule in rules["groups"][0]["rules"] for each in rule["data"]}
     assert asked == {"pg", "__expr__"}

@@ -1,4 +1,4 @@
-"""A run is told to whoever watches: pings to a real server, one event for each end, lines with time and run."""
+"""A run is reported to whoever watches: pings to a real server, one event for each end, lines with time and run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .stage import Stage
 
 
 class Watcher(ThreadingHTTPServer):
-    """Remembers (path, body) of what it was told."""
+    """Remembers (path, body) of what it was reported."""
 
     daemon_threads = True
 
@@ -137,7 +137,7 @@ def test_the_next_command_can_be_pasted_whatever_the_file_is_called(stage: Stage
     assert json.loads(applied)["applied"] is True
 
 
-def test_quiet_says_nothing_where_nothing_changed(stage: Stage) -> None:
+def test_quiet_says_nothing_if_nothing_changed(stage: Stage) -> None:
     stage.snapshot()
     assert stage.done("import", "--snapshot", "--apply", "--quiet").out.startswith("fleetfuel snapshot")
     stage.put(("fuel_records/latest.json", b'{"metadata": {}, "records": []}'))

@@ -45,7 +45,7 @@ def test_a_failed_run_says_why(lived_in: Stage) -> None:
 
 
 @pytest.mark.parametrize(("name", "said"), [("2", "is one of several"), ("nothing", "has none")])
-def test_a_run_that_cannot_be_told_is_an_error(lived_in: Stage, name: str, said: str) -> None:
+def test_a_run_that_cannot_be_reported_is_an_error(lived_in: Stage, name: str, said: str) -> None:
     missing = lived_in.run("runs", name)
     assert missing.code == 66
     assert said in missing.err
@@ -55,7 +55,7 @@ def test_a_run_that_cannot_be_told_is_an_error(lived_in: Stage, name: str, said:
 def test_a_database_without_runs_says_so(stage: Stage) -> None:
     assert stage.done("runs").out.startswith("No run is in the ledger.")
     assert stage.done("runs", "--status", "failed").out == "No run was failed.\n"
-    assert stage.done("rejects", "--open").out == "No open record is set aside.\n"
+    assert stage.done("rejects", "--open").out == "No open rejected record.\n"
 
 
 def test_history_tells_who_changed_an_amount_when_and_from_which_file(lived_in: Stage) -> None:
@@ -94,7 +94,7 @@ def test_a_record_nobody_knows_is_an_error(lived_in: Stage) -> None:
     assert "neither in fuel.records nor in its history" in missing.err
 
 
-def test_personal_values_are_shown_only_where_asked(lived_in: Stage) -> None:
+def test_personal_values_are_shown_only_if_asked(lived_in: Stage) -> None:
     before = lived_in.sql("select raw ->> 'driver' as driver from fuel.records where id = 1200")[0]["driver"]
     for arguments in (("history", "1200"), ("history", "1200", "--json"), ("rejects",), ("rejects", "--json")):
         said = lived_in.done(*arguments).out
@@ -113,11 +113,11 @@ def test_rejects_say_which_rule_which_file_and_where(lived_in: Stage) -> None:
     ]
     assert json.loads(found[0]["shown"]) == {"id": None, "car": "KXX 000X", "liters": 5}
     said = lived_in.done("rejects", "--open").out
-    assert "1 open record set aside" in said
+    assert "1 open rejected record" in said
     assert f"position {found[0]['position']:,}" in said
 
 
-def test_a_refused_record_is_shown_without_what_is_personal_or_unknown(stage: Stage) -> None:
+def test_a_rejected_record_is_shown_without_what_is_personal_or_unknown(stage: Stage) -> None:
     record = {"id": None, "car": "KXX 111X", "driver": "Amani Mto", "phone": "0700", "raw_message": "me"}
     wrapped = {"op": "insert", "row": record}
     (stage.folder / "a.json").write_text(json.dumps([wrapped, "no object", record]))
@@ -137,7 +137,7 @@ def test_a_resolved_reject_is_no_longer_open_and_says_who_resolved_it(stage: Sta
     ]
     assert "number_out_of_range, record 7, open" in stage.done("history", "7").out
     repair = stage.done("import", "--file", "b.json", "--apply", "--json").json["run_id"]
-    assert stage.done("rejects", "--open").out == "No open record is set aside.\n"
+    assert stage.done("rejects", "--open").out == "No open rejected record.\n"
     assert [row["resolved_by"] for row in stage.done("rejects", "--json").json] == [repair]
 
 

@@ -136,7 +136,7 @@ def test_an_age_has_to_be_a_day_or_more(stage: Stage, given: str) -> None:
     assert "is no age of a day or more" in refused.err
 
 
-def test_it_does_not_prune_beside_another_run(old: Stage) -> None:
+def test_it_does_not_prune_next_to_another_run(old: Stage) -> None:
     from fleetfuel.table.database import connect
 
     with connect(old.url) as other:

@@ -28,7 +28,11 @@ def world() -> Iterator[World]:
 
 
 def test_every_transcript_is_true(world: World) -> None:
-    wrong = [(command, told, today) for command, told, today in replay(TEXT, world) if shape(told) != shape(today)]
+    wrong = [
+        (command, reported, today)
+        for command, reported, today in replay(TEXT, world)
+        if shape(reported) != shape(today)
+    ]
     assert wrong == [], "python -m tests.operators.transcripts --write refreshes them: read the diff"
 
 
@@ -73,10 +77,10 @@ def test_undoing_a_run_puts_the_table_back(stage: Stage) -> None:
     assert again["counts"]["soft_deletes"] == bad["counts"]["soft_deletes"]
 
 
-def test_every_exit_code_is_told_and_no_other() -> None:
+def test_every_exit_code_is_reported_and_no_other() -> None:
     section = TEXT.partition("## Exit codes")[2].partition("\n## ")[0]
-    told = {int(code) for code in re.findall(r"^\| (\d+) \|", section, re.MULTILINE)}
-    assert told == {error.exit_code for error in all_errors()} | {0, 1, 2}
+    reported = {int(code) for code in re.findall(r"^\| (\d+) \|", section, re.MULTILINE)}
+    assert reported == {error.exit_code for error in all_errors()} | {0, 1, 2}
 
 
 def test_every_command_and_setting_it_names_exists() -> None:

@@ -1,6 +1,6 @@
 """The README's transcripts: run them on a real database, bucket and feed, compare, or write them anew.
 
-A fenced block `console` holds commands (`$ …`) and what they answer: stdout, stderr, `(exit N)` where it is not
+A fenced block `console` holds commands (`$ …`) and what they answer: stdout, stderr, `(exit N)` if it is not
 0. A comment `<!-- feed: NAME -->` before a block lets NAME happen first. Run ids, times and what is measured count by
 their shape alone. `python -m tests.operators.transcripts --write` refreshes the README.
 """
@@ -30,7 +30,7 @@ BLOCK: Final = re.compile(r"(?:<!-- feed: (?P<feed>[a-z ]+) -->\n+)?```console\n
 SQL: Final = re.compile(r"```sql\n(?P<text>.*?)```", re.DOTALL)
 RUN_ID: Final = re.compile(r"\b\d{8}T\d{6}Z-[0-9a-f]{6}\b")
 STAMP: Final = re.compile(r"^\d{4}-\d\d-\d\dT[\d:.]+Z (?:\d{8}T\d{6}Z-\w+ )?", re.MULTILINE)
-"""What a line on stderr begins with where no terminal is; a person at a terminal does not see it."""
+"""What a line on stderr begins with if no terminal is; a person at a terminal does not see it."""
 
 SHAPES: Final = (
     (re.compile(r"\b[0-9a-f]{64}\b"), "CHECKSUM"),
@@ -197,11 +197,11 @@ def replay(text: str, world: World) -> Iterator[tuple[str, str, str]]:
     for block in BLOCK.finditer(text):
         if block["feed"]:
             FEED[block["feed"]](world.stage)
-        for command, told in commands(block["text"]):
+        for command, reported in commands(block["text"]):
             today = RUN_ID.sub(of_today, command)
             answer = world.answer(today).strip("\n")
-            ids.update(zip(RUN_ID.findall(told), RUN_ID.findall(answer), strict=False))
-            yield today, told, answer
+            ids.update(zip(RUN_ID.findall(reported), RUN_ID.findall(answer), strict=False))
+            yield today, reported, answer
 
 
 def shape(text: str) -> str:

@@ -171,17 +171,17 @@ def test_a_page_goes_by_keyboard_alone(opened: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["an_hour", "hostile"])
-def test_a_screen_reader_is_told_what_there_is(opened: Any, name: str) -> None:
+def test_a_screen_reader_is_reported_what_there_is(opened: Any, name: str) -> None:
     page = opened(name, viewport={"width": 390, "height": 800}).page
-    told = page.locator("body").aria_snapshot()
+    reported = page.locator("body").aria_snapshot()
     for line in (
         'heading "What happened" [level=2]',
         'heading "Which" [level=2]',
         'searchbox "Find"',
         'table "Affected records',
     ):
-        assert line in told
-    assert "columnheader" in told
+        assert line in reported
+    assert "columnheader" in reported
     unnamed = page.evaluate("[...document.querySelectorAll('input,select')].filter(e => !e.labels.length).length")
     assert unnamed == 0
     assert page.locator("img:not([alt])").count() == 0

@@ -179,7 +179,7 @@ def test_csv_and_json_hold_every_row_as_the_report_does(report_of: ReportOf) -> 
     assert len(json.loads(show(str(report_of("many_changes")), "--rows", "--json", "--limit", "3"))) == 3
 
 
-def test_what_does_not_go_together_is_told(report_of: ReportOf) -> None:
+def test_what_does_not_go_together_is_reported(report_of: ReportOf) -> None:
     folder = str(report_of("an_hour"))
     for words in (
         ["--csv", "--json"],
@@ -191,7 +191,7 @@ def test_what_does_not_go_together_is_told(report_of: ReportOf) -> None:
         assert "fleetfuel show --help" in show(folder, *words, code=64)
 
 
-def test_a_damaged_report_is_told_by_the_name_of_its_file(report_of: ReportOf, tmp_path: Path) -> None:
+def test_a_damaged_report_is_reported_by_the_name_of_its_file(report_of: ReportOf, tmp_path: Path) -> None:
     for name in ("changes", "rejects", "notices"):
         for number, broken in enumerate((None, b"", b"PAR1 and no more", b"PAR1" + b"\0" * 100 + b"PAR1")):
             folder = tmp_path / f"{name}{number}"

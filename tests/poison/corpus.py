@@ -113,7 +113,7 @@ TEXTS: Final = (
     rejected("NUL escape in a value", note(b'"a\\u0000b"'), "nul_character", "ROW"),
     rejected("NUL escape in a key", b'{"id": ROW, REST, "a\\u0000": 1}', "nul_character", "ROW"),
     rejected("NUL escape deep inside", note(b'{"a": [{"b": "\\u0000"}]}'), "nul_character", "ROW"),
-    rejected("NUL escape behind an escaped backslash", note(b'"\\\\\\u0000"'), "nul_character", "ROW"),
+    rejected("NUL escape after an escaped backslash", note(b'"\\\\\\u0000"'), "nul_character", "ROW"),
     rejected(
         "NUL escape, the vehicle's id first",
         b'{"vehicle": {"id": OTHER}, "id": ROW, REST, "note": "\\u0000"}',
@@ -225,7 +225,7 @@ MESSAGES: Final = (
     accepted("message with the row", b'{"op": "update", "id": ROW, "row": {"id": ROW, REST}}'),
     accepted("message whose row lacks its id", b'{"op": "u", "id": "ROW", "after": {REST}}'),
     accepted("message numbered for itself", b'{"op": "u", "id": 991234, "after": {"id": ROW, REST}}'),
-    accepted("operation beside the fields", b'{"op": "insert", "id": ROW, REST}'),
+    accepted("operation next to the fields", b'{"op": "insert", "id": ROW, REST}'),
     accepted("deletion by key", b'{"op": "delete", "id": ROW}', is_deleted=True),
     rejected("unknown operation", b'{"op": "upsurt", "id": ROW, "row": {"id": ROW, REST}}', "operation_unknown", "ROW"),
     rejected("operation a number", b'{"op": 1, "row": {"id": ROW, REST}}', "operation_unknown", "ROW"),
@@ -288,7 +288,7 @@ class BadFile:
     name: str
     content: bytes
     says: str = ""
-    """What the refusal says (exit 65), as a regular expression; empty where the file is read."""
+    """What the refusal says (exit 65), as a regular expression; empty if the file is read."""
     guard: str = ""
     """The guard it trips (exit 3)."""
 
@@ -318,19 +318,19 @@ def read(name: str, content: bytes) -> BadFile:
 
 
 CUT_AT: Final = {
-    "behind the first brace": 1,
+    "after the first brace": 1,
     "in a key of the envelope": 5,
-    "behind the metadata's colon": WHOLE.index(b":") + 1,
+    "after the metadata's colon": WHOLE.index(b":") + 1,
     "in the metadata": WHOLE.index(b"12"),
-    "behind the metadata": WHOLE.index(b"}") + 1,
+    "after the metadata": WHOLE.index(b"}") + 1,
     "before the list": WHOLE.index(b"["),
-    "behind the list's bracket": WHOLE.index(b"[") + 1,
+    "after the list's bracket": WHOLE.index(b"[") + 1,
     "in a key of a record": WHOLE.index(b'"department"') + 4,
     "in a text of a record": WHOLE.index(b"KCA") + 2,
     "in a number of a record": WHOLE.index(b"84210") + 3,
-    "behind a record": WHOLE.index(b'}, {"id": 7') + 1,
-    "behind a comma between records": WHOLE.index(b'}, {"id": 7') + 2,
-    "behind the last record": len(WHOLE) - 2,
+    "after a record": WHOLE.index(b'}, {"id": 7') + 1,
+    "after a comma between records": WHOLE.index(b'}, {"id": 7') + 2,
+    "after the last record": len(WHOLE) - 2,
     "before the last brace": len(WHOLE) - 1,
 }
 
@@ -366,7 +366,7 @@ FILES: Final = (
     refused("two byte order marks", b"\xef\xbb\xbf" * 2 + WHOLE, "not JSON"),
     *(refused(f"cut off {where}", WHOLE[:offset], "not JSON: it ends too early") for where, offset in CUT_AT.items()),
     refused("cut off in its middle, then closed", announcing(b"{}", LIST[:-40] + b'"}]'), "not JSON"),
-    refused("NUL bytes behind it", WHOLE + b"\0" * 512, "not JSON: trailing characters"),
+    refused("NUL bytes after it", WHOLE + b"\0" * 512, "not JSON: trailing characters"),
     refused("no last brace", WHOLE[:-1], "not JSON: it ends too early"),
     refused("one brace too many", WHOLE + b"}", "not JSON: trailing characters"),
     refused("one bracket too many", LIST + b"]", "not JSON: trailing characters"),
@@ -442,6 +442,6 @@ FILES: Final = (
     read("a plain list", LIST),
     read("an empty second list", b'{"records": ' + LIST + b', "changes": []}'),
     read("white space everywhere", b"\n\t " + json.dumps(json.loads(WHOLE), indent=4).encode() + b"\r\n\n"),
-    read("a trailing comma behind the last record", announcing(b"{}", LIST[:-1] + b",]")),
+    read("a trailing comma after the last record", announcing(b"{}", LIST[:-1] + b",]")),
     read("gzip", gzip.compress(WHOLE)),
 )

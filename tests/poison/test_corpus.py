@@ -1,6 +1,6 @@
 """The poisoned corpus, imported: each bad record between healthy neighbours, each bad file against a healthy table.
 
-The bad records of a group are one snapshot, told in four runs: the healthy table, the poison, the same poison again,
+The bad records of a group are one snapshot, read in four runs: the healthy table, the poison, the same poison again,
 and the feed repaired.
 """
 
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import polars as pl
 import pytest
-from table import COLUMNS, NOON, Row, Table, at, balance, fill, iso, told
+from table import COLUMNS, NOON, Row, Table, at, balance, fill, iso, reported
 
 from fleetfuel import errors
 from fleetfuel.pipeline import Outcome
@@ -36,7 +36,7 @@ def test_the_corpus_has_a_name_for_each_and_is_large_enough() -> None:
 
 
 def row_of(number: int) -> int:
-    """The row that the poison of this number stands for; the next are OTHER and the healthy neighbour behind it."""
+    """The row that the poison of this number stands for; the next are OTHER and the healthy neighbour after it."""
     return FIRST + 3 * number
 
 
@@ -94,7 +94,7 @@ class Story:
 def tell(table: Table, poisons: Sequence[BadRecord]) -> Story:
     texts = {each.name: spelt(each, number) for number, each in enumerate(poisons)}
     neighbours = [healthy(row_of(number) - 1) for number in range(len(poisons) + 1)]
-    told(table.load(json.dumps([*neighbours, *_rows(poisons)]).encode(), name=NAME))
+    reported(table.load(json.dumps([*neighbours, *_rows(poisons)]).encode(), name=NAME))
     before = rows_of(table)
 
     elements = [json.dumps(neighbours[0]).encode()]
@@ -104,7 +104,7 @@ def tell(table: Table, poisons: Sequence[BadRecord]) -> Story:
     metadata = json.dumps({"exported_at": iso(at(1)), "count": records}).encode()
     file = b'{"metadata": %b, "records": [%b]}' % (metadata, b",\n".join(elements))
     poisoned = table.load(file, name=NAME, wants_report=True)
-    told(poisoned)
+    reported(poisoned)
     after, rejects = rows_of(table), table.query("select * from fuel.rejects")
     report = table.settings.reports / poisoned.run["run_id"]
     notices: dict[int, set[str]] = {}
@@ -113,13 +113,13 @@ def tell(table: Table, poisons: Sequence[BadRecord]) -> Story:
 
     left = table.everything()
     again = table.load(file, name=NAME)
-    told(again)
+    reported(again)
     assert {**table.everything(), "rejects": None} == {**left, "rejects": None}
     seen = table.query("select times_seen, resolved_at from fuel.rejects")
     assert [(each["times_seen"], each["resolved_at"]) for each in seen] == [(2, None)] * len(rejects)
 
     repaired = table.load(json.dumps([*neighbours, *_rows(poisons)]).encode(), name=NAME, written=at(2))
-    told(repaired)
+    reported(repaired)
     return Story(
         poisons=poisons,
         texts=texts,
@@ -226,9 +226,9 @@ def test_the_poisoned_snapshot_adds_up(breaks: bool, stories: dict[bool, Story])
     assert not any(again[name] for name in ("inserts", "updates", "restores", "soft_deletes"))
 
 
-def test_what_was_set_aside_is_told_of_the_feed_as_a_whole(stories: dict[bool, Story]) -> None:
-    told_of = stories[False].notices[None]  # type: ignore[index]
-    assert {"unknown_field", "unknown_fuel_type", "unknown_department"} <= told_of
+def test_what_was_rejected_is_reported_of_the_feed_as_a_whole(stories: dict[bool, Story]) -> None:
+    reported_of = stories[False].notices[None]  # type: ignore[index]
+    assert {"unknown_field", "unknown_fuel_type", "unknown_department"} <= reported_of
 
 
 # --- files --------------------------------------------------------------------------------------------------------
@@ -237,7 +237,7 @@ def test_what_was_set_aside_is_told_of_the_feed_as_a_whole(stories: dict[bool, S
 @pytest.fixture(scope="module")
 def twelve(shared_table: Table) -> tuple[Table, dict[int, Row]]:
     """A table that holds the twelve healthy records, and its rows."""
-    told(shared_table.load(json.dumps(HEALTHY).encode()))
+    reported(shared_table.load(json.dumps(HEALTHY).encode()))
     return shared_table, shared_table.rows()
 
 
@@ -256,11 +256,11 @@ def test_a_bad_file_leaves_the_table_as_it_is(file: BadFile, twelve: tuple[Table
         assert outcome.exit_code == (3 if file.guard else 0)
         balance(outcome.run["counts"])
         if not file.guard:
-            assert told(outcome) == {"unchanged": 12}
-    assert as_told(table) == as_told(rows)
+            assert reported(outcome) == {"unchanged": 12}
+    assert as_reported(table) == as_reported(rows)
 
 
-def as_told(rows: Table | dict[int, Row]) -> dict[int, Row]:
+def as_reported(rows: Table | dict[int, Row]) -> dict[int, Row]:
     """Rows without the marks of how their texts were written."""
     found = rows.rows() if isinstance(rows, Table) else rows
     return {key: {**row, "fingerprint": None, "version": None} for key, row in found.items()}
@@ -273,7 +273,7 @@ def test_a_file_of_a_day_to_come_shuts_out_nothing_that_follows(table: Table) ->
         name="2099-01-01T00-00-00Z.json",
         written=NOON,
     )
-    told(first)
+    reported(first)
     [remark] = first.run["remarks"]
     assert "its metadata says 2099-01-01" in remark
     assert table.row(1)["source_at"] == NOON
@@ -284,7 +284,7 @@ def test_a_file_of_a_day_to_come_shuts_out_nothing_that_follows(table: Table) ->
 def test_changes_that_announce_another_number_load_and_say_so(table: Table) -> None:
     file = {"metadata": {"exported_at": iso(NOON), "count": 3}, "records": [fill(1), fill(2)]}
     outcome = table.load(json.dumps(file).encode(), reading="changes")
-    assert told(outcome) == {"inserts": 2}
+    assert reported(outcome) == {"inserts": 2}
     [remark] = outcome.run["remarks"]
     assert remark.endswith("announces 3 records and holds 2")
 
@@ -296,6 +296,6 @@ def test_a_record_that_holds_again_what_the_table_holds_resolves_its_reject(tabl
     [reject] = table.query("select id, rule, resolved_by from fuel.rejects")
     assert (reject["id"], reject["rule"], reject["resolved_by"]) == (5, "invalid_utf8", None)
     mended = table.load(b"[" + text + b"]", reading="changes")
-    assert told(mended) == {"unchanged": 1}
+    assert reported(mended) == {"unchanged": 1}
     [reject] = table.query("select resolved_by from fuel.rejects")
     assert reject["resolved_by"] == mended.run["run_id"]

@@ -80,23 +80,23 @@ def test_every_element_of_a_damaged_file_is_accounted_for(table: Table, tmp_path
     files = [*small_snapshots(), *small_changes()]
     sound = {bytes(text) for content in files for text in envelope.cut_file(source_file(content), EAT).records}
     stream = mutants(random.Random(SEED), files)
-    cut_up = elements = set_aside = 0
+    cut_up = elements = bad = 0
     for _ in range(0, CUT, BATCH):
         batch = list(islice(stream, BATCH))
         cuts = [cut for content in batch if (cut := cut_or_refuse(content, tmp_path)) is not None]
         accepted, refused = account_for(cuts, rules, tmp_path)
-        cut_up, elements, set_aside = (
+        cut_up, elements, bad = (
             cut_up + len(cuts),
             elements + sum(len(cut.records) for cut in cuts),
-            set_aside + refused,
+            bad + refused,
         )
         texts = sorted({text for text in accepted if text not in sound})
         refuses = [texts[number] for number in refused_by_jsonb(table, texts)]
         if refuses:
             found(tmp_path, refuses[0], f"accepted, and jsonb refuses {refuses[0][:200]!r}")
-    print(f"{CUT} mutants: {cut_up} cut into {elements} elements, {set_aside} of them set aside")
+    print(f"{CUT} mutants: {cut_up} cut into {elements} elements, {bad} of them rejected")
     assert cut_up > CUT // 10
-    assert set_aside > CUT // 10
+    assert bad > CUT // 10
 
 
 def cut_or_refuse(content: bytes, folder: Path) -> Cut | None:
@@ -109,7 +109,7 @@ def cut_or_refuse(content: bytes, folder: Path) -> Cut | None:
 
 
 def account_for(cuts: Sequence[Cut], rules: Rules, folder: Path) -> tuple[list[bytes], int]:
-    """The accepted texts of cuts that are read together, and how many of their elements are set aside."""
+    """The accepted texts of cuts that are read together, and how many of their elements are rejected."""
     try:
         return _account_for(cuts, rules)
     except Exception:
@@ -127,13 +127,13 @@ def _account_for(cuts: Sequence[Cut], rules: Rules) -> tuple[list[bytes], int]:
     verdict = judge.validate_rows(rows.typed, rules)
     accepted = list(verdict.accepted.select("file", "position").iter_rows())
     refused = [
-        *rows.refused.select("file", "position").iter_rows(),
+        *rows.rejected.select("file", "position").iter_rows(),
         *verdict.rejected.select("file", "position").iter_rows(),
     ]
-    told = sorted([*accepted, *refused, *rows.markers])
-    assert told == list(index.select("file", "position").iter_rows())
+    reported = sorted([*accepted, *refused, *rows.markers])
+    assert reported == list(index.select("file", "position").iter_rows())
     assert verdict.accepted["id"].null_count() == 0
-    named = {*rows.typed.select("file", "id").iter_rows(), *rows.refused.select("file", "id").iter_rows()}
+    named = {*rows.typed.select("file", "id").iter_rows(), *rows.rejected.select("file", "id").iter_rows()}
     for number, cut in enumerate(cuts):
         lost = {key for key in legible_ids(bytes(cut.file.content)) if (number, key) not in named}
         if lost and len(cuts) > 1:

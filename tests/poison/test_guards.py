@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 from click.testing import CliRunner, Result
-from table import Row, Table, at, envelope, fill, told
+from table import Row, Table, at, envelope, fill, reported
 
 from fleetfuel.cli.main import cli
 from fleetfuel.packaged import packaged
@@ -31,7 +31,7 @@ class Refusal:
     option: str
     reading: str = "snapshot"
     next: bytes = b""
-    """A later file that trips the same guard again; the same file where empty."""
+    """A later file that trips the same guard again; the same file if empty."""
 
 
 def without(records: list[Row], name: str) -> list[Row]:
@@ -216,5 +216,5 @@ def test_a_row_whose_record_lost_its_id_is_not_absent(hundred: Table) -> None:
     }
     assert hundred.row(7) == kept
     assert hundred.row(gone)["absent_since"] == at(2)
-    assert told(hundred.load(envelope(records, at(3))))["soft_deletes_absent"] == 1
+    assert reported(hundred.load(envelope(records, at(3))))["soft_deletes_absent"] == 1
     assert hundred.row(7)["absent_since"] == at(3)

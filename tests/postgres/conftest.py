@@ -62,7 +62,7 @@ class Session:
         self.settle()
 
     def settle(self) -> None:
-        """Store facts of every stale vehicle, where this session does that."""
+        """Store facts of every stale vehicle, if this session does that."""
         if self.stores_facts:
             while self.one("select vehicles from fuel.refresh_fill_facts(7)"):
                 pass
@@ -119,6 +119,6 @@ def fleet_month(session: Session) -> Session:
 
 @pytest.fixture
 def fleet_month_without_devices(session: Session) -> Session:
-    """The same month where no table of devices exists."""
+    """The same month if no table of devices exists."""
     _load(session, devices=False)
     return session

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from table import Row, Table, told
+from table import Row, Table, reported
 
 from fleetfuel.pipeline import Request
 from fleetfuel.pipeline import run as run_import
@@ -24,7 +24,7 @@ def state_of(row: Row) -> str:
 
 
 @pytest.mark.parametrize("story", STORIES)
-def test_a_story_ends_as_told(table: Table, story: str) -> None:
+def test_a_story_ends_as_reported(table: Table, story: str) -> None:
     expected = json.loads((CASES / story / "expected.json").read_text(encoding="utf-8"))
     table.load((CASES / story / "current.json").read_bytes(), name="current.json")
     incoming = (CASES / story / "incoming.json").read_bytes()
@@ -77,7 +77,7 @@ AFTER_CHANGES: Final = {"soft_deletes": 6, "soft_deletes_absent": 6, "unchanged"
 
 def _import(table: Table, *paths: Path, reading: str) -> dict[str, int]:
     request = Request(mode="file", paths=paths, reading=reading, apply=True, wants_report=False)  # type: ignore[arg-type]
-    return told(run_import(request, table.settings, table.uri))
+    return reported(run_import(request, table.settings, table.uri))
 
 
 def test_a_day_of_the_feed_by_snapshots_alone_and_with_the_changes_ends_in_the_same_rows(

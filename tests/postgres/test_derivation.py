@@ -402,7 +402,7 @@ def test_a_field_without_any_name_is_null(session: Session) -> None:
     assert derived(session) == dict.fromkeys(EXPECTED)
 
 
-def test_the_reader_is_written_again_only_where_it_changes(session: Session) -> None:
+def test_the_reader_is_written_again_only_if_it_changes(session: Session) -> None:
     assert session.one("select fuel.rebuild_reader()") is False
     before = session.one("select xmin::text from pg_proc where oid = 'fuel.derive_columns()'::regprocedure")
     session.run("update fuel.fuel_type_alias set canonical = canonical")

@@ -65,7 +65,7 @@ def test_a_guard_is_exit_3_and_names_the_option_that_then_works(table: Table) ->
     assert list(table.live()) == [1]
 
 
-def test_strict_is_exit_65_where_records_were_set_aside(table: Table) -> None:
+def test_strict_is_exit_65_if_records_were_rejected(table: Table) -> None:
     feed = written(table, envelope([fill(1), fill(None)], at(0)))
     assert run("import", "--file", feed, "--strict", folder=table.folder, url=table.uri).returncode == 65
     assert run("import", "--file", feed, folder=table.folder, url=table.uri).returncode == 0
@@ -124,7 +124,7 @@ def test_without_a_database_url_the_exit_is_78_and_says_what_to_do(tmp_path: Pat
     assert all(word in done.stderr for word in ("DATABASE_URL", ".env.example", "--embedded"))
 
 
-def test_a_login_or_a_server_that_is_not_there_is_told_without_the_password(table: Table) -> None:
+def test_a_login_or_a_server_that_is_not_there_is_reported_without_the_password(table: Table) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])

@@ -183,7 +183,7 @@ def test_the_odd_fuel_is_the_finding(session: Session) -> None:
         ({"liters": 40, "datetime": "2026-05-10-08-05"}, "ok", "10"),  # a can at the stop that closes the span
     ],
 )
-def test_a_can_beside_the_tank_is_told_from_a_mistyped_fuel(
+def test_a_can_next_to_the_tank_is_no_mistyped_fuel(
     session: Session, petrol: dict[str, Any], status: str, ratio: str | None
 ) -> None:
     fills(session, {}, {}, {}, {})

@@ -1,4 +1,4 @@
-"""A schema that is not the one this program writes is told before anything is read or written."""
+"""A schema that is not the one this program writes is reported before anything is read or written."""
 
 from __future__ import annotations
 

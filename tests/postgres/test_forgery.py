@@ -75,10 +75,10 @@ def test_an_edit_by_hand_does_not_pass_for_an_earlier_run(forger: Session, table
     assert (line["replaced_by_run"], line["replaced_by_role"]) == (None, "fuel_ingest")
 
 
-def test_what_a_run_replaces_is_told_with_its_id(forger: Session, table: Table) -> None:
+def test_what_a_run_replaces_is_reported_with_its_id(forger: Session, table: Table) -> None:
     lines = table.query(
-        "select v.replaced_by_run = r.run_id as is_told from fuel.record_versions as v"
+        "select v.replaced_by_run = r.run_id as is_reported from fuel.record_versions as v"
         " cross join lateral (select run_id from fuel.ingest_runs order by finished_at desc limit 1) as r"
         " where v.id = 1"
     )
-    assert [line["is_told"] for line in lines] == [True]
+    assert [line["is_reported"] for line in lines] == [True]

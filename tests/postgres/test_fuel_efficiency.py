@@ -1,4 +1,4 @@
-"""reporting.v_fuel_efficiency: a figure where two good readings carry one, otherwise null and the reason."""
+"""reporting.v_fuel_efficiency: a figure if two good readings carry one, otherwise null and the reason."""
 
 from __future__ import annotations
 
@@ -338,7 +338,7 @@ def test_the_consumption_of_a_real_log_is_the_one_its_owner_computed(session: Se
     }
     compared = 0
     for id_, (before, fill) in enumerate(pairwise(log), start=2):
-        # `miles` is counted since the fill before: where the odometers differ by as much, that fill is in the log.
+        # `miles` is counted since the fill before: if the odometers differ by as much, that fill is in the log.
         if Decimal(fill["odometer"]) - Decimal(before["odometer"]) != Decimal(fill["miles"]) or not Decimal(
             fill["mpg"]
         ):

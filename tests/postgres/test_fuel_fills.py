@@ -1,4 +1,4 @@
-"""reporting.v_fuel_fills: live fills, one device at most, East Africa Time beside the instant."""
+"""reporting.v_fuel_fills: live fills, one device at most, East Africa Time next to the instant."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_the_month_without_a_table_of_devices(fleet_month_without_devices: Sessi
     assert session.ask(FILLS) == [(*row[:-3], None, None, None) for row in MONTH]
 
 
-def test_what_the_source_wrote_stands_beside_what_it_means(fleet_month: Session) -> None:
+def test_what_the_source_wrote_stands_next_to_what_it_means(fleet_month: Session) -> None:
     assert fleet_month.ask(
         "select car, driver, department, filled_at at time zone 'UTC' = filled_at_eat - interval '3 hours'"
         " from reporting.v_fuel_fills where id in (2, 3, 32) order by id"
@@ -239,8 +239,8 @@ def test_what_breaks_between_runs_leaves_the_last_copy_until_somebody_migrates(
         f"select said from fuel.copy_devices(true); {harm}"
     )
     for _ in range(2):
-        ((told, is_broken),) = one_fill.ask("select said, is_broken from fuel.copy_devices(false)")
-        assert said in told
+        ((reported, is_broken),) = one_fill.ask("select said, is_broken from fuel.copy_devices(false)")
+        assert said in reported
         assert is_broken
         assert one_fill.ask(DEVICE) == [("1", "CC", None)]
     assert one_fill.one("select is_broken from fuel.copy_devices(true)") is False

@@ -31,7 +31,7 @@ def test_a_number_beyond_forty_digits_is_not_read_and_flagged(table: Table, numb
     assert (again.run["counts"]["unchanged"], again.run["counts"]["updates"]) == (1, 0)
 
 
-def test_numbers_that_would_take_megabytes_written_out_are_set_aside(table: Table) -> None:
+def test_numbers_that_would_take_megabytes_written_out_are_rejected(table: Table) -> None:
     great = ",".join(f'"{alias}":1e131000' for alias in ALIASES)
     outcome = load(table, [f'{{"id":{number},{great}}}' for number in range(1, 21)])
     assert outcome.run["counts"]["rejected"] == 20
@@ -65,7 +65,7 @@ def test_metadata_without_end_is_not_kept(table: Table) -> None:
     assert "characters, not kept" in line["metadata"]
 
 
-def test_the_same_text_refused_in_file_after_file_is_one_reject(table: Table) -> None:
+def test_the_same_text_rejected_in_file_after_file_is_one_reject(table: Table) -> None:
     for hour in range(3):
         table.load(envelope(["no record"], NOON), reading="changes", name=f"change {hour}.json")
     (row,) = table.query("select times_seen, source_key from fuel.rejects")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from table import EVERYTHING, Row, Table, at, envelope, fill, told
+from table import EVERYTHING, Row, Table, at, envelope, fill, reported
 
 from fleetfuel import errors
 from fleetfuel.model.files import Reading
@@ -160,7 +160,7 @@ def test_a_plan_made_under_other_rules_is_refused(held: Table, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ["changes.parquet", "rejects.parquet", "writes.parquet", "writes.json", "plan.json"])
-def test_a_damaged_or_edited_report_is_told_by_its_file(held: Table, name: str) -> None:
+def test_a_damaged_or_edited_report_is_reported_by_its_file(held: Table, name: str) -> None:
     folder = Path(str(dry(held, envelope(AFTER, at(1))).summary.report))
     whole = (folder / name).read_bytes()
     for broken in (
@@ -215,7 +215,7 @@ def test_an_undo_gives_back_what_was_and_a_redo_what_was_undone(held: Table) -> 
     marks = "select feed, watermark from fuel.ingest_state"
     mark = held.query(marks)
     shown = undo(held, run_id, apply=False)
-    assert told(shown) == {"updates": 1, "restores": 5, "soft_deletes": 1, "soft_deletes_absent": 1}
+    assert reported(shown) == {"updates": 1, "restores": 5, "soft_deletes": 1, "soft_deletes_absent": 1}
     assert contents(held) == after
     done = undo(held, run_id)
     assert done.run["counts"] == shown.run["counts"]

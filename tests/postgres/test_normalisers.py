@@ -107,7 +107,7 @@ NUMBERS: Mapping[str, str | None] = {
 }
 
 TIMES: Mapping[str, str | None] = {
-    # In the order of reading. Without a zone: East Africa Time for a fill, UTC where UTC is asked for.
+    # In the order of reading. Without a zone: East Africa Time for a fill, UTC if UTC is asked for.
     "2026-06-11-17-24": "2026-06-11 14:24:00",
     "2026-06-11T17:24:33.000Z": "2026-06-11 17:24:33",
     "2026-06-11t17:24:33z": "2026-06-11 17:24:33",

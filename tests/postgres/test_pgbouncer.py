@@ -133,7 +133,7 @@ def test_the_lock_keeps_others_out_through_a_pooler_and_ends_with_its_holder(mod
         assert list(table.live()) == [1]
 
 
-def test_what_a_pooler_refuses_is_told_as_a_setting(table: Table) -> None:
+def test_what_a_pooler_refuses_is_reported_as_a_setting(table: Table) -> None:
     with pooled(table.uri, "transaction") as url:
         for changed in ({"dbname": "nowhere"}, {"options": "-c a=b"}):
             with pytest.raises(errors.ConfigurationError) as caught, connect(write_url(read_url(url) | changed)):

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import polars as pl
 import pytest
-from table import EVERYTHING, NOON, Row, Table, at, balance, envelope, fill, told
+from table import EVERYTHING, NOON, Row, Table, at, balance, envelope, fill, reported
 
 from fleetfuel.model.files import Reading
 from fleetfuel.pipeline import Outcome, Request
@@ -115,7 +115,7 @@ def test_each_state_meets_each_word_of_the_feed_twice(table: Table, said: str) -
 
     left = table.everything()
     again = table.load(envelope(records, at(5)), reading=reading)
-    assert set(told(again)) <= {"unchanged"}
+    assert set(reported(again)) <= {"unchanged"}
     assert table.everything() == left
 
 
@@ -169,12 +169,12 @@ def test_one_id_whatever_type_it_comes_in(table: Table) -> None:
 
 def test_ids_of_nineteen_digits_keep_every_digit(table: Table) -> None:
     content = b'[{"id": 9007199254740993.0}, {"id": 9007199254740992}, {"id": "9223372036854775807"}, {"id": 1e3}]'
-    told(table.load(content, reading="changes"))
+    reported(table.load(content, reading="changes"))
     assert list(table.rows()) == [1000, 9007199254740992, 9007199254740993, 9223372036854775807]
 
 
 def test_a_fraction_beyond_a_double_is_no_id(table: Table) -> None:
-    assert told(table.load(b'[{"id": 12345678901234567.5}]', reading="changes")) == {"rejected": 1}
+    assert reported(table.load(b'[{"id": 12345678901234567.5}]', reading="changes")) == {"rejected": 1}
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_a_fraction_beyond_a_double_is_no_id(table: Table) -> None:
 def test_a_feed_that_is_merely_written_otherwise_is_unchanged(table: Table, text: bytes, count: str) -> None:
     table.load(b'[{"id": 1, "amount": 1.1, "note": "\xc3\xa9"}]')
     before = table.row(1)
-    assert told(table.load(b"[" + text + b"]")) == {count: 1}
+    assert reported(table.load(b"[" + text + b"]")) == {count: 1}
     after = table.row(1)
     if count == "unchanged":
         kept = ("raw", "run_id", "first_seen_at", "last_changed_at", "source_at", "source_key")
@@ -268,7 +268,7 @@ def test_a_late_copy_of_the_same_values_written_otherwise_leaves_the_fingerprint
     table.snapshot([fill(1)], at(5))
     before = table.everything()
     copy = json.dumps([dict(reversed(fill(1).items()))]).encode()
-    assert told(table.load(copy, reading="changes", name="2026-06-11T13-00-00Z.json")) == {"unchanged": 1}
+    assert reported(table.load(copy, reading="changes", name="2026-06-11T13-00-00Z.json")) == {"unchanged": 1}
     assert table.everything() == before
 
 
@@ -326,7 +326,7 @@ def test_a_message_may_name_the_id_that_its_record_lacks(table: Table) -> None:
     assert list(table.rows()) == [1]
 
 
-def test_a_record_with_its_operation_beside_its_fields_is_a_record(table: Table) -> None:
+def test_a_record_with_its_operation_next_to_its_fields_is_a_record(table: Table) -> None:
     table.changes([{"op": "u", **fill(1)}])
     assert table.row(1)["plate"] == "KCA542Q"
     assert table.changes([{"op": "d", **fill(1)}], at(1)) == {"soft_deletes": 1, "soft_deletes_flagged": 1}
@@ -375,11 +375,11 @@ def test_a_delete_flag_in_its_spellings(table: Table) -> None:
 def test_markers_are_skipped_and_counted_apart(table: Table) -> None:
     markers: list[object] = [{}, {"success": True}, {"message": "timeout", "error": "E"}]
     outcome = table.load(envelope([fill(1), *markers], NOON))
-    assert told(outcome) == {"inserts": 1, "skipped": 3}
+    assert reported(outcome) == {"inserts": 1, "skipped": 3}
     assert outcome.run["counts"]["records"] == 1
 
 
-# --- set aside ----------------------------------------------------------------------------------------------------
+# --- rejected -----------------------------------------------------------------------------------------------------
 
 
 def test_a_rejected_row_is_present_not_absent(table: Table) -> None:
@@ -387,7 +387,7 @@ def test_a_rejected_row_is_present_not_absent(table: Table) -> None:
     before = table.row(1)
     broken = json.dumps(fill(1)).replace("KCA", "K\\u0000CA").encode()
     outcome = table.load(b"[" + broken + b"," + json.dumps(fill(2)).encode() + b"]", name="2026-06-11T14-00Z.json")
-    assert told(outcome) == {"rejected": 1, "unchanged": 1}
+    assert reported(outcome) == {"rejected": 1, "unchanged": 1}
     assert table.row(1) == before
 
 
@@ -396,7 +396,7 @@ REJECTS: Final = (
 )
 
 
-def test_a_record_refused_again_is_seen_twice_and_resolved_when_it_is_gone(table: Table) -> None:
+def test_a_record_rejected_again_is_seen_twice_and_resolved_when_it_is_gone(table: Table) -> None:
     bad = fill("twelve")
     first = table.load(envelope([fill(1), bad], at(0)), name="latest.json")
     table.load(envelope([fill(1), bad], at(1)), name="latest.json")
@@ -484,8 +484,8 @@ def test_a_row_copied_by_hand_fingerprint_and_all_is_absent(table: Table) -> Non
         "insert into fuel.records (id, raw, fingerprint, source_key, source_at, run_id)"
         " select 3, raw, fingerprint, source_key, source_at, run_id from fuel.records where id = 1"
     )
-    told = table.snapshot([fill(1), fill(2)], at(1))
-    assert (told["unchanged"], told["soft_deletes_absent"]) == (2, 1)
+    reported = table.snapshot([fill(1), fill(2)], at(1))
+    assert (reported["unchanged"], reported["soft_deletes_absent"]) == (2, 1)
     assert table.live() == healthy
     assert table.snapshot([fill(1), fill(2)], at(2))["unchanged"] == 2
 
@@ -567,7 +567,7 @@ def test_a_snapshot_whose_metadata_announces_another_number_deletes_nothing(tabl
     refused = table.load(short, overrides=Overrides())
     assert [guard["code"] for guard in refused.run["guards"]] == ["count_mismatch"]
     assert len(table.live()) == 100
-    assert told(table.load(short, reading="changes", overrides=Overrides())) == {"unchanged": 95}
+    assert reported(table.load(short, reading="changes", overrides=Overrides())) == {"unchanged": 95}
     assert len(table.live()) == 100
 
 
@@ -607,7 +607,7 @@ def test_an_applied_run_leaves_its_line_its_file_and_its_mark(table: Table) -> N
 def test_metadata_that_the_ledger_cannot_hold_as_json_is_held_as_text(table: Table) -> None:
     odd = (b'{"note": "\\u0000"}', b'{"size": 1e200000}', b'{"note": "\\ud800"}', b'"\xff"', b'{"size": 1.10}')
     for metadata in odd:
-        told(table.load(b'{"metadata":' + metadata + b',"records":[{"id":1}]}', reading="changes"))
+        reported(table.load(b'{"metadata":' + metadata + b',"records":[{"id":1}]}', reading="changes"))
     held = table.query("select metadata::text as metadata from fuel.ingest_runs order by finished_at")
     assert [json.loads(each["metadata"]) for each in held] == [
         ['{"note": "\\u0000"}'],
@@ -650,9 +650,9 @@ def test_odd_values_are_stored_and_seen_again_as_unchanged(table: Table) -> None
     def written(form: str) -> bytes:
         return b"[" + ",".join(form.replace("?", text) for text in texts).encode() + b"]"
 
-    assert told(table.load(written("{?}"), reading="changes")) == {"inserts": 11}
-    assert told(table.load(written("{ ? }"), reading="changes")) == {"unchanged": 11}
-    assert told(table.load(written('{?, "more": 1}'), reading="changes")) == {"updates": 11}
+    assert reported(table.load(written("{?}"), reading="changes")) == {"inserts": 11}
+    assert reported(table.load(written("{ ? }"), reading="changes")) == {"unchanged": 11}
+    assert reported(table.load(written('{?, "more": 1}'), reading="changes")) == {"updates": 11}
 
 
 UNKEPT: Final = (
@@ -683,9 +683,9 @@ UNKEPT: Final = (
 )
 
 
-def test_records_that_cannot_be_kept_are_set_aside_and_cost_their_neighbours_nothing(table: Table) -> None:
+def test_records_that_cannot_be_kept_are_rejected_and_cost_their_neighbours_nothing(table: Table) -> None:
     texts = [json.dumps(fill(7)).encode(), *(text for text, _ in UNKEPT), json.dumps(fill(8)).encode()]
-    assert told(table.load(b"[" + b",".join(texts) + b"]", reading="changes")) == {"inserts": 2, "rejected": 24}
+    assert reported(table.load(b"[" + b",".join(texts) + b"]", reading="changes")) == {"inserts": 2, "rejected": 24}
     assert sorted(table.live()) == [7, 8]
     rejects = table.query("select rule, content, content_bytes, position from fuel.rejects order by position")
     assert [reject["position"] for reject in rejects] == list(range(1, 25))
@@ -695,7 +695,7 @@ def test_records_that_cannot_be_kept_are_set_aside_and_cost_their_neighbours_not
 
 def test_of_repeated_keys_the_last_counts_as_in_the_database(table: Table) -> None:
     content = b'[{"id": null, "id": 2, "deleted_at": "2026-06-01", "deleted_at": null}, {"\\u0069d": 3, "id": 4}]'
-    assert told(table.load(content, reading="changes")) == {"inserts": 2}
+    assert reported(table.load(content, reading="changes")) == {"inserts": 2}
     assert sorted(table.live()) == [2, 4]
     assert all(row["raw"]["id"] == key for key, row in table.rows().items())
 
@@ -709,7 +709,7 @@ def test_two_runs_never_share_a_request(table: Table) -> None:
         paths.append(path)
     request = Request(mode="file", paths=tuple(paths), apply=True, overrides=EVERYTHING, wants_report=False)
     outcome = run_import(request, table.settings, table.uri)
-    assert told(outcome) == {"inserts": 3, "superseded": 1}
+    assert reported(outcome) == {"inserts": 3, "superseded": 1}
     assert table.row(1)["raw"]["amount"] == 2
     files: list[dict[str, Any]] = outcome.run["files"]
     assert [file["counts"] for file in files] == [

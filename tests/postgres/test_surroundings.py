@@ -105,7 +105,7 @@ RUSSIAN = 'connection to server at "127.0.0.1", port 5432 failed: ВАЖНО:  �
 
 
 @pytest.mark.parametrize("case", REFUSALS)
-def test_a_login_that_is_refused_is_told_by_its_code_in_every_language(
+def test_a_login_that_is_refused_is_reported_by_its_code_in_every_language(
     case: str, table: Table, new_role: NewRole
 ) -> None:
     state, code, changed, advice = REFUSALS[case]
@@ -124,13 +124,13 @@ def test_a_login_that_is_refused_is_told_by_its_code_in_every_language(
         assert "hunter2" not in str(caught.value)
         assert knock.ask_why(read_url(uri)) == state
         for said in (GERMAN, RUSSIAN):
-            told = translate_refusal(adbc.OperationalError(said, status_code=1), read_url(uri))
-            assert (told.exit_code, advice in str(told)) == (code, True)
+            reported = translate_refusal(adbc.OperationalError(said, status_code=1), read_url(uri))
+            assert (reported.exit_code, advice in str(reported)) == (code, True)
     finally:
         administer(table.uri, f"grant connect on database {database} to public")
 
 
-def test_somebody_who_is_let_in_is_not_told_otherwise(table: Table, new_role: NewRole) -> None:
+def test_somebody_who_is_let_in_is_not_reported_otherwise(table: Table, new_role: NewRole) -> None:
     assert knock.ask_why(read_url(table.uri)) is None
     role = f"visitor_{uuid.uuid4().hex[:8]}"
     new_role(table.uri, role, "login password 'pässword %' connection limit 0")
@@ -156,7 +156,7 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("query", SETTINGS)
-def test_a_setting_of_the_url_that_cannot_work_is_told_as_one(query: str, database_uri: str) -> None:
+def test_a_setting_of_the_url_that_cannot_work_is_reported_as_one(query: str, database_uri: str) -> None:
     code, words = SETTINGS[query]
     with pytest.raises(errors.FleetfuelError) as caught, connect(f"{database_uri}?{query}"):
         pass
@@ -165,13 +165,13 @@ def test_a_setting_of_the_url_that_cannot_work_is_told_as_one(query: str, databa
     assert read_url(database_uri)["password"] not in str(caught.value)
 
 
-def test_a_root_certificate_that_is_not_there_is_told_with_the_setting_that_mends_it(database_uri: str) -> None:
+def test_a_root_certificate_that_is_not_there_is_reported_with_the_setting_that_mends_it(database_uri: str) -> None:
     said = (
         'connection to server at "db", port 5432 failed: root certificate file "/root/.postgresql/root.crt" does not'
         " exist\nEither provide the file, use the system's trusted roots with sslrootcert=system, or change sslmode"
     )
-    told = translate_refusal(adbc.OperationalError(said, status_code=1), read_url(database_uri))
-    assert (told.exit_code, "&sslrootcert=system" in str(told)) == (78, True)
+    reported = translate_refusal(adbc.OperationalError(said, status_code=1), read_url(database_uri))
+    assert (reported.exit_code, "&sslrootcert=system" in str(reported)) == (78, True)
 
 
 def test_the_database_that_opens_is_the_one_that_psql_opens(postgres: PostgresServer) -> None:

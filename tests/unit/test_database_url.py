@@ -106,7 +106,7 @@ def libpq() -> ctypes.CDLL:
 
 
 def as_libpq(library: ctypes.CDLL, url: str) -> dict[str, str] | None:
-    """The parameters that libpq reads from a URL; None where it refuses it."""
+    """The parameters that libpq reads from a URL; None if it refuses it."""
     found = library.PQconninfoParse(url.encode(), ctypes.byref(ctypes.c_char_p()))
     if not found:
         return None
@@ -171,7 +171,7 @@ def test_what_is_read_is_what_libpq_reads(libpq: ctypes.CDLL, url: str) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(LETTERS | st.sampled_from([" ", "%zz"]), max_size=12).map("".join))
-def test_no_password_is_told_however_it_is_written(password: str) -> None:
+def test_no_password_is_reported_however_it_is_written(password: str) -> None:
     secret = f"hunter{password}2"
     for url in (f"postgresql://u:{secret}@h:5432/db", f"postgresql://h/db?password={secret}&user=u"):
         try:

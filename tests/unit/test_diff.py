@@ -220,28 +220,28 @@ SAME, EDITED = b'{"amount":1.0,"id":1}', b'{"id":1,"amount":2}'
 
 def test_a_record_without_a_row_is_inserted_a_deleted_one_as_deleted() -> None:
     assert decided(candidate(1, 1), EDITED, None)["action"] == "insert"
-    told = decided(candidate(1, 1, is_deleted=True, deleted_at=at(0)), EDITED, None)
-    assert (told["action"], told["deleted_at"]) == ("insert", at(0))
+    reported = decided(candidate(1, 1, is_deleted=True, deleted_at=at(0)), EDITED, None)
+    assert (reported["action"], reported["deleted_at"]) == ("insert", at(0))
 
 
 def test_an_insert_from_before_the_last_snapshot_is_absent_and_keeps_no_fingerprint() -> None:
-    told = decided(candidate(1, 1), EDITED, None, standing(2))
-    assert (told["action"], told["absent_since"], told["fingerprint"]) == ("insert", at(2), None)
+    reported = decided(candidate(1, 1), EDITED, None, standing(2))
+    assert (reported["action"], reported["absent_since"], reported["fingerprint"]) == ("insert", at(2), None)
     assert decided(candidate(1, 1), EDITED, None, standing(2), snapshot=True)["absent_since"] is None
 
 
 def test_an_edit_is_an_update_with_its_fields_and_an_older_one_is_stale() -> None:
-    told = decided(candidate(1, 2), EDITED, detail(1, 1))
-    assert (told["action"], told["changed"]) == ("update", ["amount"])
-    assert (told["source_at"], told["change_at"]) == (at(2), at(2))
+    reported = decided(candidate(1, 2), EDITED, detail(1, 1))
+    assert (reported["action"], reported["changed"]) == ("update", ["amount"])
+    assert (reported["source_at"], reported["change_at"]) == (at(2), at(2))
     assert decided(candidate(1, 1), EDITED, detail(1, 2))["action"] == "stale"
     assert decided(candidate(1, 2), EDITED, detail(1, 1), standing(3))["action"] == "stale"
     assert decided(candidate(1, 2), EDITED, detail(1, 1), standing(2.2))["action"] == "update"
 
 
 def test_the_same_value_in_other_words_is_only_a_refresh() -> None:
-    told = decided(candidate(1, 2), SAME, detail(1, 1))
-    assert (told["action"], told["position"]) == ("refresh", None)
+    reported = decided(candidate(1, 2), SAME, detail(1, 1))
+    assert (reported["action"], reported["position"]) == ("refresh", None)
     assert decided(candidate(1, 1), SAME, detail(1, 2))["action"] == "unchanged"
 
 
@@ -255,8 +255,8 @@ def test_a_version_seen_again_in_a_newer_file_is_a_refresh_and_in_the_same_one_u
 
 def test_a_restored_source_makes_void_what_newer_files_said_of_a_row_it_agrees_with() -> None:
     row = detail(1, 9, fingerprint=14, source_at=at(9))
-    told = decided(candidate(1, 2), SAME, row, standing(8, is_forced=True), snapshot=True)
-    assert (told["action"], told["change_at"], told["source_at"]) == ("refresh", None, at(2))
+    reported = decided(candidate(1, 2), SAME, row, standing(8, is_forced=True), snapshot=True)
+    assert (reported["action"], reported["change_at"], reported["source_at"]) == ("refresh", None, at(2))
 
 
 def test_a_flag_deletes_softly_and_its_absence_restores() -> None:
@@ -270,15 +270,15 @@ def test_a_bare_delete_keeps_the_values_and_does_not_make_an_absent_row_present(
     def bare() -> dict[str, object]:
         return candidate(1, 3, is_delete=True, carries_values=False, position=7)
 
-    told = decided(bare(), None, detail(1, 1))
-    assert (told["action"], told["position"], told["deleted_at"]) == ("soft_delete_flagged", None, at(3))
+    reported = decided(bare(), None, detail(1, 1))
+    assert (reported["action"], reported["position"], reported["deleted_at"]) == ("soft_delete_flagged", None, at(3))
     assert decided(bare(), None, detail(1, 1, absent_since=at(2)))["absent_since"] == at(2)
 
 
 def test_a_deletion_told_again_keeps_its_time_and_takes_the_values() -> None:
     again = candidate(1, 3, is_delete=True)
-    told = decided(again, EDITED, detail(1, 3, deleted_at=at(3)))
-    assert (told["action"], told["deleted_at"], told["changed"]) == ("update", at(3), ["amount"])
+    reported = decided(again, EDITED, detail(1, 3, deleted_at=at(3)))
+    assert (reported["action"], reported["deleted_at"], reported["changed"]) == ("update", at(3), ["amount"])
 
 
 def test_an_absent_row_comes_back_with_a_file_no_older_than_the_last_snapshot() -> None:
@@ -295,13 +295,13 @@ def test_what_a_snapshot_lacks_is_absent_unless_a_change_file_newer_than_it_spok
     details = pl.DataFrame(
         [detail(1, 1), detail(2, 9), detail(3, None, deleted_at=at(0)), detail(4, 2)], schema=state.DETAILS
     )
-    told = absent.mark_absent(details, at(2), standing())
-    assert told.select("id", "action").rows() == [
+    reported = absent.mark_absent(details, at(2), standing())
+    assert reported.select("id", "action").rows() == [
         (1, "soft_delete_absent"),
         (3, "mark_absent"),
         (4, "soft_delete_absent"),
     ]
-    assert told["absent_since"].unique().to_list() == [at(2)]
+    assert reported["absent_since"].unique().to_list() == [at(2)]
     forced = absent.mark_absent(details, at(2), standing(is_forced=True))
     assert forced.select("id", "change_at").rows() == [(1, at(1)), (2, None), (3, None), (4, at(2))]
 
@@ -331,8 +331,8 @@ def test_changed_columns_go_by_their_own_names_and_are_counted_once_a_row() -> N
 
 def test_samples_show_value_plate_and_day_but_nothing_personal() -> None:
     after = b'{"id":1,"amount":2,"driver":"b"}'
-    told = decided(candidate(1, 2), after, detail(1, 1, '{"id":1,"amount":1,"driver":"a"}'))
-    writes = pl.DataFrame([told], schema=decide.DECISIONS)
+    reported = decided(candidate(1, 2), after, detail(1, 1, '{"id":1,"amount":1,"driver":"a"}'))
+    writes = pl.DataFrame([reported], schema=decide.DECISIONS)
     samples, _ = sample_changes(writes, lambda *_: after, RULES)
     assert list(samples) == ["amount_kes"]
     [sample] = samples["amount_kes"]

@@ -17,7 +17,7 @@ from fleetfuel.rules.book import load_rules
 NAMES = fill_names(load_rules(), ZoneInfo("Africa/Nairobi"))
 
 
-def told(*texts: str | None) -> list[tuple[object, ...]]:
+def reported(*texts: str | None) -> list[tuple[object, ...]]:
     return tell_fills(pl.Series(texts, dtype=pl.String), NAMES).rows()
 
 
@@ -33,17 +33,17 @@ def told(*texts: str | None) -> list[tuple[object, ...]]:
         ({}, (None, None, None)),
     ],
 )  # fmt: skip
-def test_a_fill_is_told_as_reported(record: object, fill: tuple[object, ...]) -> None:
-    assert told(json.dumps(record)) == [fill]
-    assert told(json.dumps(record, ensure_ascii=False), "[]") == [fill, (None, None, None)]
+def test_a_fill_is_reported_as_reported(record: object, fill: tuple[object, ...]) -> None:
+    assert reported(json.dumps(record)) == [fill]
+    assert reported(json.dumps(record, ensure_ascii=False), "[]") == [fill, (None, None, None)]
 
 
 def test_of_repeated_keys_the_last_counts_as_in_the_database() -> None:
-    assert told('{"car": "first", "car": "last"}')[0][0] == "last"
+    assert reported('{"car": "first", "car": "last"}')[0][0] == "last"
 
 
 def test_what_is_no_object_is_of_no_fill() -> None:
-    assert told(None, "5", "null", "[]", "{", "") == [(None,) * len(FILL)] * 6
+    assert reported(None, "5", "null", "[]", "{", "") == [(None,) * len(FILL)] * 6
 
 
 TEXT = st.one_of(
@@ -59,4 +59,4 @@ TEXT = st.one_of(
 )
 def test_quick_and_careful_reading_agree(records: list[dict[str, object]]) -> None:
     texts = [json.dumps(record, ensure_ascii=False) for record in records]
-    assert told(*texts) == told(*texts, "[]")[:-1]
+    assert reported(*texts) == reported(*texts, "[]")[:-1]

@@ -85,7 +85,7 @@ def test_a_lone_marker_is_one_element() -> None:
         (b'{"records": {"id": 1}}', "an object with the fields records"),
     ],
 )
-def test_a_wrong_envelope_is_told_by_its_shape(content: bytes, shape: str) -> None:
+def test_a_wrong_envelope_is_reported_by_its_shape(content: bytes, shape: str) -> None:
     with pytest.raises(errors.WrongEnvelope, match=shape):
         cut(content)
 
@@ -99,7 +99,7 @@ def test_a_wrong_envelope_is_told_by_its_shape(content: bytes, shape: str) -> No
         (b'{"records": [}', "at byte 13 of 14"),
     ],
 )
-def test_what_is_not_json_is_told_with_its_byte(content: bytes, said: str) -> None:
+def test_what_is_not_json_is_reported_with_its_byte(content: bytes, said: str) -> None:
     with pytest.raises(errors.NotJson, match=said):
         cut(content)
 
@@ -202,10 +202,10 @@ def test_the_id_is_one_whatever_it_is_written_as(written: str) -> None:
         ('{"id": 1, "x": 1e200000}', "number_out_of_range"),
     ],
 )
-def test_what_cannot_be_stored_or_keyed_is_refused_by_name(record: str, rule: str) -> None:
+def test_what_cannot_be_stored_or_keyed_is_rejected_by_name(record: str, rule: str) -> None:
     found = rows('{"id": 5}', record)
     assert found.typed["id"].to_list() == [5]
-    assert found.refused.select("position", "rule").rows() == [(1, rule)]
+    assert found.rejected.select("position", "rule").rows() == [(1, rule)]
 
 
 def test_the_first_alias_that_holds_something_is_read() -> None:
@@ -238,7 +238,7 @@ def test_the_source_time_is_the_records_own_unless_that_lies_in_the_future() -> 
 def test_a_marker_is_no_record(text: str) -> None:
     found = rows(text, '{"id": 1}')
     assert list(found.markers) == [(0, 0)]
-    assert (found.typed.height, found.refused.height) == (1, 0)
+    assert (found.typed.height, found.rejected.height) == (1, 0)
 
 
 def test_a_message_is_unwrapped_and_its_record_fingerprinted_like_a_plain_one() -> None:

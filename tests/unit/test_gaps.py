@@ -24,13 +24,13 @@ def test_a_gap_lies_between_two_files_and_counts_the_hours_without_one() -> None
     assert find_gaps(hours(0, 1, 4, 6)) == [(*hours(1, 4), 2), (*hours(4, 6), 1)]
 
 
-def test_gaps_are_told_in_sentences() -> None:
+def test_gaps_are_reported_in_sentences() -> None:
     assert describe_gaps(hours(0, 2)) == [
         "no change file for 1 hour between 2026-06-11 12:00Z and 2026-06-11 14:00Z",
     ]
 
 
-def test_the_newest_gaps_are_told_and_the_others_counted() -> None:
+def test_the_newest_gaps_are_reported_and_the_others_counted() -> None:
     said = describe_gaps(hours(*range(0, 40, 4)), most=2)
     assert said[0] == "7 earlier gaps in the change files, not listed"
     assert len(said) == 3

@@ -81,7 +81,7 @@ def test_the_default_vehicle_class_spans_from_car_to_heavy() -> None:
     assert [name for name, item in classes.items() if item.default] == ["any"]
 
 
-def test_no_shipped_check_stops_a_run_or_refuses_a_record() -> None:
+def test_no_shipped_check_stops_a_run_or_rejects_a_record() -> None:
     assert {check.severity for check in load_rules().checks} == {"warn"}
 
 
@@ -118,7 +118,7 @@ def test_rules_cannot_be_changed_by_whoever_holds_them() -> None:
         ("checks.toml", "max = 500\n", "max = 500.0\n"),
     ],
 )
-def test_the_digest_stays_where_validation_says_the_same_of_a_record(
+def test_the_digest_stays_if_validation_says_the_same_of_a_record(
     folder: Path, file: str, before: str, after: str
 ) -> None:
     digest = load_rules(folder).digest
@@ -136,7 +136,7 @@ def test_the_digest_stays_where_validation_says_the_same_of_a_record(
         ("guards.toml", "future_source_time_hours = 24", "future_source_time_hours = 25"),
     ],
 )
-def test_the_digest_moves_where_validation_may_say_something_else(
+def test_the_digest_moves_if_validation_may_say_something_else(
     folder: Path, file: str, before: str, after: str
 ) -> None:
     digest = load_rules(folder).digest
@@ -344,7 +344,7 @@ REFUSALS = {
         "in quotes",
     ),
     "an anomaly nobody looks for": ("anomalies.toml", '"impossible_time"', '"fraud" ←', "unknown code `fraud`"),
-    "an anomaly told twice": ("anomalies.toml", '"odometer_missing"', '"odometer_rollback" ←', "stands here twice"),
+    "an anomaly listed twice": ("anomalies.toml", '"odometer_missing"', '"odometer_rollback" ←', "stands here twice"),
     "an unknown limit": (
         "anomalies.toml",
         "{ minutes = 20 }",

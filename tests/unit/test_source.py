@@ -115,7 +115,7 @@ def test_a_key_that_can_be_read_in_two_ways_or_none_holds_no_instant(name: str) 
     assert parse_instant(f"fuel_records/changes/{name}", NAIROBI) is None
 
 
-def test_the_zone_is_that_of_the_setting_only_where_the_key_names_none() -> None:
+def test_the_zone_is_that_of_the_setting_only_if_the_key_names_none() -> None:
     assert parse_instant("2026-06-11T20-24-33.json", UTC) == datetime(2026, 6, 11, 20, 24, 33, tzinfo=UTC)
     assert parse_instant("2026-06-11T20-24-33Z.json", NAIROBI) == datetime(2026, 6, 11, 20, 24, 33, tzinfo=UTC)
     west = timezone(timedelta(hours=-5))
@@ -233,7 +233,7 @@ def bomb(inflated: int) -> bytes:
         (bomb(65 * 2**20), "its gzip inflates "),
     ],
 )
-def test_bad_gzip_stops_a_snapshot_and_is_told_of_changes(content: bytes, reason: str, tmp_path: Path) -> None:
+def test_bad_gzip_stops_a_snapshot_and_is_reported_of_changes(content: bytes, reason: str, tmp_path: Path) -> None:
     bad = write(tmp_path / "2026-06-11T20-24-33.json", content)
     good = write(tmp_path / "2026-06-11T21-24-33.json", b"[1]")
     with open_files([bad, good], reading="changes", timezone=NAIROBI) as delivery:
@@ -266,22 +266,22 @@ def test_a_pipe_is_read_to_its_end() -> None:
     os.close(reader)
 
 
-def test_what_is_no_file_is_told_by_its_path(tmp_path: Path) -> None:
+def test_what_is_no_file_is_reported_by_its_path(tmp_path: Path) -> None:
     file = write(tmp_path / "a.json", b"[]")
-    for path, told in (
+    for path, reported in (
         (tmp_path / "b.json", r"b\.json does not exist: No such file or directory"),
         (tmp_path, r"it is a folder\.\nName the files in it: --file .*/\*\.json"),
         (file / "c.json", r"c\.json does not exist: Not a directory"),
     ):
         with (
-            pytest.raises(errors.SourceNotFound, match=told) as caught,
+            pytest.raises(errors.SourceNotFound, match=reported) as caught,
             open_files([path], reading="snapshot", timezone=NAIROBI),
         ):
             pass
         assert caught.value.exit_code == 66
 
 
-def test_a_file_that_may_not_be_read_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_may_not_be_read_is_reported_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, really_open = tmp_path / "a.json", os.open
 
     def refuse(name: str | Path, *more: int) -> int:
@@ -310,7 +310,7 @@ def test_nothing_is_left_in_the_temporary_folder_even_while_open(
         assert list(folder.iterdir()) == []
 
 
-def test_a_temporary_folder_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_temporary_folder_that_is_not_there_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path / "gone"))
     with (
         pytest.raises(errors.SpoolFull, match=r"no room to download to in .*gone: No such file") as caught,

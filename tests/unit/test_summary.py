@@ -107,7 +107,7 @@ def test_a_guard_says_what_was_seen_the_limit_and_the_option() -> None:
         assert said in text
 
 
-def test_rejects_and_flags_are_told_apart_by_rule() -> None:
+def test_rejects_and_flags_are_reported_apart_by_rule() -> None:
     rules = {"car_missing": {"severity": "warn", "rows": 3}, "id_missing": {"severity": "reject", "rows": 1}}
     text = render_summary(run(rules=rules, rejected=1, warned=3))
     assert text.index("id_missing") < text.index("car_missing")
@@ -132,13 +132,13 @@ def test_the_exported_schema_is_that_of_the_summary() -> None:
 
 
 def test_a_report_of_an_older_release_is_still_read() -> None:
-    told = {name: value for name, value in RUN.items() if name != "format"}
-    old = summary.read_summary(json.dumps(told))
+    reported = {name: value for name, value in RUN.items() if name != "format"}
+    old = summary.read_summary(json.dumps(reported))
     assert (old.format, old.checksum, old.is_later) == (1, None, False)
     assert "1,910" in render_summary(old)
 
 
 def test_what_was_written_is_read_back() -> None:
-    told = run(inserts=1, remarks=["unknown field 'colour'"])
-    assert summary.read_summary(summary.as_json(told)) == told
-    assert summary.read_summary(json.dumps({**summary.as_object(told), "format": summary.FORMAT + 1})).is_later
+    reported = run(inserts=1, remarks=["unknown field 'colour'"])
+    assert summary.read_summary(summary.as_json(reported)) == reported
+    assert summary.read_summary(json.dumps({**summary.as_object(reported), "format": summary.FORMAT + 1})).is_later

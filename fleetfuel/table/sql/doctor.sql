@@ -38,7 +38,7 @@ select 'temporary tables in this database'
 where not has_database_privilege(current_database(), 'temporary');
 
 -- name: read_reader_rights
--- Whether grafana_ro exists and may look into the schema of the views; no row where either does not exist.
+-- Whether grafana_ro exists and may look into the schema of the views; no row if either does not exist.
 select
     has_schema_privilege(r.oid, n.oid, 'usage') as may_look,
     pg_get_userbyid(n.nspowner)::text as owner

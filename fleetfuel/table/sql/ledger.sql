@@ -1,7 +1,7 @@
 -- What the ledger holds, for people to look at.
 
 -- name: read_runs
--- The newest lines of the ledger of runs ($1: only of this status, where it is not null; $2: how many). A run that began and
+-- The newest lines of the ledger of runs ($1: only of this status, if it is not null; $2: how many). A run that began and
 -- did not end is at work as long as its session is there.
 select
     run_id, mode, source, source_at, started_at, finished_at, status, exit_code, counts::text as counts, message, version, role,
@@ -42,7 +42,7 @@ from fuel.ingest_runs
 where run_id in (select jsonb_array_elements_text($1::text::jsonb));
 
 -- name: read_rejects
--- Records set aside, the last seen first ($1: only those that nobody repaired; $2: of this id, where it is not null; $3: how many).
+-- Rejected records, the last seen first ($1: only those that nobody repaired; $2: of this id, if it is not null; $3: how many).
 select
     reject_id, rule, id, reason, content, content_bytes is not null as is_binary, source_key, position, first_run_id, last_run_id,
     first_seen_at, last_seen_at, times_seen, resolved_at, resolved_by, count(*) over () as total

@@ -42,7 +42,7 @@ from moved;
 
 -- name: count_writes
 -- Rows of fuel.records that this session wrote and the server has not reported yet: the difference between two looks in one
--- transaction is what was written in between, whoever's trigger did it. Null where the server does not count.
+-- transaction is what was written in between, whoever's trigger did it. Null if the server does not count.
 select
     pg_stat_get_xact_tuples_inserted('fuel.records'::regclass) as inserted,
     pg_stat_get_xact_tuples_updated('fuel.records'::regclass) as updated,
@@ -169,7 +169,7 @@ from fuel_stage s
 left join lateral (select * from fuel.records found where found.id = s.id offset 0) r on true;
 
 -- name: create_reject_stage
--- Records set aside by this run, staged for the merge into fuel.rejects.
+-- Records that this run rejected, staged for the merge into fuel.rejects.
 create temporary table fuel_reject_stage (
     content_hash  uuid not null,
     rule          text not null,
@@ -182,7 +182,7 @@ create temporary table fuel_reject_stage (
 ) on commit drop;
 
 -- name: merge_rejects
--- One row a refused text and rule: the same again, in whatever file, is seen once more, not stored once more.
+-- One row a rejected text and rule: the same again, in whatever file, is seen once more, not stored once more.
 insert into fuel.rejects as r (content_hash, rule, id, reason, content, content_bytes, source_key, position, first_run_id, last_run_id)
 select distinct on (content_hash, rule)
     content_hash, rule, id, reason, content, content_bytes, source_key, position, $1, $1
@@ -199,7 +199,7 @@ set last_run_id = excluded.last_run_id,
     resolved_by = null;
 
 -- name: resolve_rejects
--- Refused records that this run loaded ($2: their reject_ids), or that its complete snapshot ($3: its key) no longer holds.
+-- Rejected records that this run loaded ($2: their reject_ids), or that its complete snapshot ($3: its key) no longer holds.
 update fuel.rejects
 set resolved_at = now(), resolved_by = $1
 where resolved_at is null
@@ -241,7 +241,7 @@ from jsonb_to_recordset($1::text::jsonb) as l (list_hash text, rules_digest text
 on conflict do nothing;
 
 -- name: release_lists
--- Lists that are held no longer: $1 the run that releases them; $2 of this reading, or $3 of this undo, where it is not null.
+-- Lists that are held no longer: $1 the run that releases them; $2 of this reading, or $3 of this undo, if it is not null.
 update fuel.undone_lists
 set released_at = now(), released_by = $1
 where released_at is null

@@ -132,7 +132,7 @@ select vehicles, fills, vehicles_left from fuel.refresh_fill_facts($1);
 analyze fuel.fill_facts, fuel.stale_vehicles;
 
 -- name: read_schema_owner
--- Whose the schema fuel is, where there is one, how much is in it, and whether another run's ledger came meanwhile.
+-- Whose the schema fuel is, if there is one, how much is in it, and whether another run's ledger came meanwhile.
 select
     owner.rolname::text as owner,
     owner.rolsuper as is_superuser,

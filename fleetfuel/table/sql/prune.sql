@@ -49,8 +49,8 @@ kept as (
 select count(*) as rows from gone;
 
 -- name: prune_rejects
--- Remove the refusals that were resolved before $1, or seen last before it and not in the snapshot, which holds its own
--- still where nothing changed.
+-- Remove the rejected records that were resolved before $1, or seen last before it and not in the snapshot, which holds its own
+-- still if nothing changed.
 with gone as (
     delete from fuel.rejects
     where resolved_at < $1

@@ -18,12 +18,12 @@ select
 from fuel.records;
 
 -- name: read_open_rejects
--- Refused records that nobody has repaired yet.
+-- Rejected records that nobody has repaired yet.
 select reject_id, id, rule, source_key from fuel.rejects where resolved_at is null;
 
 -- name: read_details
 -- The rows with the given ids in full: what a record that may change them is compared with. `own_at` is the time that the
--- version itself names, where it was believed. A time that is yet to come is a wrong clock's and counts as none. `seen` tells whether the row is
+-- version itself names, if it was believed. A time that is yet to come is a wrong clock's and counts as none. `seen` tells whether the row is
 -- still the same later on.
 select
     id,
@@ -136,7 +136,7 @@ from fuel.rejects
 where first_seen_at <= $1 and (resolved_at is null or resolved_at > $1);
 
 -- name: read_marks_as_of
--- Where each feed stood then ($1: when), as JSON: what the next run found. Null where no run came after it: as now.
+-- Where each feed stood then ($1: when), as JSON: what the next run found. Null if no run came after it: as now.
 select marks ->> 'before' as marks
 from fuel.ingest_runs
 where status = 'applied' and stamped_at > $1
@@ -151,7 +151,7 @@ where processed_at <= $1
 order by key, processed_at desc, modified_at desc;
 
 -- name: read_history_kept
--- The first instant that can be asked for, and whether the one asked for ($1) is yet to come; no row where all is kept.
+-- The first instant that can be asked for, and whether the one asked for ($1) is yet to come; no row if all is kept.
 select h.since, $1 > now() as is_future from (select 1) as one left join fuel.history_kept as h on true;
 
 -- name: read_held_lists
@@ -187,7 +187,7 @@ select run_id from fuel.ingest_runs where status = 'applied' order by stamped_at
 
 -- name: read_written
 -- The rows that a run ($1) wrote: what each was before (nothing of one that it inserted), what it is now, and whether anybody
--- wrote it since. `raw_before` is null where the text stayed.
+-- wrote it since. `raw_before` is null if the text stayed.
 with replaced as (
     select distinct on (v.id) v.*
     from fuel.record_versions as v

@@ -1,6 +1,6 @@
 """The least an hourly run can cost: import the libraries it needs, connect to the database, look at the object.
 
-Argument: the database; `--judging` where records have to be judged, too.
+Argument: the database; `--judging` if records have to be judged, too.
 """
 
 import os
