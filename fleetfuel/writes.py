@@ -15,7 +15,7 @@ WRITES: Final = columns(
         "action": pl.String,
         "id": pl.Int64,
         "file": pl.UInt32,  # the file that says so
-        "position": pl.UInt32,  # where in it the record's text lies; null where `raw` is left as it is
+        "position": pl.UInt32,  # where in it the record's text lies; null if `raw` is left as it is
         "fingerprint": pl.Int128,
         "source_at": INSTANT,
         "change_at": INSTANT,

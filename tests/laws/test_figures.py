@@ -108,13 +108,13 @@ def test_monthly_sums_are_the_sums_of_fills_less_what_is_named_as_left_out(quick
         " sum(distance_km)::bigint as km,"
         ' sum(span_litres)::float8 as "span litres" from reporting.v_fuel_monthly group by 1, 2'
     )
-    told = {
+    reported = {
         (month["plate"], month["month"], name): value
         for month in months
         for name, value in month.items()
         if name not in ("plate", "month") and value
     }
-    assert told == {name: value for name, value in sums.items() if value}
+    assert reported == {name: value for name, value in sums.items() if value}
 
 
 @settings(max_examples=examples(10))
