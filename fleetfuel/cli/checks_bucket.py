@@ -95,7 +95,7 @@ def _mark(settings: Settings) -> Iterator[Finding]:
 
 
 def _snapshot_mark(settings: Settings) -> datetime | None:
-    """File time of the last applied snapshot; None where that is not known, or yet to come."""
+    """File time of the last applied snapshot; None if that is not known, or yet to come."""
     from fleetfuel.table import database, standing
 
     if not settings.database_url:

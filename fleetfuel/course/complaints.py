@@ -13,7 +13,7 @@ class Refused(errors.FleetfuelError):
 
 
 class RejectsInStrictRun(errors.FleetfuelError):
-    message = """{rejected} records were set aside, and --strict does not accept that. The others were treated as usual.
+    message = """{rejected} records were rejected, and --strict does not accept that. The others were treated as usual.
     They are in rejects.parquet of the report; `fleetfuel rejects --open` lists those of applied runs."""
     exit_code = 65
 

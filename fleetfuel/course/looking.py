@@ -45,7 +45,7 @@ class Looking:
         return standing
 
     def find_untouched(self, _rules: Rules, _standing: Standing, _connection: Database) -> Outcome | None:
-        """What came of the run if there is nothing to do; None where the files have to be read."""
+        """What came of the run if there is nothing to do; None if the files have to be read."""
         return None
 
     def open(self, connection: Database) -> Table:

@@ -38,7 +38,7 @@ class Request:
     skip_bad_files: bool = False
     strict: bool = False
     skip_unchanged: bool = False
-    """Snapshot mode: where the snapshot is the one applied last, do not even look whether the table still matches."""
+    """Snapshot mode: if the snapshot is the one applied last, do not even look whether the table still matches."""
     trusts_nothing: bool = False
     """Compare every row's `raw` with the file's, whatever its fingerprint says."""
     plan: Path | None = None
@@ -68,7 +68,7 @@ class Outcome:
 
     summary: Summary
     error: errors.FleetfuelError | None
-    """What the exit code tells of, where the run did not end well but was planned and, as far as it goes, loaded."""
+    """What the exit code tells of, if the run did not end well but was planned and, as far as it goes, loaded."""
 
     @property
     def run(self) -> dict[str, Any]:

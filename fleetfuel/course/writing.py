@@ -40,7 +40,7 @@ GRACE: Final = 10.0
 
 class Writing(Looking):
     """An applying run. The lock is a table lock that ends with each transaction: it is held while the ledger is read,
-    let go of while files are fetched, and taken again for the transaction that reads the table and writes it.
+    released while files are fetched, and taken again for the transaction that reads the table and writes it.
     """
 
     preceding = "was applied"
@@ -173,8 +173,8 @@ class Approved(Writing):
 def _needs_override(applied: Summary, rules: Rules, overrides: Overrides) -> bool:
     """Whether a snapshot that was let through once would not be again: that is for the whole run to say."""
     counts = applied.counts
-    told = Counts(records=counts.records, rejected=counts.rejected)
-    totals = Totals(reading="snapshot", cuts=(), counts=told, live_before=0, mark=None, stops=())
+    reported = Counts(records=counts.records, rejected=counts.rejected)
+    totals = Totals(reading="snapshot", cuts=(), counts=reported, live_before=0, mark=None, stops=())
     return counts.records == counts.rejected or bool(check_limits(totals, rules, overrides))
 
 

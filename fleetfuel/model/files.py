@@ -23,7 +23,7 @@ class SourceFile:
     modified_at: datetime
     """LastModified or mtime, UTC."""
     key_at: datetime | None
-    """The instant the key's name holds, UTC; None where it holds none."""
+    """The instant the key's name holds, UTC; None if it holds none."""
     content: memoryview
     """The file's bytes: a view on a memory map."""
 
@@ -49,13 +49,13 @@ class Listed:
 
     key: str
     etag: str
-    """Never empty: made from size and time where the store gives none."""
+    """Never empty: made from size and time if the store gives none."""
     size: int
     """Bytes, as stored (before gzip)."""
     modified_at: datetime
     """LastModified, UTC."""
     key_at: datetime | None
-    """The instant the key's name holds, UTC; None where it holds none."""
+    """The instant the key's name holds, UTC; None if it holds none."""
 
     @property
     def at(self) -> datetime:

@@ -28,7 +28,7 @@ class Cut:
     claims: tuple[tuple[TimeOrigin, datetime], ...]
     """What the file says of its time, UTC, the first to be believed first; its modification time is the last."""
     metadata: str
-    """The file's metadata as JSON text, verbatim; `null` where it has none."""
+    """The file's metadata as JSON text, verbatim; `null` if it has none."""
     partial: str | None = None
     """What the file says of itself that shows it is not complete (`has_more`), as it stands there."""
     declared: int | None
@@ -54,7 +54,7 @@ class Unwrapped(NamedTuple):
     """What a change message says of a record (`{"op": …, "row": {…}}`)."""
 
     text: bytes
-    """The record's own text; the message's where it carries no record."""
+    """The record's own text; the message's if it carries no record."""
     fingerprint: int
     """Of that text and the id that the message names."""
 
@@ -65,10 +65,10 @@ class Rows:
 
     typed: pl.DataFrame
     """One row a record that can be stored and keyed: `rows.TYPED`."""
-    refused: pl.DataFrame
-    """One row a record that cannot: `rows.REFUSED`."""
+    rejected: pl.DataFrame
+    """One row a record that cannot: `rows.REJECTED`."""
     legible_ids: Sequence[int]
-    """Ids that refused records name: those rows are in the feed."""
+    """Ids that rejected records name: those rows are in the feed."""
     markers: Sequence[Place]
     """Where there are elements that are no records: `{}`, `{"success": true}`, `{"message": …, "error": …}`."""
     unwrapped: Mapping[Place, Unwrapped]
@@ -84,6 +84,6 @@ class Verdict:
     accepted: pl.DataFrame
     """The rows of `Rows.typed` that load, with `warned`."""
     rejected: pl.DataFrame
-    """`rows.REFUSED`: the records set aside by a rule."""
+    """`rows.REJECTED`: the records that a rule rejects."""
     notices: pl.DataFrame
     """`validate.NOTICES`: one row a record and rule it breaks, whatever the rule's severity."""

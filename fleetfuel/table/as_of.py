@@ -21,7 +21,7 @@ class AsOf(Now):
     """The table as it stood at an instant, from what its history kept."""
 
     def __init__(self, database: Database, instant: datetime) -> None:
-        """Raises `NotKept` where the history does not reach back so far, or the instant is yet to come."""
+        """Raises `NotKept` if the history does not reach back so far, or the instant is yet to come."""
         super().__init__(database)
         self._instant = instant
         kept = database.rows("read_history_kept", instant)[0]

@@ -20,7 +20,7 @@ class Standing:
     marks: Mapping[str, Mapping[str, Any]]
     """Feed → where it stands, by fuel.ingest_state, unless that lies in the future."""
     read: FilesRead
-    """The change files that runs have read; none where nobody asked."""
+    """The change files that runs have read; none if nobody asked."""
     proven: Mapping[str, str]
     """File of `rules/` → digest of what it said when `migrate` proved and synced it."""
     last_summary: str | None
@@ -36,7 +36,7 @@ class Standing:
 
 
 def read_standing(database: Database, *, with_files: bool) -> Standing:
-    """Read it, in the open transaction. Raises `SchemaNotReady` where migrations are missing."""
+    """Read it, in the open transaction. Raises `SchemaNotReady` if migrations are missing."""
     last = database.rows("read_last_summary")[0]
     return Standing(
         marks=believed_marks(read_marks(database)),

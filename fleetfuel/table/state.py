@@ -49,7 +49,7 @@ class Now:
         self._database = database
 
     def state(self) -> State:
-        """Ids, fingerprints and marks. Raises `SchemaNotReady` where migrations are missing."""
+        """Ids, fingerprints and marks. Raises `SchemaNotReady` if migrations are missing."""
         marks = read_marks(self._database)
         rows = self._database.stream("read_rows", lambda batch: as_frame(pa.Table.from_batches([batch]), ROWS))
         believed = believed_marks(marks)

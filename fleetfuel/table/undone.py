@@ -40,7 +40,7 @@ WRITTEN: Final = columns(
         "seen": pl.Int64,
     }
 )
-"""Rows that a run wrote: as they were before, and as they are now. `raw_before` is null where the text stayed."""
+"""Rows that a run wrote: as they were before, and as they are now. `raw_before` is null if the text stayed."""
 
 
 NOTED: Final = columns(
