@@ -69,5 +69,5 @@ def complete_report(run: Summary) -> None:
             done = {"applied": True, "refreshed": run.refreshed, "applied_by": run.run_id if run.planned_by else None}
             evidence.finish_report(msgspec.structs.replace(saved, **done), folder)
             log.warning(
-                "Run %s was cut short behind its commit: it is applied, and its report says so now.", run.run_id
+                "Run %s was cut short after its commit: it is applied, and its report says so now.", run.run_id
             )
