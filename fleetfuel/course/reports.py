@@ -68,6 +68,4 @@ def complete_report(run: Summary) -> None:
         if saved.run_id == (run.planned_by or run.run_id) and not saved.applied:
             done = {"applied": True, "refreshed": run.refreshed, "applied_by": run.run_id if run.planned_by else None}
             evidence.finish_report(msgspec.structs.replace(saved, **done), folder)
-            log.warning(
-                "Run %s was cut short after its commit: it is applied, and its report says so now.", run.run_id
-            )
+            log.warning("Run %s was cut short after its commit: it is applied, and its report says so now.", run.run_id)
