@@ -53,7 +53,8 @@ from (
 ) as stale
 -- Offset 0 keeps the planner from joining whole fleets: a vehicle is computed along its part of the index.
 cross join lateral (select * from fuel.computed_fill_facts as f where f.vehicle = stale.vehicle and not f.is_apart offset 0) as c
-where c.plate = stale.plate
+-- Written so that the planner does not think the comparison leaves one fill in a hundred: it leaves all, but for former plates.
+where coalesce(c.plate = stale.plate, false)
 union all
 select f.*
 from fuel.computed_fill_facts as f
