@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from table import NewRole
+
+from fleetfuel.packaged import packaged
 
 from .stage import Finished, Stage
 
@@ -178,6 +183,23 @@ def test_secrets_that_others_can_read_are_worth_a_look(lived_in: Stage) -> None:
         env_file.unlink()
 
 
+@pytest.mark.parametrize(("days_ago", "state"), [(61, "works"), (62, "look")])
+def test_until_when_pump_prices_are_known_is_shown(lived_in: Stage, days_ago: int, state: str) -> None:
+    """Older than two months, they are worth adding to."""
+    until = datetime.now(ZoneInfo("Africa/Nairobi")).date() - timedelta(days=days_ago)
+    rules = lived_in.folder / "rules"
+    shutil.copytree(packaged("rules"), rules)
+    try:
+        (rules / "pump_prices.toml").write_text(
+            f"[[cycle]]\nvalid_from = {until - timedelta(days=30)}\nvalid_to = {until}\npetrol = 180.00\n"
+        )
+        found = check(lived_in.run("doctor", "--quick", "--json", FLEETFUEL_RULES="rules"), "pump prices")
+    finally:
+        shutil.rmtree(rules)
+    assert (found["state"], found["said"]) == (state, f"known until {until}")
+    assert ("rules/pump_prices.toml" in (found["next_step"] or "")) == (state == "look")
+
+
 def test_a_feed_that_stopped_is_reported(stage: Stage) -> None:
     stage.put(("fuel_records/latest.json", b"[]"))
     stage.put(("fuel_records/changes/2026-06-01T00-00-00.json", b"[]"))
@@ -187,8 +209,6 @@ def test_a_feed_that_stopped_is_reported(stage: Stage) -> None:
 
 
 def test_hours_without_a_change_file_are_named(stage: Stage) -> None:
-    from datetime import UTC, datetime, timedelta
-
     hours = [datetime.now(UTC) - timedelta(hours=back) for back in (1, 2, 6)]
     for hour in hours:
         stage.put((f"fuel_records/changes/{hour:%Y-%m-%dT%H:%M:%SZ}.json", b"[]"))
