@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from .against import FIRST_WAVE, measure_against, render_pairs
 from .findings import all_logs, measure_findings, render_findings
 from .measure import ContenderFailed
 from .plot import render_plot
@@ -46,6 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.what == "findings":
             with stage.database(stage.migrated) as uri:
                 print(render_findings(*measure_findings(uri, all_logs())))
+            return 0
+        if options.what == "views" and options.against:
+            for size in options.sizes:
+                pairs = measure_against(stage, size, options.against, options.rounds or 3)
+                print(render_pairs(size, options.against, *pairs))
             return 0
         if options.what == "views":
             for size in options.sizes:
@@ -123,6 +129,13 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", type=_groups, default=GROUPS, help=f"of {','.join((*GROUPS, *ON_REQUEST))}")
     parser.add_argument("--rounds", type=int, help="how often each contender runs (3 or more up to 1m, else 1)")
     parser.add_argument("--files", type=int, default=1_000, help="how many change files")
+    parser.add_argument(
+        "--against",
+        nargs="?",
+        const=FIRST_WAVE,
+        metavar="COMMIT",
+        help=f"views: beside those of this commit, by turns (needs git; {FIRST_WAVE} where none is named)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="write cost against size")
     options = parser.parse_args(arguments)

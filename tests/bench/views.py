@@ -73,21 +73,12 @@ def measure_views(stage: Stage, size: int, rounds: int) -> ViewCost:
     name = stage.loaded(size)
     refreshes = {}
     with adbc.connect(stage.server.uri(name), autocommit=True) as connection, connection.cursor() as cursor:
-        refreshes["all marked stale"] = _seconds(cursor, "select fuel.mark_every_vehicle()")
+        refreshes["all marked stale"] = ask_seconds(cursor, "select fuel.mark_every_vehicle()")
         for fills in (HOURLY_FILLS, size):
             said = f"{fills:,} fills computed anew at most"
-            refreshes[said] = _seconds(cursor, f"select * from fuel.refresh_fill_facts({fills})")
+            refreshes[said] = ask_seconds(cursor, f"select * from fuel.refresh_fill_facts({fills})")
         cursor.executescript("vacuum (analyze)")
-        cursor.execute(
-            "select (max(filled_at) - interval '30 days')::text, max(filled_at)::text, max(plate)"
-            " from reporting.v_fuel_fills where filled_at < now() and plate is not null"
-        )
-        since, until, plate = cursor.fetchall()[0]
-        questions = {
-            (view, name): question.format(view=view, values=values, since=since, until=until, plate=plate)
-            for view, values in VIEWS.items()
-            for name, question in QUESTIONS.items()
-        }
+        questions = questions_of(cursor)
         stored = {key: _ask(cursor, key, question, rounds) for key, question in questions.items()}
         cursor.executescript("select fuel.mark_every_vehicle()")
         cursor.executescript("vacuum (analyze) fuel.stale_vehicles")
@@ -95,18 +86,33 @@ def measure_views(stage: Stage, size: int, rounds: int) -> ViewCost:
     return ViewCost(records=size, refreshes=refreshes, stored=stored, stale=stale)
 
 
+def questions_of(cursor: adbc.Cursor) -> dict[tuple[str, str], str]:
+    """View and question → the statement, about the last 30 days and a plate of this fleet."""
+    cursor.execute(
+        "select (max(filled_at) - interval '30 days')::text, max(filled_at)::text, max(plate)"
+        " from reporting.v_fuel_fills where filled_at < now() and plate is not null"
+    )
+    since, until, plate = cursor.fetchall()[0]
+    return {
+        (view, name): question.format(view=view, values=values, since=since, until=until, plate=plate)
+        for view, values in VIEWS.items()
+        for name, question in QUESTIONS.items()
+    }
+
+
 def _ask(cursor: adbc.Cursor, key: Sequence[str], question: str, rounds: int) -> Answer:
     seconds, ratios = [], []
     for _ in range(rounds):
-        plain = _seconds(cursor, PLAIN)
-        seconds.append(_seconds(cursor, question))
+        plain = ask_seconds(cursor, PLAIN)
+        seconds.append(ask_seconds(cursor, question))
         ratios.append(seconds[-1] / plain)
     answer = Answer(seconds=statistics.median(seconds), ratio=statistics.median(ratios))
     print(f"{', '.join(key)}: {answer.seconds:.3f} s", file=sys.stderr)
     return answer
 
 
-def _seconds(cursor: adbc.Cursor, statement: str) -> float:
+def ask_seconds(cursor: adbc.Cursor, statement: str) -> float:
+    """How long a statement takes, its rows fetched."""
     started = time.perf_counter()
     cursor.execute(statement)
     cursor.fetchall()
