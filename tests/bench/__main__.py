@@ -134,7 +134,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         nargs="?",
         const=FIRST_WAVE,
         metavar="COMMIT",
-        help=f"views: beside those of this commit, by turns (needs git; {FIRST_WAVE} where none is named)",
+        help=f"views: next to those of this commit, in turn (needs git; {FIRST_WAVE} where none is named)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="write cost against size")

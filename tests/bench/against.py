@@ -1,4 +1,4 @@
-"""What the views cost now against what they cost at another commit: both fleets in one server, asked by turns."""
+"""What the views cost now against what they cost at another commit: both fleets in one server, asked in turn."""
 
 from __future__ import annotations
 
