@@ -259,7 +259,8 @@ for each row when (
 )
 execute function fuel.derive_columns();
 
--- A load brings its own fingerprint. Whoever else changes a record leaves it without one, and the next load looks again.
+-- A load brings its own fingerprint, and says so (fuel.brings_fingerprints): it may be the one that the row had, if the row was
+-- changed while no trigger looked. Whoever else changes a record leaves it without one, and the next load looks again.
 create function fuel.forget_fingerprint() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -274,6 +275,7 @@ create trigger forget_fingerprint before update on fuel.records
 for each row when (
     new.fingerprint = old.fingerprint
     and (old.raw, old.deleted_at, old.absent_since) is distinct from (new.raw, new.deleted_at, new.absent_since)
+    and current_setting('fuel.brings_fingerprints', true) is distinct from 'on'
 )
 execute function fuel.forget_fingerprint();
 

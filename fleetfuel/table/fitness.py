@@ -10,8 +10,8 @@ from fleetfuel.table.database import Database
 
 
 def demand_fitting_schema(database: Database, migrations: Path) -> None:
-    """Raises `ConfigurationError` if a later program migrated the database, or if row level security would hide
-    rows; `SchemaNotReady` if a migration of this program is missing."""
+    """Raises `ConfigurationError` if a later program migrated the database, if row level security would hide rows,
+    or if triggers do not fire; `SchemaNotReady` if a migration of this program is missing."""
     database.begin(read_only=True)
     found = database.rows("read_fitness")[0]
     database.rollback()
@@ -25,6 +25,16 @@ def demand_fitting_schema(database: Database, migrations: Path) -> None:
         raise errors.SchemaNotReady(reason=f"{pending[0]} is not applied")
     if found["secured"]:
         demand_no_row_security(found["secured"])
+    if found["is_replica"]:
+        raise errors.ConfigurationError(
+            reason="session_replication_role is replica here: no trigger fires, so no column would be derived.",
+            next_step="Take the setting back (alter role … reset session_replication_role). Nothing was changed.",
+        )
+    if found["silenced"]:
+        raise errors.ConfigurationError(
+            reason=f"Triggers are switched off: {found['silenced']}. Columns and history would miss what is loaded.",
+            next_step="Switch them on: alter table … enable trigger user. Nothing was changed.",
+        )
 
 
 def demand_no_row_security(secured: str) -> None:

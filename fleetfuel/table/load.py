@@ -130,7 +130,7 @@ def _merge(plan: Plan, planned: Mapping[str, int], database: Database, progress:
     total, done, versions = sum(planned.values()), dict[str, int](), 0
     counted = database.rows("count_writes")[0]
     progress("merge", 0, total)
-    database.execute("announce_marks")
+    database.execute("announce_load")
     if "insert" in planned:
         done["insert"] = _rows(database, "merge_inserts", plan.run_id)
     for action in WRITING_ACTIONS:

@@ -55,7 +55,7 @@ BROKEN_TRIGGERS = {
     + TRIGGER.format("after insert"),
     "a trigger removes another row": FUNCTION.format("delete from fuel.records where id = 1; return null;")
     + TRIGGER.format("after insert"),
-    "the history is not kept": "alter table fuel.records disable trigger keep_version_of_changed;",
+    "the history is not kept": "create rule broken as on insert to fuel.record_versions do instead nothing;",
     "the history loses a row": "create rule broken as on insert to fuel.record_versions "
     "where new.id % 2 = 0 do instead nothing;",
     "a deletion is undone": FUNCTION.format("new.deleted_at := null; return new;") + TRIGGER.format("before update"),

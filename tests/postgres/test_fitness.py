@@ -50,6 +50,31 @@ def test_row_level_security_is_refused(session: Session, tmp_path: Path, table: 
         assert caught.value.exit_code == 78
 
 
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        ("alter table fuel.records disable trigger user", "derive_columns_of_new on fuel.records"),
+        ("alter table fuel.records disable trigger keep_version_of_changed", "off: keep_version_of_changed on"),
+        ("alter table fuel.records enable replica trigger forget_fingerprint", "off: forget_fingerprint on"),
+    ],
+)
+def test_triggers_that_do_not_fire_are_refused(session: Session, tmp_path: Path, harm: str, said: str) -> None:
+    """Switched off for an edit, and forgotten: nothing would be derived, and the history would miss what is loaded."""
+    session.run(harm)
+    with pytest.raises(errors.ConfigurationError, match=said) as caught:
+        Table(session.uri, tmp_path).snapshot([fill(1)])
+    assert caught.value.exit_code == 78
+    session.run("alter table fuel.records enable trigger user")
+    assert Table(session.uri, tmp_path).snapshot([fill(1)]) == {"inserts": 1}
+
+
+def test_a_role_for_which_no_trigger_fires_is_refused(session: Session, tmp_path: Path) -> None:
+    name = session.one("select current_database()::text")
+    session.run(f"alter database {name} set session_replication_role = replica")
+    with pytest.raises(errors.ConfigurationError, match="session_replication_role is replica"):
+        Table(session.uri, tmp_path).snapshot([fill(1)])
+
+
 # --- what is missing is made again ------------------------------------------------------------------------------------
 
 

@@ -49,9 +49,10 @@ select
     pg_stat_get_xact_tuples_deleted('fuel.records'::regclass) as deleted,
     current_setting('track_counts')::boolean as is_counted;
 
--- name: announce_marks
--- The statements of this merge mark the vehicles they touch as stale, set by set: the triggers need not do it row by row.
-select set_config('fuel.marks_plates', 'on', true);
+-- name: announce_load
+-- The statements of this merge mark the vehicles they touch as stale, set by set, and bring the fingerprint of each row, be it
+-- the one that the row has already: the triggers need not do either row by row.
+select set_config('fuel.marks_plates', 'on', true), set_config('fuel.brings_fingerprints', 'on', true);
 
 -- name: merge_inserts
 -- New records. A row that somebody else inserted meanwhile makes this fail, and the run is planned again.

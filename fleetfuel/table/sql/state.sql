@@ -251,11 +251,21 @@ select reject_id from fuel.rejects where resolved_by = $1 order by reject_id;
 select count(*) as rows from fuel.records where deleted_at is null and absent_since is null;
 
 -- name: read_fitness
--- What tells whether the schema in the database is the one that a program writes: migrations applied, and row level security.
+-- What tells whether the schema in the database is the one that a program writes: migrations applied, row level security, and
+-- triggers of ours that do not fire, because somebody switched them off, or for this role or database all of them.
 select
     array_to_json(array(select m.file from fuel.schema_migrations as m order by m.file))::text as files,
     (
         select string_agg(format('fuel.%I', c.relname), ', ' order by c.relname)
         from pg_class as c
         where c.relnamespace = 'fuel'::regnamespace and (c.relrowsecurity or c.relforcerowsecurity)
-    ) as secured;
+    ) as secured,
+    (
+        select string_agg(format('%I on fuel.%I', t.tgname, c.relname), ', ' order by c.relname, t.tgname)
+        from pg_trigger as t
+        join pg_class as c on c.oid = t.tgrelid
+        join pg_proc as f on f.oid = t.tgfoid
+        where c.relnamespace = 'fuel'::regnamespace and f.pronamespace = 'fuel'::regnamespace
+        and not t.tgisinternal and t.tgenabled in ('D', 'R')
+    ) as silenced,
+    current_setting('session_replication_role') = 'replica' as is_replica;
