@@ -1,3 +1,3 @@
 """fleetfuel: keeps the fuel schema true to the feed, and proves it."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"

@@ -1,4 +1,4 @@
--- The fuel schema: the records, raw first, and the ledgers that account for every run, file, refusal and overwritten value.
+-- The fuel schema: the records, raw first, and the ledgers that account for every run, file, rejected record and overwritten value.
 
 -- Whoever administers the database may have made them: `if not exists` asks for the right to create all the same.
 do $$

@@ -39,7 +39,7 @@ create trigger need_own_run before insert or update on fuel.ingest_files for eac
 create trigger need_own_run before insert or update on fuel.ingest_state for each row execute function fuel.need_own_run();
 
 -- What migrations made besides tables, each with the statement that makes it again: so that `fleetfuel migrate` brings
--- back what a dump left out or what somebody dropped, and doctor tells what is missing.
+-- back what a dump left out or what somebody dropped, and doctor says what is missing.
 create table fuel.schema_objects (
     name      text primary key,
     place     integer not null,

@@ -24,7 +24,6 @@ class Cut:
     file: SourceFile
     file_at: datetime
     """When the file was true: its metadata's export time, else its key's instant, else its modification time; UTC."""
-    file_at_from: TimeOrigin
     claims: tuple[tuple[TimeOrigin, datetime], ...]
     """What the file says of its time, UTC, the first to be believed first; its modification time is the last."""
     metadata: str

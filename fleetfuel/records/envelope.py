@@ -83,7 +83,6 @@ def cut_file(file: SourceFile, zone: ZoneInfo, seed: int = 0) -> Cut:
     return Cut(
         file=file,
         file_at=claimed[0][1],
-        file_at_from=claimed[0][0],
         claims=claimed,
         metadata=metadata.decode("utf-8", "replace"),
         partial=shows_partial(said) or shows_partial(around),

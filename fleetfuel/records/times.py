@@ -36,4 +36,4 @@ def believe_time(cut: Cut, now: datetime) -> Cut:
                 f"and it {'was written before that' if believed == written else 'cannot be newer than now'}"
             )
             break
-    return replace(cut, file_at=believed, file_at_from=origin, remarks=(*cut.remarks, *remarks))
+    return replace(cut, file_at=believed, remarks=(*cut.remarks, *remarks))

@@ -8,9 +8,8 @@ import threading
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, Literal
+from typing import Literal
 
-SSL_REQUEST: Final = 8
 Cut = Literal["before", "answer", "silence", "freeze"]
 """before: the message does not get through. answer: it does, and its answer is lost. silence: it does not get through,
 and the server does not learn that the client is gone. freeze: nothing gets through any more, and nobody hears of it."""

@@ -1,14 +1,15 @@
-"""The README's commands and files that are not transcripts: each is marked, so that a test can run or write it."""
+"""The documents' commands and files that are not transcripts: each is marked, so that a test can run or write it."""
 
 from __future__ import annotations
 
 import re
 
-from .transcripts import README
+from .transcripts import DOCUMENTS
 
 MARKED = re.compile(r"<!-- (run|file): ([^>]+?) -->\n```\w*\n(.*?)```", re.DOTALL)
 
 
 def marked(kind: str) -> dict[str, str]:
     """Name → text of each marked block of this kind: `run` (shell commands) or `file` (a file, named by its path)."""
-    return {name: text for each, name, text in MARKED.findall(README.read_text(encoding="utf-8")) if each == kind}
+    texts = [document.read_text(encoding="utf-8") for document in DOCUMENTS]
+    return {name: text for whole in texts for each, name, text in MARKED.findall(whole) if each == kind}

@@ -160,7 +160,7 @@ def test_it_works_from_any_folder_for_a_user_who_owns_nothing(built: Root, stage
     assert run("show", report).stdout.startswith("fleetfuel snapshot · applied")
 
 
-def test_the_command_migrates_then_stays_until_reported_to_stop(built: Root, empty_stage: Stage) -> None:
+def test_the_command_migrates_then_stays_until_it_is_stopped(built: Root, empty_stage: Stage) -> None:
     command = json.loads(next(arguments for name, arguments in instructions()[-1] if name == "CMD"))
     env = {**empty_stage.env, "PATH": f"{built.path}/opt/fleetfuel/bin:/usr/bin:/bin"}
     process = subprocess.Popen(command, cwd=empty_stage.folder, env=env, stdout=subprocess.PIPE, text=True)

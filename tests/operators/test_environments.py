@@ -176,7 +176,7 @@ def test_a_run_is_itself_in_every_surrounding(name: str, world: Stage, other: Pa
         assert loaded[0]["amount"] == amount
 
 
-def test_a_store_of_rules_is_heeded_whatever_pandera_is_reported(world: Stage) -> None:
+def test_a_store_of_rules_is_heeded_whatever_pandera_is_asked(world: Stage) -> None:
     """Records that the checks flag are flagged, under Pandera's own variables, too."""
     odd = [{"id": 7, "car": "KAA 123A", "liters": 40, "amount": 99, "odometer": -5, "datetime": "2026-06-11-20-24"}]
     (world.folder / "odd.json").write_text(json.dumps(odd))

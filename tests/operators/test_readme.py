@@ -1,10 +1,11 @@
-"""What the README shows is what happens, what it names exists, and what it advises works."""
+"""What the README and its stories show is what happens, what they name exists, and what they advise works."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from table import NewRole
@@ -16,9 +17,13 @@ from . import transcripts
 from .blocks import MARKED
 from .stage import Stage
 from .test_command_line import all_errors
-from .transcripts import README, World, replay, shape, statements
+from .transcripts import DOCUMENTS, README, World, replay, shape, statements
 
-TEXT = README.read_text()
+TEXT = "\n".join(document.read_text() for document in DOCUMENTS)
+REPORTS = README.parent / "migrations" / "README.md"
+OTHERS = [
+    README.parent / folder / "README.md" for folder in ("fleetfuel", "migrations", "rules", "tests", "tests/bench")
+]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +42,7 @@ def test_every_transcript_is_true(world: World) -> None:
 
 
 def test_the_alert_rises_when_no_snapshot_is_applied_and_grafana_may_read_it(stage: Stage, new_role: NewRole) -> None:
-    alert, rejects = statements(TEXT)[-2:]
+    alert, rejects = statements(REPORTS.read_text())[-2:]
     login = "grafana"
     new_role(stage.url, "grafana_ro", "nologin")
     new_role(stage.url, login, "login password 'reader' in role grafana_ro")
@@ -99,17 +104,23 @@ def test_every_option_it_names_exists() -> None:
     assert set(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", shown)) - known - shell == set()
 
 
-def test_every_link_leads_somewhere() -> None:
-    headings = {
-        re.sub(r"[^a-z0-9 -]", "", line.lstrip("# ").lower()).replace(" ", "-")
-        for line in TEXT.splitlines()
-        if line.startswith("#")
-    }
-    for target in re.findall(r"\]\(([^)]+)\)", TEXT):
-        if target.startswith("#"):
-            assert target[1:] in headings
-        else:
-            assert (README.parent / target).exists()
+@pytest.mark.parametrize("document", [*DOCUMENTS, *OTHERS], ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_every_link_leads_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", document.read_text()):
+        if not target.startswith("https:"):
+            file, _, heading = target.partition("#")
+            place = document.parent / file if file else document
+            assert place.exists(), target
+            assert not heading or heading in headings(place), target
+
+
+def headings(document: Path) -> set[str]:
+    lines = [line.lstrip("# ").lower() for line in document.read_text().splitlines() if line.startswith("#")]
+    return {re.sub(r"[^a-z0-9 _-]", "", line).replace(" ", "-") for line in lines}
+
+
+def test_the_readme_is_read_in_one_sitting() -> None:
+    assert len(README.read_text().splitlines()) <= 260
 
 
 def test_the_env_example_explains_every_setting() -> None:

@@ -1,8 +1,10 @@
-"""The README's transcripts: run them on a real database, bucket and feed, compare, or write them anew.
+"""The transcripts of the README and of the stories: run on a real database, bucket and feed, compared, or written anew.
+
+The documents are one long day: each goes on where the one before ended.
 
 A fenced block `console` holds commands (`$ …`) and what they answer: stdout, stderr, `(exit N)` if it is not
 0. A comment `<!-- feed: NAME -->` before a block lets NAME happen first. Run ids, times and what is measured count by
-their shape alone. `python -m tests.operators.transcripts --write` refreshes the README.
+their shape alone. `python -m tests.operators.transcripts --write` refreshes the documents.
 """
 
 from __future__ import annotations
@@ -26,6 +28,9 @@ from fleetfuel.sandbox.store import object_store
 from .stage import COMMAND, Stage, environment
 
 README: Final = Path(__file__).resolve().parents[2] / "README.md"
+DOCUMENTS: Final = (README, *sorted((Path(__file__).parent / "stories").glob("*.md")))
+"""What is executed, in this order."""
+
 BLOCK: Final = re.compile(r"(?:<!-- feed: (?P<feed>[a-z ]+) -->\n+)?```console\n(?P<text>.*?)```", re.DOTALL)
 SQL: Final = re.compile(r"```sql\n(?P<text>.*?)```", re.DOTALL)
 RUN_ID: Final = re.compile(r"\b\d{8}T\d{6}Z-[0-9a-f]{6}\b")
@@ -46,14 +51,14 @@ SHAPES: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """The operator of the README: a server with its roles, a bucket, a folder with the program on the path."""
+    """The operator of the documents: a server with its roles, a bucket, a folder with the program on the path."""
 
     stage: Stage
     server: PostgresServer
     tools: Path
 
     def answer(self, command: str) -> str:
-        """What a shell shows for a command, as the README tells it."""
+        """What a shell shows for a command, as the documents write it."""
         env = environment(self.stage.env)
         env["PATH"] = f"{self.tools}:{env['PATH']}"
         done = subprocess.run(
@@ -96,7 +101,7 @@ def world() -> Iterator[World]:
 
 
 def statements(text: str) -> list[str]:
-    """The README's blocks of SQL, in order."""
+    """A document's blocks of SQL, in order."""
     return [match["text"] for match in SQL.finditer(text)]
 
 
@@ -188,7 +193,7 @@ def commands(block: str) -> list[tuple[str, str]]:
 
 
 def replay(text: str, world: World) -> Iterator[tuple[str, str, str]]:
-    """(command, the README's answer, today's answer) of each command; the command's run ids are those of today."""
+    """(command, the document's answer, today's answer) of each command; the command's run ids are those of today."""
     ids: dict[str, str] = {}
 
     def of_today(found: re.Match[str]) -> str:
@@ -213,7 +218,7 @@ def shape(text: str) -> str:
 
 
 def rewrite(text: str, world: World) -> str:
-    """The README with today's answers."""
+    """The document with today's answers."""
     answers = replay(text, world)
 
     def block(found: re.Match[str]) -> str:
@@ -231,4 +236,5 @@ if __name__ == "__main__":
     if sys.argv[1:] != ["--write"]:
         sys.exit("python -m tests.operators.transcripts --write")
     with world() as here:
-        README.write_text(rewrite(README.read_text(), here))
+        for document in DOCUMENTS:
+            document.write_text(rewrite(document.read_text(), here))

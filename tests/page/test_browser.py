@@ -171,7 +171,7 @@ def test_a_page_goes_by_keyboard_alone(opened: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["an_hour", "hostile"])
-def test_a_screen_reader_is_reported_what_there_is(opened: Any, name: str) -> None:
+def test_a_screen_reader_hears_what_there_is(opened: Any, name: str) -> None:
     page = opened(name, viewport={"width": 390, "height": 800}).page
     reported = page.locator("body").aria_snapshot()
     for line in (

@@ -24,7 +24,7 @@ def state_of(row: Row) -> str:
 
 
 @pytest.mark.parametrize("story", STORIES)
-def test_a_story_ends_as_reported(table: Table, story: str) -> None:
+def test_a_story_ends_as_written(table: Table, story: str) -> None:
     expected = json.loads((CASES / story / "expected.json").read_text(encoding="utf-8"))
     table.load((CASES / story / "current.json").read_bytes(), name="current.json")
     incoming = (CASES / story / "incoming.json").read_bytes()

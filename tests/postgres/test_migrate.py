@@ -105,7 +105,7 @@ def test_three_at_once_apply_each_migration_once_and_all_succeed(empty_database:
     assert query(empty_database, "select count(*) from fuel.schema_migrations") == [(2,)]
 
 
-def test_a_run_does_not_wait_longer_than_it_was_reported(empty_database: str, folder: Path) -> None:
+def test_a_run_does_not_wait_longer_than_it_may(empty_database: str, folder: Path) -> None:
     migrate(empty_database, folder)
     (folder / "0002_more.sql").write_text("create table fuel.more (x integer);")
     with connect(empty_database) as other:

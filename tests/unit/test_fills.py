@@ -33,7 +33,7 @@ def reported(*texts: str | None) -> list[tuple[object, ...]]:
         ({}, (None, None, None)),
     ],
 )  # fmt: skip
-def test_a_fill_is_reported_as_reported(record: object, fill: tuple[object, ...]) -> None:
+def test_a_fill_is_read_as_written(record: object, fill: tuple[object, ...]) -> None:
     assert reported(json.dumps(record)) == [fill]
     assert reported(json.dumps(record, ensure_ascii=False), "[]") == [fill, (None, None, None)]
 

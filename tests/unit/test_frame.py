@@ -119,9 +119,9 @@ def test_one_broken_record_does_not_cost_its_neighbours() -> None:
 def test_the_time_of_a_file_is_its_export_time_else_its_keys_else_its_own() -> None:
     key_at = datetime(2026, 6, 11, 9, tzinfo=UTC)
     exported = b'{"metadata": {"exported_at": "2026-06-11T08:00:00.000Z"}, "records": []}'
-    assert (cut(exported, key_at).file_at.hour, cut(exported).file_at_from) == (8, "metadata")
-    assert (cut(b"[]", key_at).file_at, cut(b"[]", key_at).file_at_from) == (key_at, "key")
-    assert (cut(b"[]").file_at, cut(b"[]").file_at_from) == (NOON, "modification time")
+    assert (cut(exported, key_at).file_at.hour, cut(exported).claims[0][0]) == (8, "metadata")
+    assert (cut(b"[]", key_at).file_at, cut(b"[]", key_at).claims[0][0]) == (key_at, "key")
+    assert (cut(b"[]").file_at, cut(b"[]").claims[0][0]) == (NOON, "modification time")
 
 
 @pytest.mark.parametrize(

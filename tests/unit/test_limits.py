@@ -21,7 +21,6 @@ def cut(held: int, declared: int | None = None, hours: float = 0) -> Cut:
     return Cut(
         file=file,
         file_at=NOON + timedelta(hours=hours),
-        file_at_from="metadata",
         claims=(),
         metadata="null",
         declared=declared,
