@@ -212,7 +212,7 @@ def _author(last_run: str | None, run_id: str) -> str:
 
 def _remarks(undone: Undone, conflicts: int) -> tuple[str, ...]:
     said = [f"{conflicts:,} rows were written since run {undone.run_id}: they stay as they are"] if conflicts else []
-    said += [f"{len(undone.resolved_rejects):,} rejected records are open again"] if undone.resolved_rejects else []
+    said += [f"rejected records open again: {len(undone.resolved_rejects):,}"] if undone.resolved_rejects else []
     for feed, mark in undone.marks.items():
         to = f"{mark['watermark'][:16]}Z" if mark else "nowhere"
         said.append(f"the mark of the {feed} goes back to {to}")
