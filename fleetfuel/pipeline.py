@@ -38,6 +38,7 @@ from fleetfuel.records.rows import INDEX, index_records
 from fleetfuel.report import plan_file
 from fleetfuel.report.summary import Summary
 from fleetfuel.rules.book import Rules, load_rules
+from fleetfuel.rules.zone import in_feed_zone
 from fleetfuel.settings import Settings
 from fleetfuel.table import database, ledger, load, undone
 from fleetfuel.table.database import Database
@@ -138,11 +139,12 @@ def run(request: Request, settings: Settings, database_url: str, progress: Progr
         demand_fitting_schema(connection, packaged("migrations"))
         standing = course.begin(connection)
         rules = load_rules(settings.rules)
+        settings = in_feed_zone(settings, rules.zone)
         _prove(rules, standing)
         untouched = course.find_untouched(rules, standing, connection)
         if untouched:
             return untouched
-        about = _about(request, settings, rules, progress)
+        about = _about(request, rules, progress)
         with _fetch(request, settings, standing, progress) as delivery:
             for attempt in range(1, ATTEMPTS + 1):
                 try:
@@ -212,12 +214,12 @@ def _match(reading: Reading, cuts: tuple[Cut, ...], current: State, mark: Mark, 
     return known, batch
 
 
-def _about(request: Request, settings: Settings, rules: Rules, progress: Progress) -> Run:
+def _about(request: Request, rules: Rules, progress: Progress) -> Run:
     return Run(
         run_id=request.run_id,
         mode=request.mode,
         started_at=request.started_at,
-        zone=settings.timezone,
+        zone=rules.zone,
         rules=rules,
         overrides=request.overrides,
         skip_bad_files=request.skip_bad_files,

@@ -38,7 +38,9 @@ class Settings:
     ca_bundle: Path | None = None
     """`RUSTFS_CA_BUNDLE`: a file of certificates to trust for the endpoint, next to the system's."""
     timezone: zoneinfo.ZoneInfo = field(default_factory=lambda: zoneinfo.ZoneInfo("Africa/Nairobi"))
-    """`FLEETFUEL_TIMEZONE`: the zone of times that name none."""
+    """The zone of times that name none: a rule, see `rules.zone.in_feed_zone`."""
+    named_zone: zoneinfo.ZoneInfo | None = None
+    """`FLEETFUEL_TIMEZONE`: has to be the rule's zone."""
     rules: Path | None = None
     """`FLEETFUEL_RULES`: a folder of rules; None = those that came with fleetfuel."""
     reports: Path = Path("reports")
@@ -72,7 +74,7 @@ VARIABLES: Mapping[str, str] = {
     "RUSTFS_REGION": "region",
     "RUSTFS_PREFIX": "prefix",
     "RUSTFS_CA_BUNDLE": "ca_bundle",
-    "FLEETFUEL_TIMEZONE": "timezone",
+    "FLEETFUEL_TIMEZONE": "named_zone",
     "FLEETFUEL_RULES": "rules",
     "FLEETFUEL_REPORTS": "reports",
     "FLEETFUEL_LOOKBACK_HOURS": "lookback_hours",

@@ -233,6 +233,12 @@ create table fuel.rules_state (
     synced_at timestamptz not null default now()
 );
 
+-- How the feed is to be read as a whole: one row.
+create table fuel.feed_rule (
+    is_only boolean primary key default true check (is_only),
+    zone    text not null
+);
+
 create table fuel.source_field (
     field text not null,
     alias text primary key,

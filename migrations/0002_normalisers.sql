@@ -162,8 +162,16 @@ begin
 end
 $$;
 
--- An instant as exports write it. In this order: `YYYY-MM-DD-HH-MM` (East Africa Time); date and time with Z or an offset;
--- date and time without one, meant in `zone`; a date alone (midnight, East Africa Time). Null for everything else: a day
+-- The zone of times that people write into the feed (rules/fields.toml). `fuel.rebuild_reader()` writes it anew from
+-- fuel.feed_rule: a constant, so that no row costs a look-up.
+create function fuel.feed_zone() returns text
+language sql immutable parallel safe
+return 'Africa/Nairobi';
+
+comment on function fuel.feed_zone() is 'The time zone of the feed, as rules/fields.toml names it; written by `fleetfuel migrate`.';
+
+-- An instant as exports write it. In this order: `YYYY-MM-DD-HH-MM` (in the zone of the feed); date and time with Z or an
+-- offset; date and time without one, meant in `zone`; a date alone (midnight in the zone of the feed). Null for everything else: a day
 -- that does not exist, a zero date, infinity, and 1970-01-01 00:00 UTC, which is how "unknown" is written.
 create function fuel.read_time(written text, zone text) returns timestamptz
 language plpgsql stable strict parallel safe
@@ -187,9 +195,9 @@ begin
         end if;
     end if;
     if length(written) = 10 then
-        moment := written::timestamp at time zone 'Africa/Nairobi';
+        moment := written::timestamp at time zone fuel.feed_zone();
     elsif substr(written, 11, 1) = '-' then
-        moment := (left(written, 10) || ' ' || replace(substr(written, 12), '-', ':'))::timestamp at time zone 'Africa/Nairobi';
+        moment := (left(written, 10) || ' ' || replace(substr(written, 12), '-', ':'))::timestamp at time zone fuel.feed_zone();
     elsif substr(written, 17) ~ '[Z+-]' then
         moment := replace(written, ',', '.')::timestamptz;
     else

@@ -12,6 +12,11 @@ from (values
 ) as named (field, alias, rank)
 where not exists (select from fuel.source_field);
 
+-- And where its clocks stand, until then.
+insert into fuel.feed_rule (zone)
+select 'Africa/Nairobi'
+where not exists (select from fuel.feed_rule);
+
 -- Writes the functions that read a record, with the names and spellings of the rule tables as constants: a row costs no
 -- look-up in a table. A field is first tried by its first name in its usual shape, then with every care: all its names
 -- in order, text and numbers only, not blank. No more than 2,000 characters of a field are read. True if the functions had to be written again.
@@ -24,6 +29,7 @@ declare
     first  text;
     any_of text;
     named  text;
+    feed_zone text;
     body   text := $body$
     -- A compressed or out-of-line value is opened once, not once a field.
     source := fill.raw;
@@ -85,9 +91,9 @@ declare
 
     written := {filled_at:first};
     if written like '20__-__-__-__-__' and {day} and substr(written, 12, 2) in ({hours}) and substr(written, 15, 2) in ({minutes}) then
-        fill.filled_at := (left(written, 10) || ' ' || substr(written, 12, 2) || ':' || substr(written, 15, 2) || '+03')::timestamptz;
+        fill.filled_at := (left(written, 10) || ' ' || substr(written, 12, 2) || ':' || substr(written, 15, 2))::timestamp at time zone {zone};
     else
-        fill.filled_at := fuel.read_time({filled_at}, 'Africa/Nairobi');
+        fill.filled_at := fuel.read_time({filled_at}, {zone});
     end if;
 
     written := {created_at:first};
@@ -100,7 +106,7 @@ declare
     -- Where a fill stands in time: when the feed says; if it says nothing, 1970, or more than a day after the report
     -- (nobody reports a fill before it happens), when it was reported, if that lies between 2015 and a day after its file.
     fill.filled_at_is_assumed := false;
-    if fill.filled_at >= '1969-12-31 21:00Z' and fill.filled_at < '1970-12-31 21:00Z' then
+    if fill.filled_at >= {1970} and fill.filled_at < {1971} then
         fill.filled_at := null;
     end if;
     if (fill.filled_at <= fill.source_created_at + interval '1 day') is not true
@@ -120,6 +126,15 @@ declare
     end if;
 $body$;
 begin
+    feed_zone := coalesce((select f.zone from fuel.feed_rule as f), fuel.feed_zone());
+    if feed_zone <> fuel.feed_zone() then
+        perform now() at time zone feed_zone; -- an error if this server does not know it
+        execute format('create or replace function fuel.feed_zone() returns text language sql immutable parallel safe return %L', feed_zone);
+    end if;
+    body := replace(body, '{zone}', quote_literal(feed_zone));
+    body := replace(body, '{1970}', format('%L::timestamptz', to_char(timestamp '1970-01-01' at time zone feed_zone at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS"Z"')));
+    body := replace(body, '{1971}', format('%L::timestamptz', to_char(timestamp '1971-01-01' at time zone feed_zone at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS"Z"')));
+
     foreach wanted in array array[
         'car', 'driver', 'department', 'fuel_type', 'litres', 'amount_kes', 'odometer_km', 'filled_at', 'created_at', 'updated_at', 'deleted_at', 'is_deleted'
     ] loop
@@ -230,6 +245,8 @@ begin
 end
 $$;
 
+create trigger rebuild_reader after insert or update or delete or truncate on fuel.feed_rule
+for each statement execute function fuel.rule_tables_changed();
 create trigger rebuild_reader after insert or update or delete or truncate on fuel.source_field
 for each statement execute function fuel.rule_tables_changed();
 create trigger rebuild_reader after insert or update or delete or truncate on fuel.fuel_type_alias

@@ -96,11 +96,11 @@ set search_path = pg_catalog, pg_temp
 begin atomic
     select t.said
     from (
-        select fuel.read_time(left((array_agg(raw ->> f.alias order by f.rank) filter (where btrim(raw ->> f.alias) <> ''))[1], 100), 'Africa/Nairobi') as said
+        select fuel.read_time(left((array_agg(raw ->> f.alias order by f.rank) filter (where btrim(raw ->> f.alias) <> ''))[1], 100), fuel.feed_zone()) as said
         from fuel.source_field as f
         where f.field = 'filled_at' and jsonb_typeof(raw -> f.alias) in ('string', 'number')
     ) as t
-    where not (t.said >= '1969-12-31 21:00Z' and t.said < '1970-12-31 21:00Z');
+    where extract(year from t.said at time zone fuel.feed_zone()) <> 1970;
 end;
 
 -- The order in which every view walks through a vehicle's fills, with the bounded columns that figures need, so that they
@@ -132,7 +132,7 @@ begin atomic
     with recursive fills as (
         select
             r.id, r.filled_at, r.litres, r.amount_kes, r.odometer_km, r.source_created_at as reported_at,
-            not r.filled_at_is_assumed and (r.filled_at at time zone 'Africa/Nairobi')::time <> '00:00' as has_clock,
+            not r.filled_at_is_assumed and (r.filled_at at time zone fuel.feed_zone())::time <> '00:00' as has_clock,
             lag(r.source_created_at) over reports as before_at,
             lead(r.source_created_at) over reports as after_at
         from fuel.records as r
@@ -273,7 +273,7 @@ with placed as (
         coalesce(fuel.family_of(r.fuel_type), v.usual_family) as family,
         r.litres, r.amount_kes, r.price_per_litre_kes, r.odometer_km,
         coalesce(r.odometer_km between 1 and 2000000, false) and v.has_odometer as has_reading,
-        not r.filled_at_is_assumed and (r.filled_at at time zone 'Africa/Nairobi')::time <> '00:00' as has_clock,
+        not r.filled_at_is_assumed and (r.filled_at at time zone fuel.feed_zone())::time <> '00:00' as has_clock,
         (v.superseded ->> r.id::text)::bigint as superseded_by,
         (v.unclear ->> r.id::text)::bigint as unclear_with,
         coalesce(

@@ -166,7 +166,7 @@ begin
     revoke all on all functions in schema fuel from public;
     -- A view runs its functions with the rights of whoever reads it. These say nothing that the reports do not say.
     grant execute on function
-        fuel.has_plate_shape(text), fuel.family_of(text), fuel.clean_driver(text), fuel.said_time(jsonb), fuel.twins_of(text),
+        fuel.feed_zone(), fuel.has_plate_shape(text), fuel.family_of(text), fuel.clean_driver(text), fuel.said_time(jsonb), fuel.twins_of(text),
         fuel.fuel_of(text, bigint[]), fuel.far_spans(bigint[], bigint[], numeric[], numeric[], boolean[]),
         fuel.explaining_record(text, timestamptz, timestamptz, bigint, numeric, double precision)
     to public;

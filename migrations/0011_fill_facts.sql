@@ -118,12 +118,13 @@ create table fuel.fill_facts_rules (
 
 create view fuel.current_fill_facts_rules as
 select format(
-    '%s %s %s %s %s',
+    '%s %s %s %s %s %s',
     (select s from fuel.span_limit as s),
     (select a from fuel.anomaly_limit as a),
     (select array_agg(k order by k.rank) from fuel.vehicle_class as k),
     (select array_agg(p order by p.fuel_type, p.valid_from) from fuel.pump_prices as p),
-    (select array_agg(k order by k.plate) from fuel.known_vehicle as k)
+    (select array_agg(k order by k.plate) from fuel.known_vehicle as k),
+    (select f.zone from fuel.feed_rule as f)
 ) as computed;
 
 insert into fuel.fill_facts_rules (computed) select c.computed from fuel.current_fill_facts_rules as c;
@@ -169,6 +170,8 @@ for each statement execute function fuel.mark_where_rules_changed();
 create trigger mark_where_rules_changed after insert or update or delete or truncate on fuel.vehicle_class
 for each statement execute function fuel.mark_where_rules_changed();
 create trigger mark_where_rules_changed after insert or update or delete or truncate on fuel.pump_prices
+for each statement execute function fuel.mark_where_rules_changed();
+create trigger mark_where_rules_changed after insert or update or delete or truncate on fuel.feed_rule
 for each statement execute function fuel.mark_where_rules_changed();
 create trigger mark_where_rules_changed after insert or update or delete or truncate on fuel.known_vehicle
 for each statement execute function fuel.mark_where_rules_changed();

@@ -99,11 +99,10 @@ def _pump_prices(known_until: date | None, settings: Settings) -> Finding:
 
 def _time_zone(settings: Settings) -> Finding:
     here = datetime.now(settings.timezone)
-    said = f"{settings.timezone.key}, UTC{here.isoformat()[-6:]}: it is {here:%Y-%m-%d %H:%M} there"
-    if here.utcoffset() == timedelta(hours=3):
-        return Finding(name="time zone", said=said)
-    hint = "Times without a zone are read in it. The feed's are East Africa Time: FLEETFUEL_TIMEZONE=Africa/Nairobi"
-    return Finding(name="time zone", said=said, next_step=hint)
+    return Finding(
+        name="time zone",
+        said=f"{settings.timezone.key}, UTC{here.isoformat()[-6:]}: it is {here:%Y-%m-%d %H:%M} there",
+    )
 
 
 def _disks(settings: Settings, *, quick: bool) -> Iterator[Finding]:

@@ -29,8 +29,16 @@ class _Chosen:
 
 
 def settings() -> Settings:
-    """The settings, from the environment and the chosen file. Raises `ConfigurationError`."""
-    return read_settings(env_file=_Chosen.env_file)
+    """The settings, from the environment and the chosen file, with the zone of the rules. Raises `ConfigurationError`.
+
+    Rules that cannot be read are for the command to complain of that reads all of them.
+    """
+    from fleetfuel.rules.zone import in_feed_zone
+
+    found = read_settings(env_file=_Chosen.env_file)
+    with suppress(errors.RulesError):
+        return in_feed_zone(found)
+    return found
 
 
 def invoked() -> str | None:
@@ -42,7 +50,7 @@ def set_up_logs() -> None:
     """Log in the form that the settings ask for; settings that cannot be read are the command's to complain of."""
     form, remarks = os.environ.get("FLEETFUEL_LOG", "text"), tuple[str, ...]()
     with suppress(errors.ConfigurationError):
-        found = settings()
+        found = read_settings(env_file=_Chosen.env_file)
         form, remarks = found.log, found.remarks
     logs.set_up(form, verbose=_Chosen.is_verbose)
     for remark in remarks:

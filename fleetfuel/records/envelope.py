@@ -95,7 +95,7 @@ def cut_file(file: SourceFile, zone: ZoneInfo, seed: int = 0) -> Cut:
 def _export_time(value: object, zone: ZoneInfo) -> datetime | None:
     """A date without a time is no time."""
     is_date = isinstance(value, str) and re.fullmatch(r"\s*[0-9]{4}-?[0-9]{2}-?[0-9]{2}\s*", value)
-    return None if is_date else read_instant(value, zone)
+    return None if is_date else read_instant(value, zone, feed=zone)
 
 
 def refuse_error_body(cut: Cut) -> None:

@@ -48,7 +48,7 @@ def tell_fills(texts: pl.Series, names: FillNames) -> pl.DataFrame:
     if reported is None:
         rows = [_tell(text, names) for text in texts]
         reported = pl.DataFrame(rows, schema=dict.fromkeys(FILL, pl.String), orient="row")
-    day = read_instants(reported["day"], names.zone).dt.convert_time_zone(EAST_AFRICA.key).dt.date()
+    day = read_instants(reported["day"], names.zone, feed=names.zone).dt.convert_time_zone(EAST_AFRICA.key).dt.date()
     return reported.with_columns(day.alias("day"))
 
 

@@ -16,7 +16,7 @@ import polars as pl
 from fleetfuel import errors
 from fleetfuel.model.files import SourceFile
 from fleetfuel.model.records import Verdict
-from fleetfuel.records import envelope, values
+from fleetfuel.records import envelope
 from fleetfuel.records.rows import REJECTED, TYPED, columns, index_records, read_rows
 from fleetfuel.rules.book import Rules
 from fleetfuel.rules.entries import Check
@@ -90,8 +90,8 @@ def _example_rows(examples: Sequence[Mapping[str, object]], rules: Rules) -> pl.
     file = SourceFile(
         key="examples", etag="", size=len(content), modified_at=now, key_at=None, content=memoryview(content)
     )
-    cut = envelope.cut_file(file, values.EAST_AFRICA)
-    return read_rows(index_records(cut, 0), [cut], rules, values.EAST_AFRICA, 0).typed
+    cut = envelope.cut_file(file, rules.zone)
+    return read_rows(index_records(cut, 0), [cut], rules, rules.zone, 0).typed
 
 
 # --- Pandera ------------------------------------------------------------------------------------------------------

@@ -186,7 +186,9 @@ def _typed(
 def _values(fields: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
     """The columns of `TYPED` that come from a record's fields, from columns of text."""
     times = {
-        field.name: read_instants(fields[field.name], zone if field.of_fill else UTC_ZONE, keeps_unknown=field.of_fill)
+        field.name: read_instants(
+            fields[field.name], zone if field.of_fill else UTC_ZONE, feed=zone, keeps_unknown=field.of_fill
+        )
         for field in FIELDS
         if field.kind == "time"
     }

@@ -36,12 +36,12 @@ _TIME: Final = (
 )
 
 
-def instant(text: pl.Expr, zone: ZoneInfo, *, keeps_unknown: bool = False) -> pl.Expr:
+def instant(text: pl.Expr, zone: ZoneInfo, *, feed: ZoneInfo = EAST_AFRICA, keeps_unknown: bool = False) -> pl.Expr:
     """The instant a text names, UTC; null if it names none. `fuel.read_time` in the database reads the same.
 
-    Reading order: `YYYY-MM-DD-HH-MM`, as the producer writes it, in East Africa; `Z` or an offset as written; without
-    either in `zone`; a date alone is midnight in East Africa. 1970-01-01 00:00 UTC is how "unknown" is written: null,
-    unless a check wants to see it.
+    Reading order: `YYYY-MM-DD-HH-MM`, as the producer writes it, in the zone of the feed; `Z` or an offset as written;
+    without either in `zone`; a date alone is midnight in the zone of the feed. 1970-01-01 00:00 UTC is how "unknown" is
+    written: null, unless a check wants to see it.
     """
     parts = text.str.strip_chars(BLANKS).str.to_uppercase().str.extract_groups(_TIME).struct
     day, dashed, offset = parts.field("1"), parts.field("2").is_not_null(), parts.field("8")
@@ -61,7 +61,7 @@ def instant(text: pl.Expr, zone: ZoneInfo, *, keeps_unknown: bool = False) -> pl
     as_written = clock.dt.replace_time_zone("UTC") - pl.duration(minutes=minutes)
     found = (
         pl.when(dashed | ~has_clock)
-        .then(_in_zone(clock, EAST_AFRICA))
+        .then(_in_zone(clock, feed))
         .when(offset.is_null())
         .then(_in_zone(clock, zone))
         .otherwise(as_written)
@@ -122,16 +122,19 @@ def read_numbers(texts: pl.Series) -> pl.Series:
     return _read(texts, [*quick, number(text)], pl.Float64())
 
 
-def read_instants(texts: pl.Series, zone: ZoneInfo, *, keeps_unknown: bool = False) -> pl.Series:
+def read_instants(
+    texts: pl.Series, zone: ZoneInfo, *, feed: ZoneInfo = EAST_AFRICA, keeps_unknown: bool = False
+) -> pl.Series:
     """`instant` of a column, the shapes that most texts have without its care."""
     text = pl.col(texts.name)
     quick = [
-        _usual(text, rf"-{_CLOCK}-[0-5][0-9]", "-%H-%M") - EAT_OFFSET,
         _usual(text, rf"T{_CLOCK}:[0-5][0-9]:[0-5][0-9](\.[0-9]{{3}})?Z", "T%H:%M:%S%.fZ"),
     ]
+    if feed == EAST_AFRICA:
+        quick.insert(0, _usual(text, rf"-{_CLOCK}-[0-5][0-9]", "-%H-%M") - EAT_OFFSET)
     if zone == UTC_ZONE:
         quick.insert(0, _usual(text, rf" {_CLOCK}:[0-5][0-9]:[0-5][0-9]", " %H:%M:%S"))
-    read = _read(texts, [*quick, instant(text, zone, keeps_unknown=keeps_unknown)], pl.Datetime("us", "UTC"))
+    read = _read(texts, [*quick, instant(text, zone, feed=feed, keeps_unknown=keeps_unknown)], pl.Datetime("us", "UTC"))
     return read if keeps_unknown else read.set(read == _EPOCH, None)
 
 
@@ -166,11 +169,11 @@ _USUAL_TIME: Final = re.compile(
 """How exporters write a time: read without setting a query engine in motion, once a file."""
 
 
-def read_instant(value: object, zone: ZoneInfo) -> datetime | None:
+def read_instant(value: object, zone: ZoneInfo, *, feed: ZoneInfo = EAST_AFRICA) -> datetime | None:
     """One text as an instant, read like a column of them."""
     if not isinstance(value, str):
         return None
     if _USUAL_TIME.fullmatch(value):
         return datetime.fromisoformat(value).astimezone(UTC)
-    found: datetime | None = pl.select(instant(pl.lit(value), zone)).item()
+    found: datetime | None = pl.select(instant(pl.lit(value), zone, feed=feed)).item()
     return found.astimezone(UTC) if found else None

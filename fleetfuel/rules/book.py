@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, get_type_hints
+from zoneinfo import ZoneInfo
 
 from fleetfuel import errors
 from fleetfuel.packaged import packaged
@@ -33,6 +34,7 @@ from fleetfuel.rules.figures import read_anomalies, read_pump_prices, read_vehic
 from fleetfuel.rules.file import RuleFile, read_rule_file
 from fleetfuel.rules.vehicles import read_vehicles
 from fleetfuel.rules.words import read_lists, read_spellings
+from fleetfuel.rules.zone import FIELDS_KEYS, read_zone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,8 @@ class Rules:
     """Hex digest of what each file says, by file name."""
     fields: Mapping[str, tuple[str, ...]]
     """Canonical field to its names in the feed, the first that holds a value wins."""
+    zone: ZoneInfo
+    """The zone of times that name none."""
     personal: frozenset[str]
     """Canonical fields that are never shown."""
     ignore: tuple[IgnoredField, ...]
@@ -73,6 +77,7 @@ def load_rules(folder: Path | None = None) -> Rules:
     """Read the rules in `folder` (the shipped ones if none is given). Raises `RulesError` with file and line."""
     files = _read_files(packaged("rules") if folder is None else folder)
     fields = _fields(files["fields.toml"])
+    zone = read_zone(files["fields.toml"])
     checks = read_checks(files["checks.toml"], fields)
     guards = _guards(files["guards.toml"])
     personal, ignore = _personal(files["fields.toml"]), _ignored(files["fields.toml"], fields)
@@ -81,9 +86,12 @@ def load_rules(folder: Path | None = None) -> Rules:
     vehicle_classes = read_vehicle_classes(files["vehicle_classes.toml"])
     predicates = [_without(check, {"why", "good", "bad", "file", "line"}) for check in checks]
     return Rules(
-        digest=_digest([fields, sorted(item.field for item in ignore), predicates, guards.future_source_time_hours]),
+        digest=_digest(
+            [zone.key, fields, sorted(item.field for item in ignore), predicates, guards.future_source_time_hours]
+        ),
         file_digests=MappingProxyType({name: _digest(file.data) for name, file in files.items()}),
         fields=fields,
+        zone=zone,
         personal=personal,
         ignore=ignore,
         fuel_types=fuel_types,
@@ -99,7 +107,7 @@ def load_rules(folder: Path | None = None) -> Rules:
 
 
 _FILES: Final[Mapping[str, frozenset[str]]] = {
-    "fields.toml": frozenset({"personal", "fields", "ignore"}),
+    "fields.toml": FIELDS_KEYS,
     "fuel_types.toml": frozenset({"fuel_types"}),
     "departments.toml": frozenset({"departments"}),
     "pump_prices.toml": frozenset({"cycle"}),

@@ -15,6 +15,7 @@ Row = dict[str, Any]
 def rule_rows(rules: Rules) -> Mapping[str, list[Row]]:
     """The rows of each rules table of the `fuel` schema, as JSON values."""
     return {
+        "feed_rule": [{"is_only": True, "zone": rules.zone.key}],
         "source_field": [
             {"field": field, "alias": alias, "rank": rank}
             for field, aliases in rules.fields.items()

@@ -240,7 +240,7 @@ def _apply(database: Database, file: MigrationFile) -> AppliedMigration:
     return line
 
 
-_DERIVING: Final = frozenset({"source_field", "fuel_type_alias", "department_alias", "known_vehicle"})
+_DERIVING: Final = frozenset({"feed_rule", "source_field", "fuel_type_alias", "department_alias", "known_vehicle"})
 """The rules tables that derived columns are read with."""
 
 

@@ -129,6 +129,7 @@ def test_devices_are_reported_missing_then_read_then_broken(stage: Stage) -> Non
         ({"DATABASE_URL": None}, "settings", 78, "not set: DATABASE_URL"),
         ({"DATABASE_URL": "mysql://u:pa55word@h/x"}, "settings", 78, "DATABASE_URL cannot be used"),
         ({"FLEETFUEL_TIMEZONE": "Nairobi"}, "settings", 78, "'Nairobi' is not a time zone"),
+        ({"FLEETFUEL_TIMEZONE": "Europe/Berlin"}, "settings", 78, "the feed's zone is Africa/Nairobi"),
         ({"FLEETFUEL_RULES": "nowhere"}, "rules", 78, "nowhere"),
         ({"FLEETFUEL_REPORTS": "/proc/reports"}, "reports", 73, "cannot be written to"),
         ({"RUSTFS_ENDPOINT": "http://127.0.0.1:1"}, "bucket", 69, "nothing listens there"),

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import adbc_driver_postgresql.dbapi as adbc
+import polars as pl
 import pytest
 from table import NewRole
 
 from fleetfuel import errors
 from fleetfuel.packaged import packaged
+from fleetfuel.records.values import read_instants
 from fleetfuel.report.migrations import render_receipt, render_status
 from fleetfuel.rules.book import load_rules
 from fleetfuel.rules.rows import rule_rows
@@ -423,6 +425,37 @@ def test_a_new_spelling_derives_anew_the_records_it_concerns_and_no_other(databa
     assert [row[1] for row in after] == ["KEROSENE", "DIESEL"]
     assert after[1] == before[1]
     assert migrate(database_uri, packaged("migrations"), rules).is_empty
+
+
+NAIVE = ("2026-06-11-17-24", "2026-06-11 17:24:33", "2026-06-11", "2026-03-29-02-30", "2026-10-25 02:30", "1970-01-01")
+"""Times without a zone; in Berlin one of them does not exist and one exists twice."""
+
+
+@pytest.mark.parametrize("zone", ["Africa/Nairobi", "Europe/Berlin", "UTC", "Etc/GMT-5"])
+def test_a_time_without_a_zone_is_the_same_instant_in_python_and_in_the_database(
+    database_uri: str, rules: Path, zone: str
+) -> None:
+    for number, text in enumerate((*NAIVE, "2026-06-11T17:24:00Z")):
+        record = json.dumps({"id": number, "car": "KCA 542Q", "datetime": text})
+        run(database_uri, f"insert into fuel.records (id, raw) values ({number}, '{record}')")
+    look = "select id, filled_at, xmin::text from fuel.records order by id"
+    before = query(database_uri, look)
+    edit(rules / "fields.toml", 'zone = "Africa/Nairobi"', f'zone = "{zone}"')
+    receipt = migrate(database_uri, packaged("migrations"), rules)
+    assert query(database_uri, "select fuel.feed_zone()") == [(zone,)]
+    after = query(database_uri, look)
+    column, read = pl.Series("text", NAIVE), load_rules(rules).zone
+    instants = read_instants(column, read, feed=read, keeps_unknown=True).to_list()
+    assert [row[1] for row in after[:-1]] == [*instants[:-1], None]  # 1970 is how "unknown" is written
+    moved = [new[0] for old, new in zip(before, after, strict=True) if old[1] != new[1]]
+    assert moved == ([] if zone == "Africa/Nairobi" else [0, 1, 2, 3, 4])
+    assert [new[0] for old, new in zip(before, after, strict=True) if old[2] != new[2]] == moved
+    assert receipt.rederived == (len(moved) or None)
+    assert migrate(database_uri, packaged("migrations"), rules).is_empty
+    if moved:  # facts of fills know of the clock, too
+        edit(rules / "fields.toml", f'zone = "{zone}"', 'zone = "Africa/Nairobi"')
+        assert migrate(database_uri, packaged("migrations"), rules).refreshed == 1
+        assert [row[1] for row in query(database_uri, look)] == [row[1] for row in before]
 
 
 def test_a_file_of_rules_that_is_wrong_changes_nothing(empty_database: str, folder: Path, rules: Path) -> None:

@@ -174,6 +174,18 @@ REFUSALS = {
         "unknown key `line`",
     ),
     "an unknown field": ("fields.toml", "sender = [", "colour = [] ←\nsender = [", "unknown field `colour`"),
+    "no zone": ("fields.toml", 'zone = "Africa/Nairobi"\n', "", "`zone` is missing"),
+    "a zone that is none": ("fields.toml", '"Africa/Nairobi"', '"Africa/Atlantis" ←', "is not the name of a time zone"),
+    "an offset for a zone": ("fields.toml", '"Africa/Nairobi"', '"+03:00" ←', "is not the name of a time zone"),
+    "a zone by its letters": ("fields.toml", '"Africa/Nairobi"', '"EAT" ←', "is not the name of a time zone"),
+    "a zone outside": ("fields.toml", '"Africa/Nairobi"', '"../../etc/passwd" ←', "is not the name of a time zone"),
+    "a zone that is SQL": (
+        "fields.toml",
+        '"Africa/Nairobi"',
+        '"UTC\'; drop table x" ←',
+        "is not the name of a time zone",
+    ),
+    "the zone of this machine": ("fields.toml", '"Africa/Nairobi"', '"localtime" ←', "is not the name of a time zone"),
     "a field without a name": ("fields.toml", '["department"]', "[] ←", "`department` needs at least one name"),
     "a name that is no name": ("fields.toml", '["odometer"]', '["odometer; drop"] ←', "cannot be a field's name"),
     "a name of two fields": (

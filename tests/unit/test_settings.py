@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from fleetfuel import errors
+from fleetfuel.packaged import packaged
+from fleetfuel.rules.zone import in_feed_zone
 from fleetfuel.settings import Settings, read_settings
 
 
@@ -74,3 +76,19 @@ def test_a_missing_database_url_names_the_variable_and_the_example() -> None:
 def test_a_command_that_can_be_embedded_names_that_way_too() -> None:
     with pytest.raises(errors.MissingSetting, match=r"DATABASE_URL(.|\n)*\.env\.example(.|\n)*--embedded"):
         read().require_database_url(may_be_embedded=True)
+
+
+def test_the_zone_is_the_rules_and_another_in_the_environment_is_refused(tmp_path: Path) -> None:
+    assert in_feed_zone(read()).timezone.key == "Africa/Nairobi"
+    assert in_feed_zone(read(FLEETFUEL_TIMEZONE="Africa/Nairobi")).timezone.key == "Africa/Nairobi"
+    with pytest.raises(
+        errors.ConfigurationError, match=r"names Europe/Berlin.*Africa/Nairobi(.|\n)*fields.toml"
+    ) as caught:
+        in_feed_zone(read(FLEETFUEL_TIMEZONE="Europe/Berlin"))
+    assert caught.value.exit_code == 78
+    text = (packaged("rules") / "fields.toml").read_text(encoding="utf-8")
+    (tmp_path / "fields.toml").write_text(text.replace("Africa/Nairobi", "Europe/Berlin"), encoding="utf-8")
+    ours = read(FLEETFUEL_TIMEZONE="Europe/Berlin", FLEETFUEL_RULES=str(tmp_path))
+    assert in_feed_zone(ours).timezone.key == "Europe/Berlin"
+    with pytest.raises(errors.ConfigurationError, match="names Africa/Nairobi, but the feed's zone is Europe/Berlin"):
+        in_feed_zone(read(FLEETFUEL_TIMEZONE="Africa/Nairobi", FLEETFUEL_RULES=str(tmp_path)))
