@@ -12,7 +12,7 @@ from fleetfuel import errors
 from fleetfuel.printable import sentence
 from fleetfuel.report.summary import read_summary
 from fleetfuel.report.text import render_summary
-from fleetfuel.report.words import ago, iso, moment
+from fleetfuel.report.words import ago, counted, iso, moment
 from fleetfuel.rules.book import Rules
 from fleetfuel.table.database import Database
 
@@ -72,13 +72,9 @@ def render_runs(runs: Sequence[Row], *, width: int, now: datetime, status: str |
 def _last(runs: Sequence[Row], now: datetime, status: str | None) -> str:
     ended = next((run["finished_at"] for run in runs if run["finished_at"]), None)
     if ended is None:
-        return "No run has ended." if status is None else f"{_counted(len(runs), 'run')} began and did not end."
+        return "No run has ended." if status is None else f"{counted(len(runs), 'run')} began and did not end."
     which = f"last {status} run" if status else "last run"
     return f"The {which} ended {ago(now - datetime.fromisoformat(ended))} ago."
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def _said(run: Row) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from fleetfuel.report.words import iso
+from fleetfuel.report.words import counted, iso
 from fleetfuel.table.migrate import MigrationPlan, MigrationReceipt
 
 
@@ -37,7 +37,7 @@ def render_status(plan: MigrationPlan) -> str:
 
 def render_receipt(receipt: MigrationReceipt) -> str:
     """What was done, a line for each kind of thing."""
-    lines = [f"{_count(len(receipt.applied), 'migration')} applied:"] if receipt.applied else []
+    lines = [f"{counted(len(receipt.applied), 'migration')} applied:"] if receipt.applied else []
     lines += [f"  {line.file}  {line.milliseconds:,} ms" for line in receipt.applied]
     if receipt.restored:
         lines.append(f"Made again, as it was missing: {receipt.restored}.")
@@ -48,16 +48,12 @@ def render_receipt(receipt: MigrationReceipt) -> str:
             for table, change in receipt.rules.items()
         ]
     if receipt.rederived is not None and (receipt.rederived or not receipt.is_empty):
-        lines.append(f"{_count(receipt.rederived, 'record')} derived anew.")
+        lines.append(f"{counted(receipt.rederived, 'record')} derived anew.")
     if receipt.refreshed:
-        lines.append(f"Facts of {_count(receipt.refreshed, 'vehicle')} computed anew.")
+        lines.append(f"Facts of {counted(receipt.refreshed, 'vehicle')} computed anew.")
     if receipt.is_empty:
         lines.append("Nothing to do: schema and rules are up to date.")
     if receipt.devices is not None:
         lines.append(f"Devices: {receipt.devices}")
     lines += [f"Rights: {said}" for said in receipt.rights]
     return "\n".join(lines)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from fleetfuel.report.summary import Summary
-from fleetfuel.report.words import moment
+from fleetfuel.report.words import counted, moment
 
 SHOWN: Final = 8
 """Lines a section shows at the most; the report holds them all."""
@@ -93,12 +93,8 @@ def _files(run: Summary) -> list[str]:
 
 def _records(run: Summary) -> str:
     counts = run.counts
-    markers = f" and {_counted(counts.skipped, 'marker')}" if counts.skipped else ""
-    return _counted(counts.records, "record") + markers
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+    markers = f" and {counted(counts.skipped, 'marker')}" if counts.skipped else ""
+    return counted(counts.records, "record") + markers
 
 
 def _counts(run: Summary) -> str:

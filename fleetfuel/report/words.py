@@ -1,4 +1,4 @@
-"""Pure: instants and durations as people and machines read them, in UTC."""
+"""Pure: instants in UTC, durations and counts as people and machines read them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,15 @@ def moment(at: datetime | str | None) -> str:
     return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: `1 record`, `1,200 records`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def ago(age: timedelta) -> str:
     """A duration in its largest fitting unit: `12 minutes`, `3 hours`, `2 days`."""
     seconds = max(0, round(age.total_seconds()))
     for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
         if seconds >= 2 * size or (seconds >= size and unit == "minute"):
-            number = seconds // size
-            return f"{number:,} {unit}" + ("" if number == 1 else "s")
-    return f"{seconds} second" + ("" if seconds == 1 else "s")
+            return counted(seconds // size, unit)
+    return counted(seconds, "second")
