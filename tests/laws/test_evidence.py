@@ -151,6 +151,27 @@ def test_files_folded_together_leave_what_single_runs_leave(owns: tuple[float | 
     _compare(settled, model, {1: known})
 
 
+def test_in_whatever_order_files_arrive_the_latest_own_time_stands() -> None:
+    """Of two with the same own time the newer file's, unless a file newer still, with an older stamp, came before it:
+    what a row keeps is the newest file that spoke of it. The next snapshot knows."""
+    cases = [*itertools.product(itertools.product((-9, -6, -3), repeat=3), itertools.permutations(range(3)))]
+    details = [_row(key, None, None, "")[0] for key in range(len(cases))]
+    held = [0] * len(cases)
+    for turn in range(3):
+        files = [order[turn] for _, order in cases]
+        words = [_reported(key, file, cases[key][0][file], "live")[0] for key, file in enumerate(files)]
+        frame, rows = _frames(words, details, MARK)
+        frame = frame.with_columns(file_at=pl.Series([at(file) for file in files], dtype=frame.schema["file_at"]))
+        settled = fold.settle_changes(decide.meet_rows(fold.in_turn(frame), rows), Mark(at=None, overlap=OVERLAP))
+        for row in settled.filter("is_taken").to_dicts():
+            held[row["id"]] = row["value_position"]
+            details[row["id"]] |= {"own_at": row["source_at"], "change_at": row["change_at"]}
+    for file, (owns, order) in zip(held, cases, strict=True):
+        latest = [each for each in range(3) if owns[each] == max(owns)]
+        came_between = [each for each in range(3) if owns[each] < max(owns) and each > file]
+        assert file == max(latest) or (file in latest and came_between), (owns, order)
+
+
 def _frames(
     words: list[dict[str, Any]], details: list[dict[str, Any]], file_at: datetime
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
