@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import adbc_driver_postgresql.dbapi as adbc
 import pytest
@@ -83,10 +84,22 @@ def new_role() -> Iterator[NewRole]:
         with adbc.connect(uri, autocommit=True) as connection, connection.cursor() as cursor:
             cursor.executescript(script)
 
+    def concerned(uri: str, name: str) -> list[str]:
+        """A URI for each database in which the role has a right: a test may restore a dump into a second one."""
+        with adbc.connect(uri) as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "select distinct datname from pg_catalog.pg_shdepend join pg_catalog.pg_database on pg_database.oid = dbid"
+                f" where refclassid = 'pg_catalog.pg_authid'::regclass and refobjid = '{name}'::regrole"
+            )
+            parts = urlsplit(uri)
+            return [urlunsplit(parts._replace(path=f"/{database}")) for (database,) in cursor.fetchall()]
+
     def create(uri: str, name: str, options: str) -> None:
         run(uri, f"create role {name} {options}")
         made.append((uri, name))
 
     yield create
     for uri, name in reversed(made):
-        run(uri, f"drop owned by {name} cascade; drop role {name}")
+        for each in concerned(uri, name):
+            run(each, f"drop owned by {name} cascade")
+        run(uri, f"drop role {name}")

@@ -192,7 +192,9 @@ def _next(run: Any) -> str | None:
     context = click.get_current_context()
     if run.report and context.parent and isinstance(context.parent.command, click.Group):
         known = {option.name for option in context.parent.command.commands["apply"].params}
-        given = options.as_typed(context, without={name for name in context.params if name not in known} | {"as_json"})
+        # A report of its own: a folder that was named for the plan is taken by now.
+        own = {"report", "as_json", "quiet"}
+        given = options.as_typed(context, without={name for name in context.params if name not in known} | own)
         return " ".join(["fleetfuel", "apply", shlex.quote(run.report), *given])
     given = options.as_typed(context, without=("report", "as_json", "detailed_exitcode", "quiet"))
     return " ".join(["fleetfuel", str(context.info_name), *options.arguments_as_typed(context), *given, "--apply"])

@@ -84,6 +84,8 @@ def arguments_as_typed(context: click.Context) -> list[str]:
 def _written(value: Any) -> str:
     if isinstance(value, datetime):
         return "all" if value.year == 1 else value.isoformat()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
     return str(value)
 
 

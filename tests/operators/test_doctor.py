@@ -132,7 +132,7 @@ def test_devices_are_reported_missing_then_read_then_broken(stage: Stage) -> Non
         ({"FLEETFUEL_TIMEZONE": "Europe/Berlin"}, "settings", 78, "the feed's zone is Africa/Nairobi"),
         ({"FLEETFUEL_RULES": "nowhere"}, "rules", 78, "nowhere"),
         ({"FLEETFUEL_REPORTS": "/proc/reports"}, "reports", 73, "cannot be written to"),
-        ({"RUSTFS_ENDPOINT": "http://127.0.0.1:1"}, "bucket", 69, "nothing listens there"),
+        ({"RUSTFS_ENDPOINT": "http://127.0.0.1:1"}, "bucket", 69, "nothing listens on that port"),
         ({"RUSTFS_BUCKET": "no-such-bucket"}, "bucket", 66, "'no-such-bucket' does not exist"),
         ({"RUSTFS_SECRET_KEY": "pa55word"}, "bucket", 77, "does not accept the keys"),
         ({"RUSTFS_PREFIX": "elsewhere/"}, "snapshot", 66, "elsewhere/latest.json does not exist"),
