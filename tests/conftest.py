@@ -88,7 +88,8 @@ def new_role() -> Iterator[NewRole]:
         """A URI for each database in which the role has a right: a test may restore a dump into a second one."""
         with adbc.connect(uri) as connection, connection.cursor() as cursor:
             cursor.execute(
-                "select distinct datname from pg_catalog.pg_shdepend join pg_catalog.pg_database on pg_database.oid = dbid"
+                "select distinct datname from pg_catalog.pg_shdepend"
+                " join pg_catalog.pg_database on pg_database.oid = dbid"
                 f" where refclassid = 'pg_catalog.pg_authid'::regclass and refobjid = '{name}'::regrole"
             )
             parts = urlsplit(uri)

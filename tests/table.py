@@ -69,9 +69,24 @@ def envelope(records: Iterable[object], when: datetime | None = None, **metadata
 
 
 STATE: Final = (
-    "fuel.records, fuel.record_versions, fuel.ingest_runs, fuel.ingest_starts, fuel.ingest_files, fuel.ingest_state,"
-    " fuel.rejects, fuel.evidence_versions, fuel.undone_lists"
+    *("records", "record_versions", "evidence_versions", "ingest_runs", "ingest_starts", "ingest_files"),
+    *("ingest_state", "rejects", "undone_lists"),
 )
+"""The tables of `fuel` that runs write to. Facts and stale vehicles follow from records."""
+
+NUMBERED: Final = {"record_versions": "version_id", "evidence_versions": "evidence_id", "rejects": "reject_id"}
+
+EMPTY: Final = "".join([
+    "set session_replication_role = replica;",
+    *(f"delete from fuel.{name};" for name in (*STATE, "fill_facts", "stale_vehicles")),
+    *(
+        f"select setval(pg_get_serial_sequence('fuel.{name}', '{key}'), 1, false);"
+        for name, key in NUMBERED.items()
+    ),
+    "reset session_replication_role;",
+])  # fmt: skip
+"""A script for a superuser that leaves `fuel` as `migrate` made it. Not `truncate`: that gives every table, index and
+toast table a new file, 40 ms of CPU against 1 ms here, for every example of every law."""
 
 
 def spoken(err: str) -> str:
@@ -90,7 +105,8 @@ class Table:
         folder.mkdir(exist_ok=True)
         self._connection = adbc.connect(uri, autocommit=True)
         if not is_filled:
-            self.write(f"truncate {STATE} restart identity")
+            with self._connection.cursor() as cursor:
+                cursor.executescript(EMPTY)
 
     def close(self) -> None:
         self._connection.close()

@@ -17,6 +17,7 @@ from typing import Any
 import adbc_driver_postgresql.dbapi as adbc
 import pytest
 from _pytest.terminal import TerminalReporter
+from table import EMPTY, STATE
 
 from fleetfuel.packaged import packaged
 from fleetfuel.rules.book import load_rules
@@ -137,14 +138,11 @@ class Ground:
         shutil.rmtree(path)
 
 
-TABLES = (
-    *("records", "record_versions", "evidence_versions", "ingest_runs", "ingest_starts", "ingest_files"),
-    *("ingest_state", "rejects", "undone_lists"),
-)
-SAVE = "".join(["create schema saved;", *(f"create table saved.{name} as table fuel.{name};" for name in TABLES)])
+SAVE = "".join(["create schema saved;", *(f"create table saved.{name} as table fuel.{name};" for name in STATE)])
 RESTORE = "".join([
-    f"set session_replication_role = replica; truncate {', '.join(f'fuel.{name}' for name in TABLES)};",
-    *(f"insert into fuel.{name} overriding system value select * from saved.{name};" for name in TABLES),
+    EMPTY,
+    "set session_replication_role = replica;",
+    *(f"insert into fuel.{name} overriding system value select * from saved.{name};" for name in STATE),
 ])  # fmt: skip
 
 

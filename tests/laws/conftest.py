@@ -1,4 +1,4 @@
-"""One database for all laws: an example costs a truncate, not a clone."""
+"""One database for all laws: an example costs a few deletes, not a clone."""
 
 from __future__ import annotations
 

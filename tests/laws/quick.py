@@ -13,7 +13,7 @@ from typing import Any
 
 import adbc_driver_postgresql.dbapi as adbc
 import xxhash
-from table import EVERYTHING, STATE
+from table import EMPTY, EVERYTHING
 
 from fleetfuel import pipeline
 from fleetfuel.model.files import Delivery, Reading, SourceFile
@@ -66,7 +66,7 @@ class Quick:
     def reset(self) -> None:
         self.database.rollback()
         with self._asking.cursor() as cursor:
-            cursor.execute(f"truncate {STATE} restart identity")
+            cursor.executescript(EMPTY)
 
     def plan(
         self, files: Sequence[File], reading: Reading, *, forced: bool = False, table: Table | None = None
