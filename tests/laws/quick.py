@@ -48,6 +48,7 @@ class Quick:
         self.rules = rules
         self._asking = adbc.connect(uri, autocommit=True)
         self._numbers = itertools.count(1)
+        self._kept: set[str] = set()
 
     def close(self) -> None:
         self._asking.close()
@@ -55,6 +56,18 @@ class Quick:
     def ask(self, statement: str, *parameters: object) -> list[dict[str, Any]]:
         with self._asking.cursor() as cursor:
             cursor.execute(statement, parameters or None)
+            found: list[dict[str, Any]] = cursor.fetch_arrow_table().to_pylist()
+            return found
+
+    def ask_again(self, statement: str) -> list[dict[str, Any]]:
+        """The same as `ask`, for what is asked very often: the server keeps its plan, as views take long to plan."""
+        name = f"asked_{xxhash.xxh3_64_hexdigest(statement.encode())}"
+        with self._asking.cursor() as cursor:
+            if name not in self._kept:
+                cursor.executescript(f"prepare {name} as {statement}")
+                self._kept.add(name)
+        with self._asking.cursor(adbc_stmt_kwargs={"adbc.postgresql.use_copy": "false"}) as cursor:
+            cursor.execute(f"execute {name}")
             found: list[dict[str, Any]] = cursor.fetch_arrow_table().to_pylist()
             return found
 

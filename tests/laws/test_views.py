@@ -127,5 +127,5 @@ def test_every_view_is_read_whatever_was_loaded(quick: Quick, records: list[str]
     )
     for _ in range(2):  # computed as they are read, then stored
         for view in views:
-            quick.ask(f"select sum(length(v::text)) as length from {view} as v")
+            quick.ask_again(f"select sum(length(v::text)) as length from {view} as v")
         quick.ask("select vehicles from fuel.refresh_fill_facts(1000)")
