@@ -39,14 +39,18 @@ class RuleFile:
     def header(self, name: str, index: int | None = None) -> int:
         """The line of `[name]`, or of the `[[name]]` with this index, counted from 0."""
         text = f"[{name}]" if index is None else f"[[{name}]]"
-        found = [number for number, line in enumerate(self.lines, 1) if line.replace(" ", "").startswith(text)]
+        headers = ((number, line) for number, line in enumerate(self.lines, 1) if line.lstrip().startswith("["))
+        found = [number for number, line in headers if line.replace(" ", "").startswith(text)]
         return found[index or 0] if len(found) > (index or 0) else 1
 
     def key(self, name: str, block: int = 0) -> int:
         """The line where key `name` is set: at the top, or in the block whose header stands on line `block`."""
-        key = rf"""(["']?){re.escape(name)}\1\s*="""
-        first, inner = (re.compile(before + key).match for before in (r"\s*", r".*[{,]\s*"))
-        return self._find(first, block) or self._find(inner, block) or max(block, 1)
+        inner = rf"""[{{,]\s*(["']?){re.escape(name)}\1\s*="""
+        return (
+            self._find(lambda line: name in line and _sets(line, name), block)
+            or self._find(lambda line: name in line and re.search(inner, line), block)
+            or max(block, 1)
+        )
 
     def text(self, value: str, key: int) -> int:
         """The line where the quoted text stands, from the key on line `key` to the end of the block."""
@@ -101,6 +105,14 @@ class RuleFile:
             self.refuse(f"`{name}` must be written as [[{name}]] blocks", self.key(name))
         for index, block in enumerate(blocks):
             yield self.header(name, index), block
+
+
+def _sets(line: str, name: str) -> bool:
+    """Whether the line begins by setting the key; no pattern of its own for each key, which would take longer."""
+    for quoted in (name, f'"{name}"', f"'{name}'"):
+        if line.lstrip().startswith(quoted):
+            return line.lstrip().removeprefix(quoted).lstrip().startswith("=")
+    return False
 
 
 def read_rule_file(path: Path, known: frozenset[str]) -> RuleFile:

@@ -39,8 +39,9 @@ def read_spellings(file: RuleFile, name: str) -> Mapping[str, tuple[str, ...]]:
             file.refuse(f"`{canonical}` must be written in upper case, without needless spaces", line)
         _claim(file, claimed, canonical, canonical, line)
     for canonical, aliases in spellings.items():
+        line = file.key(canonical, block)
         for alias in aliases:
-            _claim(file, claimed, alias, canonical, file.text(alias, file.key(canonical, block)))
+            _claim(file, claimed, alias, canonical, file.text(alias, line))
     return MappingProxyType(spellings)
 
 

@@ -9,7 +9,6 @@ the callers of `ingest` declare their streams with the types of the staging tabl
 from __future__ import annotations
 
 import contextlib
-import functools
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Literal, TypeVar
@@ -77,6 +76,8 @@ class Database:
         self._uri = uri
         self._is_settled = False
         """Whether the open transaction has its settings."""
+        self._is_open = False
+        """Whether anything was sent since the last transaction ended."""
         self.target = describe(read_url(uri))
         self._surroundings: dict[str, Any] = {}
         self._settings: tuple[str, ...] = (SEARCH_PATH,)
@@ -107,15 +108,23 @@ class Database:
 
         Raises `ReadOnly` for one that writes if the server says that nobody should.
         """
-        self.rollback()
         if not read_only:
             self.demand_writable()
-        access = "read only" if read_only else "read write"
         if isolation == "repeatable read":
             self._demand_every_row()
-        with self._cursor() as cursor:
-            statement = f"set transaction isolation level {isolation} {access}"
-            self._driver.call(lambda: cursor.execute(statement), cursor.adbc_cancel)
+        self._begin(f"set transaction isolation level {isolation} {'read only' if read_only else 'read write'}")
+
+    def _begin(self, *first: str) -> None:
+        """A fresh transaction with its settings, in one message: over a network each statement costs a way and back.
+
+        The driver commits what is open before it runs a script; so what is open is rolled back first.
+        """
+        if self._is_open:
+            self.rollback()
+        with self._cursor(settles=False) as cursor:
+            script = ";\n".join((first[0], *self._settings, *first[1:]))
+            self._driver.call(lambda: cursor.executescript(script), cursor.adbc_cancel)
+        self._is_settled = True
 
     def demand_writable(self) -> None:
         """Raises `ReadOnly`, or `DatabaseUnavailable` for a replica: to be asked before any work is done."""
@@ -145,11 +154,13 @@ class Database:
         self._is_settled = False
         with self._translated():
             self._driver.call(self._connection.commit, finish=is_last)
+        self._is_open = False
 
     def rollback(self) -> None:
         self._is_settled = False
         with self._translated():
             self._driver.call(self._connection.rollback)
+        self._is_open = False
 
     @contextlib.contextmanager
     def second_connection(self) -> Iterator[Database]:
@@ -168,9 +179,10 @@ class Database:
         self.demand_writable()
         deadline = time.monotonic() + wait_seconds
         while True:
-            self.begin(isolation)
+            if isolation == "repeatable read":
+                self._demand_every_row()
             try:
-                self.execute("take_lock")
+                self._begin(f"set transaction isolation level {isolation} read write", named_sql("take_lock"))
             except errors.LockTimeout:
                 self.rollback()
             else:
@@ -220,15 +232,9 @@ class Database:
             return int(cursor.rowcount)
 
     def script(self, text: str) -> None:
-        """Run a migration's text: many statements, no parameters, in a fresh transaction that stays open.
-
-        The driver commits what is open before it runs a script; so what is open is rolled back first, as by `begin`.
-        """
-        self.rollback()
+        """Run a migration's text: many statements, no parameters, in a fresh transaction that stays open."""
         self.demand_writable()
-        with self._cursor() as cursor:
-            whole = ";\n".join(("set transaction isolation level read committed", *self._settings, text))
-            self._driver.call(lambda: cursor.executescript(whole), cursor.adbc_cancel)
+        self._begin("set transaction isolation level read committed read write", text)
 
     def ingest(self, table: str, stream: pa.RecordBatchReader) -> int:
         """COPY a stream into a temporary table of this transaction, which has to have the stream's types exactly.
@@ -259,14 +265,13 @@ class Database:
             return self._driver.call(copy, cursor.adbc_cancel)
 
     @contextlib.contextmanager
-    def _cursor(self) -> Iterator[adbc.Cursor]:
+    def _cursor(self, *, settles: bool = True) -> Iterator[adbc.Cursor]:
+        if settles and not self._is_settled:
+            self._begin("set transaction isolation level read committed")
         with self._translated():
+            self._is_open = True
             cursor = self._connection.cursor()
             try:
-                if not self._is_settled:
-                    for setting in self._settings:
-                        self._driver.call(functools.partial(cursor.execute, setting), cursor.adbc_cancel)
-                    self._is_settled = True
                 yield cursor
             finally:
                 if self._driver.answers:

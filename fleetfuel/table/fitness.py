@@ -11,10 +11,9 @@ from fleetfuel.table.database import Database
 
 def demand_fitting_schema(database: Database, migrations: Path) -> None:
     """Raises `ConfigurationError` if a later program migrated the database, if row level security would hide rows,
-    or if triggers do not fire; `SchemaNotReady` if a migration of this program is missing."""
+    or if triggers do not fire; `SchemaNotReady` if a migration of this program is missing. Its transaction stays open."""
     database.begin(read_only=True)
     found = database.rows("read_fitness")[0]
-    database.rollback()
     applied, ours = set(json.loads(found["files"])), {path.name for path in migrations.glob("*.sql")}
     if later := sorted(applied - ours):
         raise errors.ConfigurationError(

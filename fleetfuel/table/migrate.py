@@ -102,11 +102,12 @@ def plan_migrations(database: Database, folder: Path) -> MigrationPlan:
 
 
 def require_current(database: Database, folder: Path) -> None:
-    """Refuse a database that another release's migrations shaped, an earlier one or a later one.
+    """Refuse a database that another release's migrations shaped, an earlier one or a later one. It reads the ledger,
+    which there is, in the open transaction.
 
     Raises `SchemaNotReady` and `MigrationError`.
     """
-    plan = plan_migrations(database, folder)
+    plan = _planned(read_migrations(folder), _ledger_lines(database))
     if plan.pending:
         raise errors.SchemaNotReady(reason=f"{plan.pending[0].file} is not applied")
 
@@ -187,13 +188,17 @@ def _read_ledger(database: Database, *, create: bool = False) -> tuple[AppliedMi
     """The ledger's lines in order. If it does not exist: none, or a new one."""
     database.begin(read_only=True)
     if database.rows("has_migration_ledger")[0]["present"]:
-        rows = database.rows("read_migration_ledger")
+        lines = _ledger_lines(database)
         database.rollback()
-        return tuple(AppliedMigration(**row) for row in rows)
+        return lines
     if create:
         database.script(named_sql("create_migration_ledger"))
         database.commit()
     return ()
+
+
+def _ledger_lines(database: Database) -> tuple[AppliedMigration, ...]:
+    return tuple(AppliedMigration(**row) for row in database.rows("read_migration_ledger"))
 
 
 def _planned(files: tuple[MigrationFile, ...], applied: tuple[AppliedMigration, ...]) -> MigrationPlan:
