@@ -32,6 +32,8 @@ class RuleFile:
     """Its text, for telling where."""
     data: Mapping[str, Any]
     """What tomllib read."""
+    headers: tuple[tuple[int, str], ...]
+    """Lines that hold a bracket, each with its number and without blanks: a header is one of them."""
 
     def refuse(self, reason: str, line: int = 1) -> NoReturn:
         raise errors.RulesError(file=self.path, line=line, reason=reason)
@@ -39,8 +41,7 @@ class RuleFile:
     def header(self, name: str, index: int | None = None) -> int:
         """The line of `[name]`, or of the `[[name]]` with this index, counted from 0."""
         text = f"[{name}]" if index is None else f"[[{name}]]"
-        headers = ((number, line) for number, line in enumerate(self.lines, 1) if line.lstrip().startswith("["))
-        found = [number for number, line in headers if line.replace(" ", "").startswith(text)]
+        found = [number for number, header in self.headers if header.startswith(text)]
         return found[index or 0] if len(found) > (index or 0) else 1
 
     def key(self, name: str, block: int = 0) -> int:
@@ -140,7 +141,8 @@ def read_rule_file(path: Path, known: frozenset[str]) -> RuleFile:
         found = re.match(r"line (\d+)", where)
         line = int(found[1]) if found else len(lines) if where.startswith("end") else 1
         raise errors.RulesError(file=path, line=line, reason=f"not TOML: {_lowered(said)}") from error
-    file = RuleFile(path=path, lines=lines, data=data)
+    headers = tuple((number, line.replace(" ", "")) for number, line in enumerate(lines, 1) if "[" in line)
+    file = RuleFile(path=path, lines=lines, data=data, headers=headers)
     for name in data:
         if name not in known:
             line = max(file.key(name), file.header(name), file.header(name, 0))

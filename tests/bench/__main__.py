@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from .against import FIRST_WAVE, measure_against, render_pairs
+from .budget import check_budget
 from .findings import all_logs, measure_findings, render_findings
 from .measure import ContenderFailed
 from .plot import render_plot
@@ -41,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failure = None
     with open_stage() as stage:
         machine = _machine(stage)
+        if options.what == "budget":
+            return check_budget(stage, options.rounds or 5)
         if options.what == "trigger":
             _trigger(stage, options)
             return 0
@@ -119,9 +122,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=["runs", "trigger", "views", "findings"],
+        choices=["runs", "budget", "trigger", "views", "findings"],
         default="runs",
-        help="or the cost of these alone",
+        help="or the cost of these alone; budget: an hour against its floor, exit 1 beyond it",
     )
     parser.add_argument(
         "--sizes", type=_sizes, help="numbers of records: 10k,100k,1m (the default; trigger: 100k), 10m"

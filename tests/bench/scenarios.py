@@ -177,7 +177,12 @@ def _naive(path: Path, size: int, base: str, check: Callable[[str, Measured], No
     if size > NAIVE_MOST or not has_psycopg():
         return None
     return Contender(
-        name="naive", command=_script("naive", path), base=base, check=check, repeats=size <= REPEATED_MOST
+        name="naive",
+        command=_script("naive", path),
+        base=base,
+        check=check,
+        repeats=size <= REPEATED_MOST,
+        python=Path(sys.executable),
     )
 
 
@@ -289,12 +294,17 @@ def changes(stage: Stage, files: int) -> tuple[str, int, list[Contender]]:
                 base=base,
                 check=caught_up,
                 settings=settings,
+                python=Path(sys.executable),
             )
         )
     return f"{files:,} change files", files, contenders
 
 
 # --- start-up -------------------------------------------------------------------------------------------------------
+
+
+HELP_NEEDS: Final = "import click, dataclasses, difflib, json, logging, urllib.parse, zoneinfo"
+"""The libraries that its options, settings and logs need."""
 
 
 def help_(stage: Stage, _size: int) -> tuple[str, int, list[Contender]]:
@@ -306,7 +316,7 @@ def help_(stage: Stage, _size: int) -> tuple[str, int, list[Contender]]:
         0,
         [
             Contender(name="fleetfuel", command=("-m", "fleetfuel", "--help"), base=stage.migrated, check=helped),
-            Contender(name="floor", command=("-c", "import click"), base=stage.migrated, check=lambda *_: None),
+            Contender(name="floor", command=("-c", HELP_NEEDS), base=stage.migrated, check=lambda *_: None),
         ],
     )
 

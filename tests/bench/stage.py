@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
@@ -37,6 +38,8 @@ SETTINGS: Final = {
 CHANGED_SHARE: Final = 0.01
 
 BUCKET: Final = "fuel"
+
+ROOT: Final = Path(__file__).parents[2]
 
 SETTINGS_OF_PROGRAM: Final = ("DATABASE_URL", "RUSTFS_", "FLEETFUEL_", "PYTHONDONTWRITEBYTECODE")
 """Not passed on: the contenders' own, and what would compile each of them anew, every time."""
@@ -161,6 +164,19 @@ class Stage:
 
     # -- runs ----------------------------------------------------------------------------------------------------------
 
+    @functools.cached_property
+    def python(self) -> Path:
+        """The Python of an environment with what fleetfuel needs and nothing else, compiled, as it is installed: where
+        Hypothesis is at hand, Pandera imports it."""
+        folder = self.folder / "installed"
+        subprocess.run(
+            ["uv", "sync", "--quiet", "--no-default-groups", "--compile-bytecode", "--python", sys.executable],
+            cwd=ROOT,
+            env={**os.environ, "UV_PROJECT_ENVIRONMENT": str(folder)},
+            check=True,
+        )
+        return folder / "bin" / "python"
+
     def python_with(self, *requirements: str) -> Path:
         """The Python of an environment of its own that holds these packages, made on first use."""
         folder = self.folder / re.sub(r"\W+", "-", " ".join(requirements))
@@ -183,7 +199,7 @@ class Stage:
         shutil.rmtree(self.folder / "reports", ignore_errors=True)
         self._run("checkpoint")
         return measure(
-            [str(python or sys.executable), *(word.replace("{uri}", uri) for word in command)],
+            [str(python or self.python), *(word.replace("{uri}", uri) for word in command)],
             environment={**self.environment, **(settings or {}), "DATABASE_URL": uri},
             folder=self.folder,
             timeout=timeout,
