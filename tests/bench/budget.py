@@ -1,4 +1,4 @@
-"""What an hour may cost beside its floor: CPU of both in turns, in one run.
+"""What an hour may cost next to its floor: CPU of both in turns, in one run.
 
 A machine's speed is nobody's business here: only ratios are held against a limit. Neighbours only ever add to CPU time,
 so the least of each is what counts.

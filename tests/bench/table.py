@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
-from .scenarios import Result
+from .scenarios import SIZED, Result, sizes_of
 from .targets import Verdict
 
 
@@ -18,6 +19,14 @@ def render_results(machine: Mapping[str, str], results: Sequence[Result], verdic
         rounds = len(result.runs["fleetfuel"])
         lines += ["", f"{result.title} · {rounds} round{'' if rounds == 1 else 's'}, medians"]
         lines += aligned([HEADER, *_rows(result)])
+    if memory := [*memory_a_record(results)]:
+        lines += ["", "Memory a record, maps apart: what the client takes more of, by what there is more"]
+        lines += aligned(
+            [
+                ("", "from", "to", "bytes"),
+                *((name, f"{small:,}", f"{large:,}", f"{spent:,.0f}") for name, small, large, spent in memory),
+            ]
+        )
     judged = [*verdicts]
     if judged:
         lines += ["", "Targets"]
@@ -37,6 +46,14 @@ def render_results(machine: Mapping[str, str], results: Sequence[Result], verdic
             ]
         )
     return "\n".join(lines)
+
+
+def memory_a_record(results: Sequence[Result]) -> Iterator[tuple[str, int, int, float]]:
+    """Scenario, records of two sizes next to each other, and bytes: what a size that nobody measured would take."""
+    for name in SIZED:
+        for small, large in pairwise(sizes_of(results, name)):
+            before, after = (each.median("fleetfuel", "peak_anonymous") for each in (small, large))
+            yield name, small.records, large.records, (after - before) * 2**20 / (large.records - small.records)
 
 
 HEADER = (
@@ -111,6 +128,9 @@ def as_object(machine: Mapping[str, str], results: Sequence[Result], verdicts: I
                 },
             }
             for result in results
+        ],
+        "memory": [
+            dict(zip(("scenario", "from", "to", "bytes"), each, strict=True)) for each in memory_a_record(results)
         ],
         "targets": [
             {**dataclasses.asdict(verdict), "is_met": verdict.is_met, "said": verdict.said} for verdict in verdicts
