@@ -11,7 +11,7 @@ from fleetfuel.table.database import Database
 
 def demand_fitting_schema(database: Database, migrations: Path) -> None:
     """Raises `ConfigurationError` if a later program migrated the database, if row level security would hide rows,
-    or if triggers do not fire; `SchemaNotReady` if a migration of this program is missing. Its transaction stays open."""
+    or if triggers do not fire; `SchemaNotReady` if a migration is missing. Its transaction stays open."""
     database.begin(read_only=True)
     found = database.rows("read_fitness")[0]
     applied, ours = set(json.loads(found["files"])), {path.name for path in migrations.glob("*.sql")}
