@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     results: list[Result] = []
     failure = None
-    with open_stage() as stage:
+    with open_stage(is_here=options.here) as stage:
         machine = _machine(stage)
         if options.what == "budget":
             return check_budget(stage, options.rounds or 5)
@@ -131,6 +131,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--only", type=_groups, default=GROUPS, help=f"of {','.join((*GROUPS, *ON_REQUEST))}")
     parser.add_argument("--rounds", type=int, help="how often each contender runs (3 or more up to 1m, else 1)")
+    parser.add_argument(
+        "--here", action="store_true", help="run in this environment, not in one with what is installed"
+    )
     parser.add_argument("--files", type=int, default=1_000, help="how many change files")
     parser.add_argument(
         "--against",

@@ -48,10 +48,11 @@ SETTINGS_OF_PROGRAM: Final = ("DATABASE_URL", "RUSTFS_", "FLEETFUEL_", "PYTHONDO
 class Stage:
     """One server, one folder; everything in both goes when the block ends."""
 
-    def __init__(self, folder: Path, server: PostgresServer, stack: ExitStack) -> None:
+    def __init__(self, folder: Path, server: PostgresServer, stack: ExitStack, *, is_here: bool) -> None:
         self.folder = folder
         self.server = server
         self._stack = stack
+        self._is_here = is_here
         self._store: ObjectStore | None = None
         self._databases = 0
         self._loaded: dict[int, str] = {}
@@ -166,8 +167,10 @@ class Stage:
 
     @functools.cached_property
     def python(self) -> Path:
-        """The Python of an environment with what fleetfuel needs and nothing else, compiled, as it is installed: where
-        Hypothesis is at hand, Pandera imports it."""
+        """The Python of an environment with what fleetfuel needs and nothing else, compiled, as it is installed: if
+        Hypothesis is at hand, Pandera imports it. Or the one that runs this, if the stage is to measure there."""
+        if self._is_here:
+            return Path(sys.executable)
         folder = self.folder / "installed"
         subprocess.run(
             ["uv", "sync", "--quiet", "--no-default-groups", "--compile-bytecode", "--python", sys.executable],
@@ -217,8 +220,9 @@ def timeout_of(size: int) -> float:
 
 
 @contextmanager
-def open_stage() -> Iterator[Stage]:
+def open_stage(*, is_here: bool = False) -> Iterator[Stage]:
+    """`is_here`: contenders run in the environment of this program, not in one that is made for them."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fleetfuel-bench-")))
         server = stack.enter_context(postgres_server(settings=SETTINGS))
-        yield Stage(folder, server, stack)
+        yield Stage(folder, server, stack, is_here=is_here)

@@ -13,7 +13,7 @@ from .scenarios import has_psycopg
 def test_every_contender_does_its_work_and_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plot = tmp_path / "plot.svg"
 
-    code = main(["--sizes", "1k", "--only", "fresh,changed", "--rounds", "1", "--json", "--plot", str(plot)])
+    code = main(["--sizes", "1k", "--only", "fresh,changed", "--rounds", "1", "--here", "--json", "--plot", str(plot)])
 
     assert code == 0
     reported = json.loads(capsys.readouterr().out)
