@@ -44,7 +44,19 @@ ONLY: Final = {
     "botocore": {"feed.client", "feed.bucket", "feed.answers", "sandbox.demo"},
     "click": {
         f"cli.{room}"
-        for room in ("main", "import_", "plans", "look", "show", "grafana", "keep", "doctor", "options", "terminal")
+        for room in (
+            "main",
+            "import_",
+            "plans",
+            "runs",
+            "look",
+            "show",
+            "grafana",
+            "keep",
+            "doctor",
+            "options",
+            "terminal",
+        )
     },
     "dotenv": {"settings"},
     "subprocess": {"sandbox.process"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,6 +9,7 @@ from typing import Final, Literal
 
 from fleetfuel import errors
 from fleetfuel.printable import sentence
+from fleetfuel.report.words import wrapped
 
 SKEW: Final = timedelta(seconds=60)
 """Clocks further apart than this are worth setting right; the store refuses signatures at 15 minutes."""
@@ -40,18 +40,10 @@ def worst(findings: Iterable[Finding]) -> int:
 def render_finding(finding: Finding, *, width: int) -> str:
     """Name, state and what was found; the next step beneath."""
     start = f"{finding.name:<14} {finding.state:<5}  "
-    lines = textwrap.wrap(
-        sentence(finding.said), width, initial_indent=start, subsequent_indent=" " * len(start), break_on_hyphens=False
-    )
+    lines = wrapped(sentence(finding.said).replace("\n", " "), width, first=start)
     if finding.next_step:
         arrow = " " * len(start) + "→ "
-        lines += textwrap.wrap(
-            sentence(finding.next_step),
-            width,
-            initial_indent=arrow,
-            subsequent_indent=" " * len(arrow),
-            break_on_hyphens=False,
-        )
+        lines += wrapped(sentence(finding.next_step).replace("\n", " "), width, first=arrow)
     return "\n".join(lines)
 
 

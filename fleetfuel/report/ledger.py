@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -12,7 +11,7 @@ from fleetfuel import errors
 from fleetfuel.printable import sentence
 from fleetfuel.report.summary import read_summary
 from fleetfuel.report.text import render_summary
-from fleetfuel.report.words import ago, counted, iso, moment
+from fleetfuel.report.words import ago, counted, iso, moment, wrapped
 from fleetfuel.rules.book import Rules
 from fleetfuel.table.database import Database
 
@@ -94,12 +93,12 @@ def render_run(run: Row, *, width: int) -> str:
     if run["status"] == "began":
         head = f"{run['run_id']} {_said(run)}, {moment(run['started_at'])}, by role {run['role']}"
         about = _indented(f"{run['mode']}, {run['source']}", width)
-        return "\n".join([*textwrap.wrap(head, width, subsequent_indent="  "), *about]) + "\n"
+        return "\n".join([*wrapped(head, width, then="  "), *about]) + "\n"
     head = (
         f"{run['run_id']} {run['status']}, exit {run['exit_code']}, "
         f"{moment(run['finished_at'])}, {run['seconds']:.1f} s, by role {run['role']}"
     )
-    lines = textwrap.wrap(head, width, subsequent_indent="  ")
+    lines = wrapped(head, width, then="  ")
     if run["message"]:
         lines += _indented(run["message"], width)
     if run["plan_checksum"]:
@@ -334,11 +333,4 @@ def _value(text: str | None) -> str:
 
 
 def _indented(text: str, width: int) -> list[str]:
-    return textwrap.wrap(
-        sentence(text),
-        width,
-        initial_indent="  ",
-        subsequent_indent="    ",
-        break_on_hyphens=False,
-        replace_whitespace=False,
-    )
+    return wrapped(sentence(text), width, first="  ", then="    ")

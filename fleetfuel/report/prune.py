@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,7 +14,7 @@ from fleetfuel import errors
 from fleetfuel.feed.keys import parse_instant
 from fleetfuel.model.progress import Progress, silence
 from fleetfuel.report import evidence
-from fleetfuel.report.words import iso
+from fleetfuel.report.words import iso, wrapped
 from fleetfuel.settings import Settings
 from fleetfuel.table import standing
 from fleetfuel.table.database import Database
@@ -146,7 +145,7 @@ def render_plan(plan: PrunePlan, *, reports: Path, age: str, applied: bool, widt
     lines = [f"fleetfuel prune · {done} · before {plan.before:%Y-%m-%d %H:%MZ}", ""]
     for name, number, note in rows:
         if number:
-            lines += textwrap.wrap(f"  {name:<21}{number:>9,}  {note}", width, subsequent_indent=" " * 34)
+            lines += wrapped(f"  {name:<21}{number:>9,}  {note}", width, then=" " * 34)
     if plan.is_empty:
         lines.append(f"Nothing is older than {age}.")
     elif not applied:

@@ -5,12 +5,11 @@ the run showed.
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Final
 
 from fleetfuel.report.summary import Summary
-from fleetfuel.report.words import counted, moment
+from fleetfuel.report.words import counted, moment, wrapped
 
 SHOWN: Final = 8
 """Lines a section shows at the most; the report holds them all."""
@@ -224,15 +223,7 @@ def _section(title: str, lines: list[str], width: int, cap: int | None = SHOWN) 
 def _wrapped(text: str, width: int) -> Iterator[str]:
     for line in text.split("\n"):
         indent = "  " + " " * (len(line) - len(line.lstrip()))
-        yield from textwrap.wrap(
-            line,
-            width,
-            initial_indent="  ",
-            subsequent_indent=indent + "  ",
-            drop_whitespace=True,
-            replace_whitespace=False,
-            break_on_hyphens=False,
-        ) or [""]
+        yield from wrapped(line, width, first="  ", then=indent + "  ") or [""]
 
 
 def _foot(run: Summary, next_command: str | None) -> str:

@@ -1,7 +1,8 @@
-"""Pure: instants in UTC, durations and counts as people and machines read them."""
+"""Pure: instants in UTC, durations and counts as people and machines read them; paragraphs in lines."""
 
 from __future__ import annotations
 
+import textwrap
 from datetime import UTC, datetime, timedelta
 
 
@@ -30,3 +31,18 @@ def ago(age: timedelta) -> str:
         if seconds >= 2 * size or (seconds >= size and unit == "minute"):
             return counted(seconds // size, unit)
     return counted(seconds, "second")
+
+
+def wrapped(text: str, width: int, *, first: str = "", then: str | None = None) -> list[str]:
+    """A paragraph in lines of at most `width` characters, never parted at a hyphen: ids, dates and options have some.
+
+    `first` begins the first line, `then` the others; if that is not given, they begin below the paragraph.
+    """
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=" " * len(first) if then is None else then,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from fleetfuel.plan.limits import Allowance, Overrides
 from fleetfuel.report import migrations
 from fleetfuel.report.summary import Summary
 from fleetfuel.report.text import render_summary
+from fleetfuel.report.words import wrapped
 from fleetfuel.rules.book import load_rules
 from fleetfuel.sandbox.postgres import postgres_server
 from fleetfuel.sandbox.producer import Producer
@@ -93,7 +93,7 @@ class Demo:
             self.say(render_table(connection.rows("read_demo_month")))
             for found in connection.rows("read_demo_findings"):
                 self.say(f"\n{found['plate']}, {found['filled_on']}, record {found['id']}, {found['code']}:")
-                self.say(textwrap.fill(str(found["sentence"]), self.width, initial_indent="  ", subsequent_indent="  "))
+                self.say("\n".join(wrapped(str(found["sentence"]), self.width, first="  ")))
 
 
 def run_demo(*, width: int, say: Callable[[str], Any], keep_reports: Path | None = None) -> None:
