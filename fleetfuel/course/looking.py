@@ -57,10 +57,10 @@ class Looking:
         """The delivery, without files that another run has read since they were asked for."""
         return delivery
 
-    def finish(self, plan: Plan, _connection: Database, _apply: Apply) -> Outcome:
+    def finish(self, plan: Plan, connection: Database, _apply: Apply) -> Outcome:
         """Leave the evidence, and apply the plan or not."""
         folder = report_folder(self.request, self.settings, plan)
-        summary = self.summarise(plan, folder)
+        summary = self.summarise(plan, folder, connection)
         if folder:
             summary = evidence.write_report(plan, summary, folder)
         return Outcome(summary=summary, error=refusal_of(plan) or self.conflicts(plan) or self.complain(plan))
@@ -72,8 +72,9 @@ class Looking:
             return errors.UndoConflicts(conflicts=undo.conflicts, run_id=undo.run_id)
         return None
 
-    def summarise(self, plan: Plan, folder: Path | None) -> Summary:
-        return summarise(plan, report=str(folder) if folder else None, seconds=self.request.seconds())
+    def summarise(self, plan: Plan, folder: Path | None, connection: Database) -> Summary:
+        report = str(folder) if folder else None
+        return summarise(plan, role=connection.role, report=report, seconds=self.request.seconds())
 
     def complain(self, plan: Plan) -> errors.FleetfuelError | None:
         bad = next((file for file in plan.files if file.status == "bad"), None)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -66,6 +66,8 @@ def complete_report(run: Summary) -> None:
     with contextlib.suppress(errors.SourceNotFound, errors.BadInput, OSError):
         saved = evidence.read_report(folder)
         if saved.run_id == (run.planned_by or run.run_id) and not saved.applied:
-            done = {"applied": True, "refreshed": run.refreshed, "applied_by": run.run_id if run.planned_by else None}
+            done: dict[str, Any] = {"applied": True, "refreshed": run.refreshed}
+            if run.planned_by:
+                done |= {"applied_by": run.run_id, "applied_role": run.role}
             evidence.finish_report(msgspec.structs.replace(saved, **done), folder)
             log.warning("Run %s was cut short after its commit: it is applied, and its report says so now.", run.run_id)

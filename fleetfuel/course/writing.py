@@ -87,7 +87,9 @@ class Writing(Looking):
         if _needs_override(applied, rules, request.overrides):
             connection.rollback()
             return None
-        summary = same_again(applied, request.run_id, request.started_at, skips_proof=request.skip_unchanged)
+        summary = same_again(
+            applied, request.run_id, request.started_at, connection.role, skips_proof=request.skip_unchanged
+        )
         stalled = stalled_feed(listed.modified_at, request.started_at, rules)
         remarks = [*stalled, *summary.remarks]
         summary = msgspec.structs.replace(summary, remarks=remarks, seconds=request.seconds())
@@ -112,7 +114,7 @@ class Writing(Looking):
 
     def finish(self, plan: Plan, connection: Database, apply: Apply) -> Outcome:
         folder = report_folder(self.request, self.settings, plan) if has_something_to_tell(plan) else None
-        summary = self.summarise(plan, folder)
+        summary = self.summarise(plan, folder, connection)
         refusal = refusal_of(plan)
         if refusal:
             if folder:
@@ -154,7 +156,7 @@ class Approved(Writing):
         folder = self.request.plan if self.request.plan.is_dir() else self.request.plan.parent
         guards = still_refused(plan.guards, plan.live_before, plan.counts, self.request.overrides)
         plan = replace(plan, guards=guards)
-        summary = self.summarise(plan, folder)
+        summary = self.summarise(plan, folder, connection)
         refusal = refusal_of(plan)
         if refusal:
             ledger.record_refusal(plan, summary, connection)
@@ -164,7 +166,9 @@ class Approved(Writing):
             raise conflicts
         receipt = apply(plan, summary, connection)
         done = {"applied": True, "refreshed": receipt.refreshed, "seconds": self.request.seconds()}
-        finish_report(msgspec.structs.replace(self.saved, applied_by=plan.run_id, **done), folder)
+        finish_report(
+            msgspec.structs.replace(self.saved, applied_by=plan.run_id, applied_role=summary.role, **done), folder
+        )
         if receipt.written or self._has_stale_facts:
             refresh_facts(connection)
         return Outcome(summary=msgspec.structs.replace(summary, **done), error=self.complain(plan))

@@ -136,7 +136,7 @@ def _verdict(run: Mapping[str, Any]) -> Mapping[str, str]:
     counts = run["counts"]
     done = [f"{words[bool(run['applied'])]} {counts[name]:,}" for name, words in DID.items() if counts[name]]
     what = _joined(done)
-    if run["guards"]:
+    if run["guards"] and not run["applied"]:
         said = f"It would {what}." if done else "It would change no row."
         return {"kind": "refused", "title": "Refused: nothing was loaded", "said": said}
     if not done:
@@ -159,6 +159,8 @@ def _facts(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     mode = run["mode"] if run["mode"] != "file" else f"file, read as {run['read_as']}"
     yield "Run", f"{run['run_id']} ({mode})"
     yield "When", _moment(run["started_at"]) + (f", in {run['seconds']:,.1f} s" if run["seconds"] is not None else "")
+    if run["role"]:
+        yield "Who", f"{run['role']}, logged in to the database"
     yield "Source", str(run["source"])
     if run["source_at"]:
         age = _instant(run["started_at"]) - _instant(run["source_at"])
@@ -173,7 +175,8 @@ def _facts(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "Checksum", str(run["checksum"])
     for name, key in (("Plan of", "planned_by"), ("Applied by", "applied_by"), ("It undoes", "undoes")):
         if run[key]:
-            yield name, f"run {run[key]}"
+            who = f", logged in as {run['applied_role']}" if key == "applied_by" and run["applied_role"] else ""
+            yield name, f"run {run[key]}{who}"
     if run["conflicts"]:
         yield "Conflicts", f"{run['conflicts']:,} rows were written since and stay as they are"
 

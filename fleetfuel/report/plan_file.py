@@ -96,7 +96,7 @@ def write_batches(plan: Plan, height: int) -> Iterator[pa.RecordBatch]:
         )
 
 
-VOLATILE: Final = frozenset({"applied", "report", "seconds", "refreshed", "checksum", "applied_by"})
+VOLATILE: Final = frozenset({"applied", "report", "seconds", "refreshed", "checksum", "applied_by", "applied_role"})
 """What changes in `plan.json` when the plan is applied, or its folder moved."""
 
 

@@ -76,6 +76,10 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The run that it undoes."""
     conflicts: int = 0
     """Rows of that run that were written since, and stay as they are."""
+    role: str | None = None
+    """Who was logged in to the database; None in reports of before 1.0.0."""
+    applied_role: str | None = None
+    """Who was when the plan was applied, if another run did."""
     as_of: datetime | None = None
     """The table was taken as it stood then; None = as it stands."""
 
@@ -91,7 +95,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         return self.format > FORMAT
 
 
-def summarise(plan: Plan, *, report: str | None = None, seconds: float | None = None) -> Summary:
+def summarise(
+    plan: Plan, *, role: str | None = None, report: str | None = None, seconds: float | None = None
+) -> Summary:
     """The summary of a plan, not applied yet."""
     return Summary(
         run_id=plan.run_id,
@@ -120,6 +126,7 @@ def summarise(plan: Plan, *, report: str | None = None, seconds: float | None = 
         checksum=plan.checksum,
         planned_by=plan.planned_by if plan.planned_by != plan.run_id else None,
         mark_before=plan.mark_before,
+        role=role,
         undoes=plan.undo.run_id if plan.undo else None,
         conflicts=plan.undo.conflicts if plan.undo else 0,
         as_of=plan.as_of,
@@ -130,7 +137,7 @@ CARRIED: Final = ("records", "rejected", "stale", "superseded", "skipped")
 """Counts that say of a snapshot what they said when it was read."""
 
 
-def same_again(applied: Summary, run_id: str, started_at: datetime, *, skips_proof: bool) -> Summary:
+def same_again(applied: Summary, run_id: str, started_at: datetime, role: str | None, *, skips_proof: bool) -> Summary:
     """The summary of a run that found the snapshot applied already, by the run with the summary `applied`."""
     counts = {name: getattr(applied.counts, name) for name in CARRIED}
     counts["unchanged"] = counts["records"] - counts["rejected"] - counts["stale"] - counts["superseded"]
@@ -154,6 +161,8 @@ def same_again(applied: Summary, run_id: str, started_at: datetime, *, skips_pro
         checksum=None,
         planned_by=None,
         applied_by=None,
+        role=role,
+        applied_role=None,
     )
 
 

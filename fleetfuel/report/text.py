@@ -42,14 +42,14 @@ def render_summary(run: Summary, *, width: int = 100, next_command: str | None =
         _section("Flagged, and loaded", _rules(run, rejected=False), width),
         _section("Noticed", run.remarks, width),
         _section("Conflicts", _conflicts(run), width),
-        _section("REFUSED: nothing is loaded", _guards(run), width, cap=None),
+        _section("Let through, once" if run.applied else "REFUSED: nothing is loaded", _guards(run), width, cap=None),
         _foot(run, next_command),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
 def _head(run: Summary) -> str:
-    done = "REFUSED" if run.guards else "applied" if run.applied else "dry run: nothing written"
+    done = "applied" if run.applied else "REFUSED" if run.guards else "dry run: nothing written"
     mode = run.mode if run.mode != "file" else f"file, read as {run.read_as}"
     if run.planned_by:
         done += f", the plan of run {run.planned_by}"

@@ -103,6 +103,11 @@ class Database:
                 next_step="Create one in UTF-8: create database … encoding 'UTF8' template template0;",
             )
 
+    @property
+    def role(self) -> str:
+        """Who is logged in."""
+        return str(self._surroundings["role"])
+
     def begin(self, isolation: Isolation = "read committed", *, read_only: bool = False) -> None:
         """Start a fresh transaction (anything open is rolled back first).
 

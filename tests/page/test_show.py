@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import shlex
 import shutil
 import stat
 import subprocess
@@ -16,6 +17,7 @@ import lxml.html
 import polars as pl
 import pytest
 from lxml import etree
+from table import Table
 
 from fleetfuel import errors
 from fleetfuel.report import choice, html, rows, saved, shown
@@ -43,7 +45,11 @@ def show(*words: str, code: int = 0, **env: str) -> str:
 
 
 def page_text(page: str) -> str:
-    return " ".join(lxml.html.document_fromstring(page).text_content().split())
+    """What a reader of the page sees of it, in one line."""
+    body = lxml.html.document_fromstring(page).body
+    for unseen in body.xpath("//script | //style"):
+        unseen.drop_tree()
+    return " ".join(" ".join(body.itertext()).split())
 
 
 def read(folder: Path) -> saved.SavedReport:
@@ -64,6 +70,24 @@ def test_a_page_tells_what_a_refused_run_would_have_done_and_the_command_that_le
     folder = report_of("refused")
     assert f"fleetfuel apply {folder} --max-deletes {rows}" in text
     assert re.search(rf"fleetfuel import --file .* --as snapshot --apply --max-deletes {rows}\b", text)
+
+
+def test_the_command_of_a_page_lets_the_run_through_and_the_page_says_who_did(table: Table) -> None:
+    report = MAKERS["refused"](table)
+    commands = lxml.html.document_fromstring(html.render_page(read(report), RULES).text).xpath("//code/text()")
+    program, *words = shlex.split(next(each for each in commands if each.startswith("fleetfuel apply")))
+    assert program == "fleetfuel"
+    env = {"PATH": "/usr/bin:/bin", "DATABASE_URL": table.uri, "FLEETFUEL_REPORTS": str(table.folder / "reports")}
+    subprocess.run([sys.executable, "-m", "fleetfuel", *words], check=True, capture_output=True, env=env)
+    assert table.query("select count(*) as live from fuel.records where absent_since is null") == [{"live": 700}]
+    [line] = table.query("select run_id, role from fuel.ingest_runs order by finished_at desc limit 1")
+    text = page_text(html.render_page(read(report), RULES).text)
+    said = show(str(report))
+    assert ("applied" in said, "Let through" in said, "REFUSED" in said) == (True, True, False)
+    assert "Refused" not in text
+    assert "let through once" in text
+    assert f"Who {line['role']}, logged in" in text
+    assert f"Applied by run {line['run_id']}, logged in as {line['role']}" in text
 
 
 @pytest.mark.parametrize("name", MAKERS)

@@ -3,6 +3,7 @@
 -- name: read_surroundings
 -- What server, database and role have set, as far as a run depends on it.
 select
+    session_user::text as role,
     current_setting('server_encoding') as server_encoding,
     current_setting('lock_timeout') <> '0' as has_lock_timeout,
     current_setting('statement_timeout') <> '0' as has_time_limit,
