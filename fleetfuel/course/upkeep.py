@@ -6,21 +6,26 @@ import logging
 from typing import Final
 
 from fleetfuel import errors
+from fleetfuel.model.plan import Plan
 from fleetfuel.table.database import Database
 
 log = logging.getLogger("fleetfuel")
 
 
-FILLS_A_RUN: Final = 100_000
-"""Fills whose stored facts a run computes anew at most: those of a first load take about as long as the load. The views
-compute the others when they are read, and `migrate` stores them."""
+FILLS_A_RUN: Final = 5_000
+"""Fills whose stored facts a run computes anew at most. The views compute the others when they are read."""
+
+FILLS_AT_FIRST: Final = 100_000
+"""A first load of no more records computes the facts of all, which takes no longer than the load itself."""
 
 
-def refresh_facts(connection: Database) -> None:
-    """Compute stored facts of fills anew. The run is committed: what goes wrong here cannot make it fail."""
+def refresh_facts(connection: Database, plan: Plan | None = None) -> None:
+    """Compute stored facts of fills anew; `plan` is what was just applied, if anything was. The run is committed: what
+    goes wrong here cannot make it fail."""
+    is_first = plan is not None and not plan.live_before and plan.diff.height <= FILLS_AT_FIRST
     try:
         connection.begin()
-        connection.execute("refresh_fill_facts", FILLS_A_RUN)
+        connection.execute("refresh_fill_facts", FILLS_AT_FIRST if is_first else FILLS_A_RUN)
         connection.commit()
     except errors.Interrupted:
         raise

@@ -135,7 +135,7 @@ class Writing(Looking):
         if folder:
             finish_report(summary, folder)
         if receipt.written or self._has_stale_facts:
-            refresh_facts(connection)
+            refresh_facts(connection, plan)
         return Outcome(summary=summary, error=self.complain(plan))
 
 
@@ -170,7 +170,7 @@ class Approved(Writing):
             msgspec.structs.replace(self.saved, applied_by=plan.run_id, applied_role=summary.role, **done), folder
         )
         if receipt.written or self._has_stale_facts:
-            refresh_facts(connection)
+            refresh_facts(connection, plan)
         return Outcome(summary=msgspec.structs.replace(summary, **done), error=self.complain(plan))
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from table import Table, fill
+from table import Table, at, fill
 
+from fleetfuel.course import upkeep
 from fleetfuel.packaged import packaged
 from fleetfuel.report.migrations import render_receipt
 from fleetfuel.rules.book import load_rules
@@ -269,6 +270,19 @@ def test_a_refresh_leaves_a_change_of_rules_alone(stored: Session, another: Sess
     another.run("commit")
     assert refresh(stored)[0] == 2
     assert stored.one(WRONG_IN_STORE) == 0
+
+
+def test_a_first_load_stores_the_facts_of_every_vehicle_and_an_hour_those_of_a_few(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = Session(table.uri)
+    monkeypatch.setattr(upkeep, "FILLS_A_RUN", 1)
+    cars = ("KCA 542Q", "KDA 717B", "KDB 112C")
+    table.snapshot([fill(key, car=car) for key, car in enumerate(cars)])
+    assert stale(session) == set()
+    table.snapshot([fill(key, car=car, liters=41) for key, car in enumerate(cars)], at(1))
+    assert len(stale(session)) == 2
+    session.close()
 
 
 def test_an_edit_of_the_same_vehicle_does_not_hold_up_an_import(table: Table) -> None:
