@@ -200,8 +200,8 @@ end;
 
 comment on function fuel.twins_of(text) is 'The fills of a vehicle that are one message written twice: by which record each is superseded, or with which one it may be the same.';
 
--- The usual fuel of a vehicle: the family with the most litres, at a tie the latest; the rules may know better. It is
--- mixed if two families have three fills and a fifth of all each. And the most litres it ever took at once, and the
+-- The usual fuel of a vehicle: the family with the most litres, slips left out, at a tie the latest; the rules may know
+-- better. It is mixed if two families have three fills and a fifth of all each. And the most litres it ever took at once, and the
 -- next to that, leaving out slips of more than three times the middle one.
 create function fuel.fuel_of(vehicle text, superseded bigint[]) returns table (usual_family text, is_mixed boolean, most_litres numeric, second_litres numeric)
 language sql stable rows 1 parallel safe security definer
@@ -215,9 +215,18 @@ begin atomic
         -- Litres and amount swapped say nothing of the vehicle.
         and (r.price_per_litre_kes < 1 and r.litres > 1000) is not true
     ),
-    families as (
-        select f.family, count(*) as fills, coalesce(sum(f.litres) filter (where f.litres > 0), 0) as litres, max(f.filled_at) as last_at
+    -- A slipped decimal point (45,5 read as 455) makes ten times the litres: it does not decide which fuel is usual.
+    most as (
+        select case when count(*) >= 6 then 8 * percentile_disc(0.5) within group (order by f.litres) end as litres
         from fills as f
+        where f.litres > 0
+    ),
+    families as (
+        select
+            f.family, count(*) as fills, max(f.filled_at) as last_at,
+            coalesce(sum(f.litres) filter (where f.litres > 0 and (f.litres > m.litres) is not true), 0) as litres
+        from fills as f
+        cross join most as m
         where f.family is not null and f.family <> 'ADBLUE'
         group by f.family
     ),

@@ -99,6 +99,11 @@ with carried as (
     select
         s.*,
         s.carries and s.good_km is distinct from lag(s.good_km) over carriers as is_base,
+        -- The fill before once more, at its reading but at another time: bought again without driving, or reported twice.
+        coalesce(
+            s.carries and s.good_km = lag(s.good_km) over carriers and s.litres = lag(s.litres) over carriers
+            and s.amount_kes is not distinct from lag(s.amount_kes) over carriers, false
+        ) as is_copy,
         case when s.carries then row_number() over carriers end as nth_stop,
         case when s.carries then lag(s.id) over carriers end as last_stop_id
     from (select f.*, coalesce(f.in_chain and f.fills_so_far = f.carrier, false) as carries from fuel.stopped_fills as f) as s
@@ -175,9 +180,12 @@ comment on type fuel.usual is 'What is usual for a vehicle: the middle of its sp
 --   Vehicles that fill up: a span further from the middle than 3 spreads is far, though never under a factor of 1.42 and
 --   always over one of 1.65.
 --   Vehicles that fill for fixed money (their amounts vary less than their litres), or whose figures vary by more than a
---   factor of 1.16 anyhow: single spans say little, so the last three together are judged, of which the last is far.
+--   factor of 1.16 anyhow: single spans say little, so the last three together are judged, of which the last is far; one alone
+--   only over a factor of 1.65 and 3 of such spreads.
 --
 -- A far span next to one that is far the other way, the two together being usual: the reading between them is mistyped.
+-- is_believable: false for a consumption outside the class's range; null if litres of another fuel lie within the span,
+-- of which nobody knows whether they belong to it: such a span is neither usual nor evidence against a reading.
 create function fuel.far_spans(ids bigint[], km bigint[], litres numeric[], kes numeric[], is_believable boolean[]) returns fuel.usual
 language plpgsql stable parallel safe security definer
 set search_path = pg_catalog, pg_temp
@@ -189,6 +197,7 @@ declare
     middle   double precision;
     spread   double precision;
     farthest double precision;
+    alone    double precision;
     money    boolean;
     triples  double precision[];
     kept     integer[] := '{}';
@@ -234,6 +243,7 @@ begin
                 end if;
             end loop;
         else
+            alone := greatest(limits.spreads * spread, limits.most);
             select array_agg(ln(t.km / t.litres)) into triples
             from (
                 select
@@ -248,7 +258,11 @@ begin
             select greatest(limits.money_spreads * 1.4826 * percentile_cont(0.5) within group (order by abs(x - one)), limits.money_least)
             into farthest from unnest(triples) as x;
             for i in 1..n loop
-                continue when not is_believable[i];
+                continue when is_believable[i] is not true;
+                if abs(logs[i] - middle) > alone then
+                    far := far || i;
+                    continue;
+                end if;
                 three := case when cardinality(kept) >= 2 then kept[cardinality(kept) - 1:] || i end;
                 if three is not null then
                     select ln(sum(km[j])::double precision / sum(litres[j])::double precision) - one into strict spread from unnest(three) as j;
@@ -305,7 +319,7 @@ with gathered as (
             array_agg(s.km) filter (where s.is_span) over carriers,
             array_agg(s.litres_since) filter (where s.is_span) over carriers,
             array_agg(s.kes_since) filter (where s.is_span) over carriers,
-            array_agg(s.span_status = 'ok' and s.odd_since = 0) filter (where s.is_span) over carriers
+            array_agg(case when s.span_status = 'ok' and s.odd_since > 0 then null else s.span_status = 'ok' end) filter (where s.is_span) over carriers
         ) end as at_last
     from (
         select
@@ -316,7 +330,15 @@ with gathered as (
     window carriers as (partition by s.vehicle, s.carries order by s.filled_at, s.odometer_km, s.id rows between unbounded preceding and unbounded following)
 ),
 known as (
-    select g.*, last_value(g.at_last) over whole as usual
+    select
+        g.*,
+        last_value(g.at_last) over whole as usual,
+        lead(g.id) over whole as next_id,
+        lead(g.span_status) over whole as next_status,
+        lead(g.km) over whole as next_km,
+        lead(g.litres_since) over whole as next_litres,
+        lag(g.is_copy) over whole as is_after_copy,
+        lag(g.counted_litres) over whole as copied_litres
     from gathered as g
     window whole as (partition by g.vehicle, g.carries order by g.filled_at, g.odometer_km, g.id rows between unbounded preceding and unbounded following)
 ),
@@ -335,6 +357,15 @@ decided as (
             else k.span_status
         end as status,
         coalesce(k.id = any ((k.usual).mistyped), false) as is_mistyped,
+        -- A copy without which the span after it is usual was reported twice: the finding is on the copy, not on that span.
+        coalesce(
+            k.is_copy and (k.next_id = any ((k.usual).far) or k.next_status = 'implausible')
+            and k.next_km / nullif(k.next_litres - k.counted_litres, 0) between 0.7 * (k.usual).km_per_litre and 1.42 * (k.usual).km_per_litre, false
+        ) as is_double,
+        coalesce(
+            k.is_after_copy and (k.id = any ((k.usual).far) or k.span_status = 'implausible')
+            and k.km / nullif(k.litres_since - k.copied_litres, 0) between 0.7 * (k.usual).km_per_litre and 1.42 * (k.usual).km_per_litre, false
+        ) as is_after_double,
         case when k.is_span then lead(k.id) over spans end as next_span_id
     from known as k
     window spans as (partition by k.vehicle, k.is_span order by k.filled_at, k.odometer_km, k.id)
@@ -342,7 +373,7 @@ decided as (
 -- Rolling figures are sums over the last spans that are ok, never a mean of ratios.
 select
     d.*,
-    coalesce(lag(d.is_mistyped) over spans, false) and d.is_span as is_excused,
+    d.is_after_double or coalesce(lag(d.is_mistyped) over spans, false) and d.is_span as is_excused,
     sum(d.km) over last_spans as rolling_km,
     sum(d.litres_since) over last_spans as rolling_litres,
     count(*) over last_spans as rolling_count

@@ -83,7 +83,7 @@ fills as (
         -- The fill before, and what is to be said of it.
         case when s.status <> 'superseded' then s.before_id end as before_id,
         case when s.status <> 'superseded' then s.before_at end as before_at,
-        s.begins_stop, s.has_clock and (s.before_at at time zone fuel.feed_zone())::time <> '00:00' as has_clock, s.is_mixed, s.usual_family, s.superseded_by, coalesce(s.unclear_with, s.repeats_id) as unclear_with,
+        s.begins_stop, s.has_clock and (s.before_at at time zone fuel.feed_zone())::time <> '00:00' as has_clock, s.is_mixed, s.usual_family, s.superseded_by, coalesce(s.unclear_with, s.repeats_id, case when s.is_double then s.last_stop_id end) as unclear_with,
         case when s.is_mistyped then s.next_span_id end as next_span_id,
         s.is_mistyped, s.is_excused, s.is_swapped, s.is_too_dear, s.nth, s.vehicle_class, s.litres_min, s.litres_max, s.is_known,
         s.has_odometer, s.tank_litres, s.has_plate_shape or s.is_known as is_vehicle, s.most_litres, s.second_litres

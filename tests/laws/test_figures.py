@@ -11,6 +11,7 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 from table import Row
 
+from .figures import figures_of, read_fill
 from .quick import Quick, examples
 
 PLATES: Final = ("KCA 542Q", "KDC 300C", "KMEA 303C")
@@ -144,6 +145,27 @@ def test_spans_that_are_ok_never_cover_more_than_the_odometers_way(quick: Quick,
         ]
         way = sum(max(0, after - before) for before, after in itertools.pairwise(readings))
         assert sum(span["distance_km"] for span in own) <= way
+
+
+@settings(max_examples=examples(15))
+@given(fills=FILLS)
+def test_figures_are_what_plain_python_makes_of_the_same_words(quick: Quick, fills: list[Row]) -> None:
+    fills = [fill | {"car": PLATES[0]} for fill in fills]
+    load(quick, list(enumerate(fills, 1)))
+    read = [fill for id_, raw in enumerate(fills, 1) if (fill := read_fill(id_, raw))]
+    said = {
+        row["id"]: (row["status"], row["distance_km"], row["litres"])
+        for row in quick.ask(
+            "select id, status, distance_km, span_litres::float8 as litres from reporting.v_fuel_efficiency"
+        )
+    }
+    expected = figures_of(read)
+    note(str(expected))
+    for id_, figure in said.items():
+        # What is usual for a vehicle is judged afterwards, and takes figures out of sums only.
+        if not (expected[id_][0] == "ok" and figure[0] in ("outlier", "ambiguous")):
+            assert (id_, figure) == (id_, expected[id_])
+    assert said.keys() == expected.keys()
 
 
 @settings(max_examples=examples(4))

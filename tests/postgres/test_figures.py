@@ -216,6 +216,17 @@ def test_a_mistyped_fuel_beside_nothing_else_is_no_figure(session: Session) -> N
     assert spans(session)[3] == ("ambiguous", None)
 
 
+def test_a_span_with_a_can_in_it_does_not_excuse_a_missing_fill_after_it(session: Session) -> None:
+    # 400 km on 46 l, then 800 on 46, together 13: as if the reading between them were wrong. But the first is usual.
+    fills(session, *({"liters": 46} if number in (5, 7) else {} for number in range(10)))
+    session.run("delete from fuel.records where id = 7")
+    can = SHARED | {"datetime": "2026-05-15-08-00", "odometer": 11900, "type": "PETROL", "liters": 20}
+    session.insert([can], first_id=70)
+    assert spans(session)[6] == ("ok", "8.696")
+    assert spans(session)[8] == ("outlier", "17.391")
+    assert (8, "efficiency_outlier") in findings(session)
+
+
 def test_a_speed_no_vehicle_reaches_is_no_figure(session: Session) -> None:
     load(session, "fast")
     assert spans(session) == {1: ("first_fill", None), 2: ("implausible", None), 3: ("ok", "10")}
@@ -311,10 +322,44 @@ def test_litres_bought_at_a_copied_reading_go_to_the_next_span(session: Session)
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("litres_after", "found"),
+    [
+        # 13,200 to 13,600 km on 40 + 40 l is 5, and without the copy the usual 10: the copy is the finding.
+        (40, [(70, "duplicate_fill")]),
+        # On 40 + 400 l it is below 1, and without the copy 1: the litres of the last fill are the finding.
+        (400, [(11, "implausible"), (11, "over_capacity"), (11, "price_out_of_range")]),
+        # On 40 + 2 l, 9.5, it is usual with the copy: two fills of the same size.
+        (2, [(11, "litres_implausible"), (11, "price_out_of_range")]),
+    ],
+)
+def test_a_fill_reported_twice_hours_apart_is_the_finding_and_not_the_next_one(
+    session: Session, litres_after: float, found: list[tuple[int, str]]
+) -> None:
+    last = {"liters": litres_after, "datetime": "2026-05-28-18-00", "odometer": 13600}
+    fills(session, *({} for _ in range(10)), last | {"created_at": "2026-05-28 16:00:00"})
+    session.run("delete from fuel.records where id = 10")
+    copy = {"datetime": "2026-05-25-15-00", "created_at": "2026-05-25 13:00:00", "odometer": 13200}
+    session.insert([SHARED | copy], first_id=70)
+    assert findings(session) == found
+
+
 def test_a_stop_needs_no_second_reading(session: Session) -> None:
     fills(session, {}, {"liters": 25, "amount": 4250},
           {"datetime": "2026-05-04-08-15", "odometer": None, "liters": 15, "amount": 2550})  # fmt: skip
     assert spans(session) == {1: ("first_fill", None), 2: ("ok", "10"), 3: ("same_stop", None)}  # 400 / (25 + 15)
+
+
+def test_a_slipped_can_of_petrol_does_not_decide_what_a_vehicle_burns(session: Session) -> None:
+    # Ten fills of 40 l of diesel, and 45.5 l of petrol read as 455.
+    fills(session, *({} for _ in range(10)))
+    session.insert(
+        [SHARED | {"datetime": "2026-05-24-18-00", "odometer": 13100, "type": "PETROL", "liters": 455, "amount": 8000}],
+        first_id=70,
+    )
+    assert spans(session)[70] == ("other_fuel", None)
+    assert [spans(session)[id_] for id_ in range(2, 11)] == [("ok", "10")] * 9
+    assert {(70, "fuel_type_changed"), (70, "over_capacity")} <= set(findings(session))
 
 
 def test_a_vehicle_of_two_fuels_has_no_figure(session: Session) -> None:
