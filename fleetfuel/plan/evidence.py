@@ -53,11 +53,11 @@ def both_have_own_times() -> pl.Expr:
 
 
 def own_is_earlier() -> pl.Expr:
-    return both_have_own_times() & (pl.col("source_at") < pl.col("row_own_at")).fill_null(value=False)
+    return both_have_own_times() & (pl.col("source_at") < pl.col("row_own_at"))
 
 
 def own_is_later() -> pl.Expr:
-    return both_have_own_times() & (pl.col("source_at") > pl.col("row_own_at")).fill_null(value=False)
+    return both_have_own_times() & (pl.col("source_at") > pl.col("row_own_at"))
 
 
 def change_is_newer() -> pl.Expr:
