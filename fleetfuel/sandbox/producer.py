@@ -2,95 +2,26 @@
 
 import json
 import random
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, timezone
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Literal
 
-Row = dict[str, Any]
-"""A source record as JSON holds it."""
+from fleetfuel.sandbox.fleet import CITIES, EAT, Row, is_night, iso, make_fleet, report_fill, shifted, stamp
 
 Happening = Callable[[datetime], None]
 """Something done to the table at an instant."""
 
-EAT = timezone(timedelta(hours=3))
 START = datetime(2026, 1, 4, 3, tzinfo=UTC)
 NOW = datetime(2026, 6, 8, 3, tzinfo=UTC)
 SOURCE = "logistics_department.fuel_records"
 
-LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ"
-FIRST_NAMES = ("Amani", "Baraka", "Zuri", "Neema", "Juma", "Pendo", "Rafiki", "Otis", "Imani", "Tumaini")
-SURNAMES = ("Mlima", "Mto", "Bahari", "Nyota", "Jua", "Msitu", "Mvua", "Upepo")
-STATIONS = ("Twiga Road", "Kilima Junction", "Pwani Street", "Ziwa Corner")
-CITIES = ("Nairobi", "Mombasa", "Kisumu", "Nakuru", None)
 STRAYS: tuple[Row, ...] = (
     {"success": True},
     {"id": None, "car": "KXX 000X", "liters": 5},
     {"message": "2 batches", "status": "ok"},
 )
 """What a snapshot holds that is no row of the table: two markers and a record without a key."""
-
-DEPARTMENTS = {
-    "LOGISTICS": ("LOGISTICS", "LOGISTIC", "LOGISTCS", "Logistics", "logistics dept", "LOGISTICS DEPARTMENT"),
-    "OPERATIONS": ("OPERATIONS", "OPERATION", "OPS", "Operations"),
-    "MAINTENANCE": ("MAINTENANCE", "MAINTAINANCE", "MTCE"),
-    "ROLLOUT": ("ROLLOUT", "ROLL OUT", "Roll  Out"),
-    "INSTALLATIONS": ("INSTALLATIONS", "INSTALLATION", "Installations."),
-    "SALES": ("SALES", "sales "),
-    "OSP": ("OSP", "OUTSIDE PLANT"),
-    "FTTH": ("FTTH", "ftth"),
-    "ADMIN": ("ADMIN", "ADMINISTRATION"),
-    "FINANCE": ("FINANCE", "ACCOUNTS"),
-    "STORES": ("STORES", "WAREHOUSE"),
-}
-FUELS = {
-    "DIESEL": ("DIESEL",) * 12 + ("Diesel", "diesel ", "DISIEL", "DEISEL", "DIESAL", "DESEL", "AGO"),
-    "PETROL": ("PETROL",) * 8 + ("SUPER",) * 4 + ("Petrol", "PETRO", "PTROL", "UNLEADED", "SUPER PETROL"),
-    "V-POWER": ("V-POWER", "VPOWER", "V POWER"),
-}
-PUMP_CAPS = (
-    (date(2025, 11, 15), {"PETROL": 184.52, "DIESEL": 171.47}),
-    (date(2026, 1, 15), {"PETROL": 182.52, "DIESEL": 170.47}),
-    (date(2026, 2, 15), {"PETROL": 178.28, "DIESEL": 166.54}),
-)
-"""First day of a price cycle, KES per litre in Nairobi; the last one known lasts."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
-    """What a class of vehicles burns."""
-
-    body: str
-    """The word some people write after the plate."""
-    plate: str
-    """Plate shape: `?` a letter, `!` one of B, C, D, `#` a digit."""
-    fuels: tuple[str, ...]
-    litres: tuple[float, float]
-    km_per_litre: tuple[float, float]
-
-
-CAR = Kind(body="PROBOX", plate="K!? ###?", fuels=("PETROL", "DIESEL"), litres=(15, 48), km_per_litre=(8.5, 16))
-PICKUP = Kind(body="PICKUP", plate="K!? ###?", fuels=("DIESEL",), litres=(25, 75), km_per_litre=(7, 12))
-UGANDAN = Kind(body="PICKUP", plate="UA ###B?", fuels=("DIESEL",), litres=(25, 75), km_per_litre=(7, 12))
-BIKE = Kind(body="BIKE", plate="KM!? ###?", fuels=("PETROL",), litres=(3, 10), km_per_litre=(28, 50))
-HEAVY = Kind(body="CANTER", plate="K!? ###?", fuels=("DIESEL",), litres=(80, 280), km_per_litre=(1.8, 3.6))
-FLEET = (CAR, PICKUP, CAR, BIKE, CAR, HEAVY, CAR, PICKUP, CAR, CAR, PICKUP, BIKE, CAR)
-"""The mix of vehicles, repeated over the fleet; the second vehicle is the Ugandan one."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Vehicle:
-    """One vehicle on its way: the odometer moves with what it burns."""
-
-    kind: Kind
-    plate: str
-    fuel: str
-    km_per_litre: float
-    odometer: float
-    department: str
-    driver: str
-    filled_at: datetime
 
 
 class Producer:
@@ -120,7 +51,7 @@ class Producer:
         self._last_id = self._last_exported_id = 0
         self._delta: tuple[datetime, str, bytes] | None = None
         self.now = start.astimezone(UTC)
-        self._vehicles = list(_fleet(self._rng, vehicles, self.now))
+        self._vehicles = list(make_fleet(self._rng, vehicles, self.now))
         resends, hard_deletes = records // 60, records // 10
         fills = records + hard_deletes - resends
         later: list[Happening] = [
@@ -175,7 +106,7 @@ class Producer:
     def snapshot(self) -> tuple[str, bytes]:
         """Key and body of the full export: every row of the table, then the strays."""
         records = [*self._rows.values(), *STRAYS]
-        metadata = {"exported_at": _iso(self.now), "record_count": len(records), "source": SOURCE}
+        metadata = {"exported_at": iso(self.now), "record_count": len(records), "source": SOURCE}
         return "fuel_records/latest.json", _json({"metadata": metadata, "records": records})
 
     def changes(self) -> tuple[str, bytes]:
@@ -207,7 +138,7 @@ class Producer:
 
     def _usual(self, an_hour: float, hours: int) -> int:
         """Nought to three in each hour, fewer by night."""
-        nights = (_is_night(self.now + timedelta(hours=hour)) for hour in range(hours))
+        nights = (is_night(self.now + timedelta(hours=hour)) for hour in range(hours))
         rates = (an_hour * (0.25 if night else 1.3) for night in nights)
         return sum(self._rng.random() < rate / 3 for rate in rates for _ in range(3))
 
@@ -221,7 +152,7 @@ class Producer:
         span = int((until - self.now).total_seconds())
         for _ in range(3):
             at = self.now + timedelta(seconds=self._rng.randint(1, span))
-            if not _is_night(at):
+            if not is_night(at):
                 break
         return at
 
@@ -230,50 +161,17 @@ class Producer:
         return len(self._live) - 1 - int(len(self._live) * self._rng.random() ** 2)
 
     def _fill(self, at: datetime) -> None:
-        rng = self._rng
-        nearby = rng.sample(self._vehicles, min(3, len(self._vehicles)))
-        vehicle = min(nearby, key=lambda each: each.filled_at)
-        fuel = "V-POWER" if vehicle.fuel == "PETROL" and rng.random() < 0.08 else vehicle.fuel
-        price = _price(rng, at, fuel)
-        if vehicle.kind is UGANDAN and rng.random() < 0.25:
-            price = rng.uniform(4_900, 5_100)
-        litres = round(rng.uniform(*vehicle.kind.litres), 2)
-        amount = round(litres * price)
-        if amount > 1_000 and rng.random() < 0.3:
-            amount = amount // 500 * 500
-            litres = round(amount / price, 2)
-        vehicle.odometer += litres * vehicle.km_per_litre * rng.uniform(0.92, 1.08)
-        vehicle.filled_at = at
-        right = {"liters": litres, "amount": amount, "odometer": int(vehicle.odometer)}
-        misread = _misread(rng, price, **right)
-        driver = vehicle.driver if rng.random() < 0.9 else _name(rng)
-        typed = right | misread
-        row = {
-            "id": None,
-            "created_at": _stamp(at),
-            "datetime": _fill_time(rng, at - timedelta(minutes=rng.randint(1, 8))),
-            "department": rng.choice(DEPARTMENTS[vehicle.department]),
-            "driver": driver,
-            "car": _spelled(rng, vehicle),
-            "liters": _typed(rng, typed["liters"]),
-            "amount": _typed(rng, typed["amount"]),
-            "type": rng.choices((rng.choice(FUELS[fuel]), None, "FUEL"), (994, 3, 3))[0],
-            "odometer": _typed(rng, typed["odometer"], numbers=0.9),
-            "sender": rng.choices((driver.split()[0], f"~{driver.split()[0]} 🚚"), (97, 3))[0],
-            "raw_message": f"FUEL UPDATE\nDept: {vehicle.department}\nCar: {vehicle.plate}\nDriver: {driver}\n"
-            f"Litres: {litres}\nAmount: {amount:,}/=\nOdometer: {right['odometer']} km\n"
-            f"Station: {rng.choice(STATIONS)}\nThanks 🙏",
-            "deleted_at": None,
-        }
+        nearby = self._rng.sample(self._vehicles, min(3, len(self._vehicles)))
+        row, right = report_fill(self._rng, min(nearby, key=lambda each: each.filled_at), at)
         self._insert(at, row)
-        if misread:
-            self._typos[self._last_id] = {field: right[field] for field in misread}
+        if right:
+            self._typos[self._last_id] = right
 
     def _resend(self, at: datetime) -> None:
         if self._live:
             row = self._rows[self._live[-1 - self._rng.randrange(min(20, len(self._live)))]]
-            amount = _shifted(self._rng, row["amount"])
-            self._insert(at, {**row, "created_at": _stamp(at), "amount": amount})
+            amount = shifted(self._rng, row["amount"])
+            self._insert(at, {**row, "created_at": stamp(at), "amount": amount})
 
     def _edit(self, at: datetime) -> None:
         if self._typos and self._rng.random() < 0.35:
@@ -282,13 +180,13 @@ class Producer:
         elif self._live:
             key = self._live[self._recent()]
             field = self._rng.choice(("amount", "amount", "liters"))
-            self._write(key, at, {field: _shifted(self._rng, self._rows[key][field])})
+            self._write(key, at, {field: shifted(self._rng, self._rows[key][field])})
 
     def _soft_delete(self, at: datetime) -> None:
         if self._live:
             key = self._live.pop(self._recent())
             self._typos.pop(key, None)
-            self._write(key, at, {"deleted_at": _stamp(at)})
+            self._write(key, at, {"deleted_at": stamp(at)})
 
     def _hard_delete(self, _at: datetime) -> None:
         if self._live:
@@ -308,13 +206,13 @@ class Producer:
     def _write(self, key: int, at: datetime, change: Row) -> None:
         row = {**self._rows[key], **change}
         if "updated_at" in row:
-            row["updated_at"] = _stamp(at)
+            row["updated_at"] = stamp(at)
         self._rows[key] = row
         self._changed[key] = None
 
     def _delta_body(self, rng: random.Random) -> bytes:
         rows = [self._rows[key] for key in self._changed]
-        at, size = _iso(self.now), len(rows)
+        at, size = iso(self.now), len(rows)
         shapes: tuple[Any, ...] = (
             {"metadata": {"exported_at": at, "record_count": size}, "records": rows},
             [{"metadata": {"exported_at": at}, "records": rows}],
@@ -331,113 +229,12 @@ class Producer:
         return {"op": name, "id": row["id"], "row": row}
 
 
-def _fleet(rng: random.Random, size: int, start: datetime) -> Iterator[Vehicle]:
-    plates: set[str] = set()
-    for n in range(size):
-        kind = UGANDAN if n == 1 else FLEET[n % len(FLEET)]
-        while (plate := _plate(rng, kind.plate)) in plates:
-            pass
-        plates.add(plate)
-        yield Vehicle(
-            kind=kind,
-            plate=plate,
-            fuel=rng.choice(kind.fuels),
-            km_per_litre=rng.uniform(*kind.km_per_litre),
-            odometer=rng.uniform(8_000, 250_000),
-            department=rng.choice(tuple(DEPARTMENTS)),
-            driver=_name(rng),
-            filled_at=start,
-        )
-
-
-def _plate(rng: random.Random, shape: str) -> str:
-    drawn = {"?": LETTERS, "!": "BCD", "#": "0123456789"}
-    return "".join(rng.choice(drawn.get(mark, mark)) for mark in shape)
-
-
-def _name(rng: random.Random) -> str:
-    return f"{rng.choice(FIRST_NAMES)} {rng.choice(SURNAMES)}"
-
-
-def _spelled(rng: random.Random, vehicle: Vehicle) -> str:
-    """The plate as somebody types it."""
-    plate = vehicle.plate
-    letters, _, rest = plate.partition(" ")
-    odd = (f"{letters}-{rest}", plate.lower(), f"{plate} {vehicle.kind.body}", f" {letters}  {rest} ")
-    misread = (f"{letters}\u00a0{rest}", plate.replace("0", "O"))
-    return rng.choices((plate, letters + rest, *odd, *misread), (58, 31, 3, 3, 2, 1, 1, 1))[0]
-
-
-def _typed(rng: random.Random, value: float | None, numbers: float = 0.72) -> float | str | None:
-    """A number as it comes: mostly itself, else text, now and then with a space after it or commas in it."""
-    if value is None or rng.random() < numbers:
-        return value
-    text = f"{value:.2f}" if isinstance(value, float) else str(value)
-    return rng.choices((text, f"{text} ", f"{value:,}"), (80, 8, 12))[0]
-
-
-def _number(value: Any) -> float:
-    """What `_typed` was given."""
-    return float(str(value).replace(",", ""))
-
-
-def _shifted(rng: random.Random, value: Any) -> float:
-    """The correction of a typing slip: up to a fifth more or less, never the same; litres keep two digits."""
-    before = 40.0 if value is None else _number(value)
-    after = before * (rng.uniform(1.05, 1.2) if rng.random() < 0.5 else rng.uniform(0.8, 0.95))
-    return round(after) if before >= 600 else round(after, 2)
-
-
-def _misread(rng: random.Random, price: float, *, liters: float, amount: float, odometer: float) -> Row:
-    """The fields that the producer misread, usually none."""
-    slips = (
-        (0.006, "liters", int(f"{liters:.1f}".replace(".", ""))),  # 45,5
-        (0.005, "liters", int(liters)),  # 19.009
-        (0.004, "liters", None),  # 12.89.
-        (0.004, "amount", round(price, 2)),  # a price per litre
-        (0.003, "amount", amount * 10),
-        (0.012, "odometer", None),
-        (0.004, "odometer", int(odometer) // 1_000),  # 145 230
-        (0.004, "odometer", odometer * 10 + 3),
-        (0.004, "odometer", odometer + 40_000),
-    )
-    right: Row = {"liters": liters, "amount": amount, "odometer": odometer}
-    return {field: value for share, field, value in slips if rng.random() < share and value != right[field]}
-
-
-def _price(rng: random.Random, at: datetime, fuel: str) -> float:
-    """KES per litre: a little under the cap of the cycle, V-Power well above it."""
-    day = at.astimezone(EAT).date()
-    caps = next((caps for begin, caps in reversed(PUMP_CAPS) if begin <= day), PUMP_CAPS[0][1])
-    cap = caps["PETROL"] * 1.12 if fuel == "V-POWER" else caps[fuel]
-    return cap * rng.uniform(0.985, 1.005)
-
-
-def _fill_time(rng: random.Random, at: datetime) -> str | None:
-    """The fill time in its spellings, unknown ones included."""
-    eat = f"{at.astimezone(EAT):%Y-%m-%d-%H-%M}"
-    return rng.choices((eat, _iso(at), "1970-01-01-03-00", None), (907, 80, 10, 3))[0]
-
-
 def _delta_key(rng: random.Random, at: datetime) -> str:
     eat = at.astimezone(EAT)
     utc = f"{at:%Y-%m-%dT%H-%M-%S}.000Z"
     local = f"{eat:%Y-%m-%dT%H-%M-%S}"
-    spellings = (_iso(at), utc, local, f"{eat:%Y-%m-%dT%H:%M:%S}+03:00")
+    spellings = (iso(at), utc, local, f"{eat:%Y-%m-%dT%H:%M:%S}+03:00")
     return f"fuel_records/changes/{rng.choices(spellings, (45, 25, 22, 8))[0]}.json"
-
-
-def _is_night(at: datetime) -> bool:
-    return not 5 <= at.astimezone(EAT).hour < 22
-
-
-def _iso(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}.000Z"
-
-
-def _stamp(at: datetime) -> str:
-    """A column of the source table: UTC that does not say so."""
-    return f"{at:%Y-%m-%d %H:%M:%S}"
 
 
 def _json(value: Any) -> bytes:

@@ -14,7 +14,8 @@ from typing import Any, Literal
 import pytest
 from bench.snapshot import write_snapshot
 
-from fleetfuel.sandbox.producer import STRAYS, Producer, Row
+from fleetfuel.sandbox.fleet import Row
+from fleetfuel.sandbox.producer import STRAYS, Producer
 
 DAY = 24
 COLUMNS = [
