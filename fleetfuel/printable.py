@@ -53,6 +53,11 @@ def sentence(text: str) -> str:
     return cut if len(cut) <= SENTENCE_MOST and len(text) <= 4 * SENTENCE_MOST else f"{cut[: SENTENCE_MOST - 1]}…"
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 record`, `2,000 records`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def _escape(found: re.Match[str]) -> str:
     code = ord(found[0])
     if code > 0xFFFF:

@@ -30,8 +30,8 @@ class Cut:
     """The file's metadata as JSON text, verbatim; `null` if it has none."""
     partial: str | None = None
     """What the file says of itself that shows it is not complete (`has_more`), as it stands there."""
-    declared: int | None
-    """How many records the metadata announces."""
+    declared: tuple[int, ...]
+    """How many records the file announces, in its metadata or next to its list: each number once."""
     records: Records
     """The elements of the file's list, in file order; an index is a record's position."""
     is_recovered: bool

@@ -15,15 +15,19 @@ from fleetfuel.model.plan import FileCount, Origin
 from fleetfuel.model.records import Cut, Place
 from fleetfuel.model.table import HeldList
 from fleetfuel.plan.run import Run
+from fleetfuel.printable import counted
 from fleetfuel.records import care, envelope
 from fleetfuel.records.complete import CountFit, Marker, fit_count, read_marker
 from fleetfuel.records.texts import as_number, fingerprint
 from fleetfuel.records.times import believe_time
 from fleetfuel.rules.book import Rules
+from fleetfuel.side import Pause, no_pause
 
 
-def cut_files(delivery: Delivery, run: Run) -> tuple[tuple[Cut, ...], tuple[FileCount, ...]]:
-    """The files cut into records, and those that cannot be: unless they are to be skipped, none from the first on."""
+def cut_files(delivery: Delivery, run: Run, pause: Pause = no_pause) -> tuple[tuple[Cut, ...], tuple[FileCount, ...]]:
+    """The files cut into records, and those that cannot be: unless they are to be skipped, none from the first on.
+
+    `pause` is called between pieces of a long file."""
     cuts: list[Cut] = []
     bad = [
         FileCount(
@@ -39,8 +43,9 @@ def cut_files(delivery: Delivery, run: Run) -> tuple[tuple[Cut, ...], tuple[File
         for each in delivery.unreadable
     ]
     for file in delivery.files:
+        pause()
         try:
-            cut = envelope.cut_file(file, run.zone, run.seed)
+            cut = envelope.cut_file(file, run.zone, run.seed, pause)
             if delivery.reading == "changes":
                 envelope.refuse_error_body(cut)
             cuts.append(cut)
@@ -91,8 +96,9 @@ def find_partial(cuts: tuple[Cut, ...], markers: tuple[tuple[Marker, ...], ...])
             return cut.partial
         if Marker.ERROR in said:
             return "a marker with an error"
-        if fit_count(cut.declared, len(cut.records), said) is CountFit.BY_MARKERS:
-            return f"its count, {cut.declared:,}, fits only if markers are counted"
+        for count in cut.declared:
+            if fit_count(count, len(cut.records), said) is CountFit.BY_MARKERS:
+                return f"its count, {count:,}, fits only if markers are counted"
     return None
 
 
@@ -128,8 +134,9 @@ def remarks_on(reading: Reading, partial: str | None, cuts: tuple[Cut, ...]) -> 
         yield from cut.remarks
         if partial:
             yield f"{cut.file.key} is not complete ({partial}): it is read like a change file, nothing is absent by it"
-        elif reading == "changes" and cut.declared not in (None, len(cut.records)):
-            yield f"{cut.file.key} announces {cut.declared:,} records and holds {len(cut.records):,}"
+        differing = [f"{count:,}" for count in cut.declared if count != len(cut.records)]
+        if differing and not partial and reading == "changes":
+            yield f"{cut.file.key} announces {' and '.join(differing)} and holds {counted(len(cut.records), 'record')}"
 
 
 def _list_hash(fingerprints: pl.Series) -> str:

@@ -15,6 +15,7 @@ from fleetfuel.model.files import Reading
 from fleetfuel.model.plan import Counts, Guard
 from fleetfuel.model.records import Cut
 from fleetfuel.model.table import HeldList
+from fleetfuel.printable import counted
 from fleetfuel.records.complete import CountFit, Marker, fit_count
 from fleetfuel.rules.book import Rules
 from fleetfuel.rules.entries import ShareLimit
@@ -97,7 +98,7 @@ class EmptySnapshot(Limit):
         if is_empty and rules.guards.empty_snapshot.enabled and not self._wipes(totals, overrides):
             holds = f"no record but {counts.rejected:,} rejected" if counts.rejected else "no record"
             yield self.guard(
-                f"the snapshot holds {holds}, the table {live:,} live rows",
+                f"the snapshot holds {holds}, the table {counted(live, 'live row')}",
                 "a snapshot holds at least one record that can be loaded",
                 f"--max-deletes {live}",
             )
@@ -119,11 +120,12 @@ class CountMismatch(Limit):
         if totals.reading != "snapshot" or not rules.guards.count_mismatch.enabled:
             return
         for cut, markers in zip(totals.cuts, totals.markers or ((),) * len(totals.cuts), strict=True):
-            fit = fit_count(cut.declared, len(cut.records), markers)
-            if cut.declared is not None and fit is CountFit.DIFFERS:
+            fits = {count: fit_count(count, len(cut.records), markers) for count in cut.declared}
+            differing = [f"{count:,}" for count, fit in fits.items() if fit is CountFit.DIFFERS]
+            if differing:
                 held = len(cut.records) - len(markers)
                 yield self.guard(
-                    f"the metadata announces {cut.declared:,} records, the file holds {held:,}",
+                    f"the export announces {' and '.join(differing)}, the file holds {counted(held, 'record')}",
                     "a snapshot is deleted from only when it is complete",
                     "--as changes (loads what is there, deletes nothing by absence)",
                 )
@@ -178,12 +180,15 @@ class Share(Limit):
         allowed = given.rows(base) if given else self._allowed(limit, base)
         if allowed is not None and seen > allowed:
             yield self.guard(
-                f"{self.verb} {seen:,} of {base:,} {self.noun} ({seen / base:.1%})"
-                if base
-                else f"{self.verb} {seen:,}",
+                self.said(seen, base),
                 f"as given: {allowed:,}" if given else f"{limit.share:.0%} ({allowed:,})",
                 f"--{self.code.replace('_', '-')} {seen}",
             )
+
+    def said(self, seen: int, base: int) -> str:
+        if seen > base:  # rows that are deleted, and stay so, can be updated
+            return f"{self.verb} {seen:,}, and there are {base:,} {self.noun}"
+        return f"{self.verb} {seen:,} of {base:,} {self.noun} ({seen / base:.1%})"
 
     def lets_through(self, guard: Guard, totals: Totals, overrides: Overrides) -> bool:
         del guard
@@ -245,7 +250,7 @@ class Stop(Limit):
         for code, rows in totals.stops:
             yield Guard(
                 code=code,
-                seen=f"{rows:,} records break the rule {code}",
+                seen=f"{counted(rows, 'record')} {'breaks' if rows == 1 else 'break'} the rule {code}",
                 limit="its severity is stop: not one may",
                 override="change its severity in rules/checks.toml",
             )

@@ -59,7 +59,7 @@ def sample_changes(
     ):
         try:
             old = _fields.decode(row["before"].encode())
-        except msgspec.ValidationError:  # somebody made the row's raw something else than an object
+        except (msgspec.ValidationError, RecursionError):  # as in `changed_fields`
             continue
         new = _fields.decode(text_of(row["file"], row["position"]))
         day = row["filled_at"].astimezone(EAST_AFRICA).date().isoformat() if row["filled_at"] else ""

@@ -27,6 +27,7 @@ from fleetfuel.plan import same
 from fleetfuel.plan.limits import check_undo
 from fleetfuel.plan.run import Run
 from fleetfuel.plan.samples import changed_columns, sample_changes, sample_rows
+from fleetfuel.printable import counted
 from fleetfuel.records.fills import fill_names
 from fleetfuel.records.judge import NOTICES
 from fleetfuel.records.rows import INSTANT, REJECTED
@@ -211,7 +212,7 @@ def _author(last_run: str | None, run_id: str) -> str:
 
 
 def _remarks(undone: Undone, conflicts: int) -> tuple[str, ...]:
-    said = [f"{conflicts:,} rows were written since run {undone.run_id}: they stay as they are"] if conflicts else []
+    said = [f"{counted(conflicts, 'row')} written since run {undone.run_id}, left as written"] if conflicts else []
     said += [f"rejected records open again: {len(undone.resolved_rejects):,}"] if undone.resolved_rejects else []
     for feed, mark in undone.marks.items():
         to = f"{mark['watermark'][:16]}Z" if mark else "nowhere"

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from fleetfuel.records.export import LIST_KEYS, announced, is_list_key, read_metadata
-from fleetfuel.records.json_text import TOKEN, decodes, reads_loosely, without_escapes
+from fleetfuel.records.export import LIST_KEYS, announced, around_list, is_list_key, read_object
+from fleetfuel.records.json_text import DEEPEST, TOKEN, decodes, depth, reads_loosely, without_escapes
 
 _LIST: Final = re.compile(rb'"(?:%s)"\s*:\s*\[' % "|".join(LIST_KEYS).encode())
 
 
-def recover(content: memoryview) -> tuple[bytes, Sequence[bytes]] | None:
-    """Metadata and elements of a file whose JSON is broken inside elements only; None if that is not sure.
+def recover(content: memoryview) -> tuple[bytes, Sequence[bytes], Mapping[str, object]] | None:
+    """Metadata, elements, and what is next to their list; of a file whose JSON is broken inside elements only.
+
+    None if that is not sure.
 
     It is sure if all brackets pair up to the end, what lies around the list is whole, and each broken element either
-    reads as JSON but for a character that is none, or is one of exactly as many elements as the metadata announces: a
+    reads as JSON but for a character that is none, or is one of exactly as many elements as the file announces: a
     quote lost in one record and found in another would swallow those between.
     """
     spans: list[tuple[int, int]] = []
@@ -55,13 +57,15 @@ def recover(content: memoryview) -> tuple[bytes, Sequence[bytes]] | None:
         before = [*before[-1:], token]
     if closers or list_depth != -2 or any(start < 0 for start, _ in spans):
         return None
-    if not reads_loosely(bytes(content[:opened]) + bytes(content[closed:])):
+    outside = bytes(content[:opened]) + bytes(content[closed:])
+    if depth(outside) > DEEPEST or not reads_loosely(outside):
         return None
     texts = [bytes(content[start:end]).rstrip() for start, end in spans]
     if texts and _LIST.search(texts[0]):  # an envelope in an array
         return recover(memoryview(texts[0])) if len(texts) == 1 else None
     broken = [text for text in texts if not decodes(text)]
-    said = read_metadata(metadata)
-    if any(not reads_loosely(text) for text in broken) and announced(said) != len(texts):
+    around = around_list(read_object(outside))
+    counts = announced(read_object(metadata), around).counts
+    if counts != (len(texts),) and not all(reads_loosely(text) for text in broken):
         return None
-    return metadata, texts
+    return metadata, texts, around

@@ -21,10 +21,7 @@ import msgspec
 import polars as pl
 import pyarrow as pa
 
-from fleetfuel.records.json_text import decodes, depth, is_utf8, json_fields, numbers, width
-
-DEEPEST: Final = 500
-"""Brackets open at once: far beyond any record, far below what the database refuses."""
+from fleetfuel.records.json_text import DEEPEST, decodes, depth, is_utf8, json_fields, numbers, width
 
 SPREAD: Final = 1_000_000
 """Characters that the numbers of a record may add if they are written out, as jsonb writes them: 1e131000 adds

@@ -17,16 +17,25 @@ from fleetfuel.model.files import SourceFile
 from fleetfuel.model.records import Cut, TimeOrigin
 from fleetfuel.records.broken import recover
 from fleetfuel.records.complete import MARKER_KEYS, Marker, is_marker, read_marker, shows_partial
-from fleetfuel.records.export import LIST_KEYS, announced, is_list_key, read_metadata
-from fleetfuel.records.json_text import TOKEN, json_fields, json_value, without_escapes
+from fleetfuel.records.export import (
+    EXPORT_TIME_KEYS,
+    LIST_KEYS,
+    announced,
+    around_list,
+    is_list_key,
+    read_object,
+    read_value,
+)
+from fleetfuel.records.json_text import DEEPEST, TOKEN, depth, json_fields, without_escapes
 from fleetfuel.records.texts import Records, cut_list, is_long, records_of, records_within
 from fleetfuel.records.values import read_instant
+from fleetfuel.side import Pause, no_pause
 
-EXPORT_TIME_KEYS: Final = ("exported_at", "generated_at")
 HEAD: Final = 1 << 16
 """Bytes at the start of a file in which the list of its records starts, if it is to be cut piece by piece."""
 A_FEW: Final = 16
 """Elements of a file that is probably the answer to a failed request."""
+_DATE: Final = re.compile(r"\s*[0-9]{4}-?[0-9]{2}-?[0-9]{2}\s*")
 SHORT: Final = 10_000
 """Bytes of a value next to the list of records that is looked at."""
 
@@ -49,18 +58,18 @@ class _Ambiguous(Exception):
     """Which of several lists is the export cannot be known; the message says what was found."""
 
 
-def cut_file(file: SourceFile, zone: ZoneInfo, seed: int = 0) -> Cut:
+def cut_file(file: SourceFile, zone: ZoneInfo, seed: int = 0, pause: Pause = no_pause) -> Cut:
     """Cut a file into the texts of its records. Raises `BadInput`, with the offset if it has one.
 
     `seed` is that of the records' fingerprints. `file_at` is what the file claims first: `times.believe_time` says what
-    is believed.
+    is believed. `pause` is called between the pieces of a long list.
     """
     content = file.content
     if bytes(content[:3]) == b"\xef\xbb\xbf":
         content = content[3:]
     is_recovered = False
     try:
-        metadata, records, around = _cut(content, seed)
+        metadata, records, around = _cut(content, seed, pause)
     except _Ambiguous as error:
         raise errors.BadInput(key=file.key, reason=str(error)) from None
     except msgspec.ValidationError as error:
@@ -69,13 +78,14 @@ def cut_file(file: SourceFile, zone: ZoneInfo, seed: int = 0) -> Cut:
         recovered = recover(content)
         if recovered is None:
             raise _not_json(file, error) from None
-        metadata, records, around = recovered[0], records_of(recovered[1], seed), {}
+        metadata, records, around = recovered[0], records_of(recovered[1], seed), recovered[2]
         is_recovered = True
     if records is None:
         raise errors.WrongEnvelope(key=file.key, shape=f"it holds {_shape(content)}")
-    said = read_metadata(metadata)
+    said = read_object(metadata)
+    counts = announced(said, around)
     claims: list[tuple[TimeOrigin, datetime | None]] = [
-        ("metadata", next((_export_time(said[name], zone) for name in EXPORT_TIME_KEYS if name in said), None)),
+        ("metadata", _export_time(said, zone) or _export_time(around, zone)),
         ("key", file.key_at),
         ("modification time", file.modified_at),
     ]
@@ -86,16 +96,21 @@ def cut_file(file: SourceFile, zone: ZoneInfo, seed: int = 0) -> Cut:
         claims=claimed,
         metadata=metadata.decode("utf-8", "replace"),
         partial=shows_partial(said) or shows_partial(around),
-        declared=announced(said),
+        declared=counts.counts,
         records=records,
         is_recovered=is_recovered,
+        remarks=tuple(
+            f"{file.key} has a {name} that is no number of records: it is compared with nothing"
+            for name in counts.unclear
+        ),
     )
 
 
-def _export_time(value: object, zone: ZoneInfo) -> datetime | None:
-    """A date without a time is no time."""
-    is_date = isinstance(value, str) and re.fullmatch(r"\s*[0-9]{4}-?[0-9]{2}-?[0-9]{2}\s*", value)
-    return None if is_date else read_instant(value, zone, feed=zone)
+def _export_time(said: Mapping[str, object], zone: ZoneInfo) -> datetime | None:
+    """The first of its times that can be read. A date without a time is no time."""
+    written = (said.get(name) for name in EXPORT_TIME_KEYS)
+    times = (value for value in written if isinstance(value, str) and not _DATE.fullmatch(value))
+    return next((at for value in times if (at := read_instant(value, zone, feed=zone))), None)
 
 
 def refuse_error_body(cut: Cut) -> None:
@@ -139,15 +154,17 @@ def _other_kind(head: bytes) -> str | None:
     return None
 
 
-def _cut(content: memoryview, seed: int) -> tuple[bytes, Records | None, Mapping[str, object]]:
+def _cut(content: memoryview, seed: int, pause: Pause) -> tuple[bytes, Records | None, Mapping[str, object]]:
     """Metadata, records (None if there is no list of records), and what else the envelope says of the file."""
-    if is_long(content) and (found := _cut_out(content, seed)):
+    if is_long(content) and (found := _cut_out(content, seed, pause)):
         return found
     metadata, elements, around = _open_envelope(content)
     return metadata, None if elements is None else records_within(content, elements, seed), around
 
 
-def _cut_out(content: memoryview, seed: int) -> tuple[bytes, Records, Mapping[str, object]] | None:
+def _cut_out(
+    content: memoryview, seed: int, pause: Pause = no_pause
+) -> tuple[bytes, Records, Mapping[str, object]] | None:
     """What `_cut` gives of a long file, whose list is cut first, and what is around it read then.
 
     None if the list that was cut is not the file's list of records, or if anything is wrong with the file.
@@ -156,7 +173,7 @@ def _cut_out(content: memoryview, seed: int) -> tuple[bytes, Records, Mapping[st
     if start is None:
         return None
     try:
-        records, end = cut_list(content, start, seed)
+        records, end = cut_list(content, start, seed, pause)
         around = memoryview(b"".join((content[:start], b"0", content[end:])))
         metadata, elements, said = _open_envelope(around)
     except (ValueError, RecursionError, _Ambiguous):
@@ -213,16 +230,14 @@ def _open_envelope(content: memoryview) -> tuple[bytes, Sequence[msgspec.Raw] | 
 
 
 def _around(content: memoryview) -> Mapping[str, object]:
-    """What the envelope says next to its list: short values only."""
+    """What the envelope says next to its list: short values only. Raises `RecursionError` if it is too deep."""
     try:
         fields = json_fields.decode(content)
-        return {
-            name: json_value.decode(value)
-            for name, value in fields.items()
-            if name not in LIST_KEYS and name != "metadata" and len(memoryview(value)) <= SHORT
-        }
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
+    if any(depth(bytes(text)) > DEEPEST for name, text in fields.items() if name not in LIST_KEYS):
+        raise RecursionError(f"nested deeper than {DEEPEST}")
+    return around_list({name: read_value(text) for name, text in fields.items() if len(memoryview(text)) <= SHORT})
 
 
 def _refuse_other_lists(content: memoryview, records: Sequence[msgspec.Raw]) -> None:

@@ -82,7 +82,7 @@ def _held(name: str) -> pl.Expr:
 def _tell(text: str | None, names: FillNames) -> tuple[str | None, ...]:
     try:
         fields = _object.decode(text or "{}")
-    except msgspec.DecodeError:  # a row whose raw somebody made something else than an object
+    except (msgspec.DecodeError, RecursionError):  # a raw that somebody made no object, or nested without end
         return (None,) * len(FILL)
     return tuple(_first(fields, each) for each in (names.plate, names.department, names.day))
 

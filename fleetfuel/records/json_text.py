@@ -17,9 +17,13 @@ json_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 TOKEN: Final = re.compile(rb'"[^"]*"|[\[\]{},:]|[^\s"\[\]{},:]+|"')
 """A token of JSON, in a text `without_escapes`."""
 
+DEEPEST: Final = 500
+"""Brackets open at once: far beyond any record, far below what the database refuses, and what any Python reads."""
+
 DIGITS: Final = 40
 """Characters of a number that is read: what takes more, written out, is not meant."""
 
+_SCALAR: Final = re.compile(rb'"[^"]*"|-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|-?Infinity|NaN|true|false|null')
 _NUMBER: Final = re.compile(rb"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _BRACKETS: Final = bytes(1 if code in b"[{" else 2 if code in b"]}" else 0 for code in range(256))
 _NO_BRACKET: Final = bytes({*range(256)} - {*b"[]{}"})
@@ -48,9 +52,47 @@ def reads_loosely(text: bytes) -> bool:
     """Whether it is JSON to a reader that takes half a surrogate pair, NaN and bytes that are no UTF-8."""
     try:
         json.loads(text.decode("utf-8", "replace"))
-    except (ValueError, RecursionError):
+    except RecursionError:
+        return is_well_formed(text)
+    except ValueError:
         return False
     return True
+
+
+def is_well_formed(text: bytes) -> bool:
+    """Whether brackets, commas and colons stand as in JSON, however deep they are nested: how deep a reader that calls
+    itself can go differs from one Python to the next. What strings hold is not looked at."""
+    closers: list[bytes] = []
+    expected = b"v"  # a value; "," what follows one; "k" a key; ":" what follows that
+    may_close = False  # right after an opening bracket
+    for found in TOKEN.finditer(without_escapes(text)):
+        token = found[0]
+        if token in (b"]", b"}"):
+            if (expected != b"," and not may_close) or not closers or closers.pop() != token:
+                return False
+            expected, may_close = b",", False
+            continue
+        may_close = False
+        if expected == b",":
+            if token != b"," or not closers:
+                return False
+            expected = b"k" if closers[-1] == b"}" else b"v"
+        elif expected == b":":
+            if token != b":":
+                return False
+            expected = b"v"
+        elif expected == b"k":
+            if len(token) < 2 or token[:1] != b'"':
+                return False
+            expected = b":"
+        elif token in (b"[", b"{"):
+            closers.append(b"]" if token == b"[" else b"}")
+            expected, may_close = b"v" if token == b"[" else b"k", True
+        elif _SCALAR.fullmatch(token):
+            expected = b","
+        else:
+            return False
+    return expected == b"," and not closers
 
 
 def without_escapes(text: bytes | memoryview) -> bytes | memoryview:

@@ -30,6 +30,8 @@ import polars as pl
 import pyarrow as pa
 import xxhash
 
+from fleetfuel.side import Pause, no_pause
+
 PIECE: Final = 1 << 20
 """Bytes cut at a time: they stay in the processor's cache until they are fingerprinted."""
 
@@ -158,7 +160,7 @@ def is_long(content: memoryview) -> bool:
     return len(content) > PIECE
 
 
-def cut_list(content: memoryview, start: int, seed: int) -> tuple[Records, int]:
+def cut_list(content: memoryview, start: int, seed: int, pause: Pause = no_pause) -> tuple[Records, int]:
     """Cut the JSON list whose elements begin at `start`: the records, and where its bracket closes.
 
     Piece by piece, each ending where one object ends and the next starts. That this is between elements of the list,
@@ -168,6 +170,7 @@ def cut_list(content: memoryview, start: int, seed: int) -> tuple[Records, int]:
     pieces: list[_Piece] = []
     has_more = True
     while has_more:
+        pause()
         has_more = start + PIECE < len(content)
         for end, after in _ends(content, start, start + PIECE) if has_more else _closings(content, start):
             with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -32,7 +32,7 @@ def believe_time(cut: Cut, now: datetime) -> Cut:
     for what, at in cut.claims[: cut.claims.index((origin, claimed)) + 1]:
         if at - believed > WORTH_SAYING:
             remarks.append(
-                f"{cut.file.key} counts as of {believed:%Y-%m-%dT%H:%M:%SZ}: its {what} says {at:%Y-%m-%dT%H:%M:%SZ}, "
+                f"{cut.file.key} counts as of {believed:%Y-%m-%d %H:%M:%SZ}: its {what} says {at:%Y-%m-%d %H:%M:%SZ}, "
                 f"and it {'was written before that' if believed == written else 'cannot be newer than now'}"
             )
             break

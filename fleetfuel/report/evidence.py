@@ -24,6 +24,7 @@ from fleetfuel.records.places import part_texts
 from fleetfuel.report import plan_file
 from fleetfuel.report.folder import PLAN, new_file, new_folder, read_report, remove_own
 from fleetfuel.report.summary import Summary, as_json, as_object, read_summary
+from fleetfuel.side import Pause, no_pause
 
 __all__ = ["PLAN", "finish_report", "read_report", "write_report"]
 
@@ -88,17 +89,20 @@ WORDS: Final = [
 """Columns that hold few texts, each many times: stored as a dictionary."""
 
 
-def write_report(plan: Plan, run: Summary, folder: Path) -> Summary:
+def write_report(plan: Plan, run: Summary, folder: Path, pause: Pause = no_pause) -> Summary:
     """Write the folder; the summary with the report's checksum. Raises `ReportUnwritable`, also if another run's
-    report is there already."""
+    report is there already. `pause` is called between batches of rows."""
     keys = pa.array(plan.keys, type=pa.string())
     with new_folder(folder, plan.run_id) as partial:
         if folder.is_dir() and _run_id(folder) == plan.run_id:
             remove_own(folder)
-        _write(partial / "changes.parquet", CHANGES, plan, _changes(plan, keys))
-        _write(partial / "rejects.parquet", REJECTS, plan, _rejects(plan, keys))
-        _write(partial / "notices.parquet", NOTICES, plan, _notices(plan, keys))
-        _write(partial / "writes.parquet", plan_file.WRITES, plan, plan_file.write_batches(plan, BATCH))
+        for name, schema, batches in (
+            ("changes", CHANGES, _changes(plan, keys)),
+            ("rejects", REJECTS, _rejects(plan, keys)),
+            ("notices", NOTICES, _notices(plan, keys)),
+            ("writes", plan_file.WRITES, plan_file.write_batches(plan, BATCH)),
+        ):
+            _write(partial / f"{name}.parquet", schema, plan, _with_pauses(batches, pause))
         with new_file(partial / "writes.json") as file:
             file.write(plan_file.kept_of(plan))
         run = msgspec.structs.replace(run, checksum=plan_file.checksum_of(partial, as_object(run)))
@@ -122,6 +126,12 @@ def _write_plan(folder: Path, run: Summary) -> None:
     with new_file(partial) as file:
         file.write(msgspec.json.format(as_json(run), indent=2).encode() + b"\n")
     partial.replace(folder / PLAN)
+
+
+def _with_pauses(batches: Iterator[pa.RecordBatch], pause: Pause) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        pause()
+        yield batch
 
 
 def _write(path: Path, schema: pa.Schema, plan: Plan, batches: Iterator[pa.RecordBatch]) -> None:

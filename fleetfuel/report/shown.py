@@ -80,10 +80,10 @@ def shown_row(row: Mapping[str, Any], rules: Rules, *, personal: bool) -> ShownR
 
 
 def fields_of(text: str | None) -> dict[str, msgspec.Raw]:
-    """Field → its JSON text; nothing if the text is no JSON object."""
+    """Field → its JSON text; nothing if the text is no JSON object, or nested deeper than can be read."""
     try:
         return _object.decode(text or "{}")
-    except msgspec.DecodeError:  # a row whose raw somebody made something else than an object
+    except (msgspec.DecodeError, RecursionError):  # a raw that somebody made something else than an object
         return {}
 
 

@@ -89,6 +89,39 @@ def test_interrupted_while_it_works_side_by_side(
     until(lambda: is_free(uri))
 
 
+@pytest.mark.parametrize(
+    ("step", "setting"),
+    [("piece", "fleetfuel.records.texts:PIECE"), ("report rows", "fleetfuel.report.evidence:BATCH")],
+)
+def test_long_work_next_to_the_database_is_given_up_at_its_next_piece(
+    ground: Ground, tally: Tally, tmp_path: Path, step: str, setting: str
+) -> None:
+    """Not waited for to its end: a file of ten million records takes its seconds to cut, and its report more."""
+    uri = ground.reset()
+    bulk = write_bulk(tmp_path, records=2_000)
+    argv = [
+        "import",
+        "--file",
+        str(bulk),
+        "--as",
+        "snapshot",
+        "--apply",
+        "--max-deletes",
+        "100%",
+        "--max-updates",
+        "100%",
+    ]
+    small = SIDE_BY_SIDE | {setting: 4_096 if step == "piece" else 20}
+    program = ground.forks.start(tmp_path / "1", argv, database=uri, slow={step: 0.2}, settings=small)
+    program.reach(step, times=3)
+    program.kill(signal.SIGINT)
+    check_interrupted(program)
+    tally.add("faults tried")
+    assert program.seen.count(step) < 20  # of a hundred or so
+    assert take_footprint(uri) == ground.before
+    assert not (tmp_path / "reports").exists() or not [*(tmp_path / "reports").iterdir()]
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_while_the_server_merges(ground: Ground, tally: Tally, tmp_path: Path, how: signal.Signals) -> None:
     """A second and a third signal, while it rolls back, do no harm."""

@@ -68,6 +68,10 @@ CONTENTS: Final[dict[str, Make]] = {
     "great numbers in many records": filled(b"[", b'{"id":1,"liters":1e131000,"litres":1e131000},', b"{}]"),
     "brackets": filled(b'[{"id":1,"x":[', b"[],", b"1]}]"),
     "brackets in brackets": filled(b'[{"id":1,"x":', b"[", b"}]"),
+    "brackets in brackets, all closed": lambda size: b'[{"id":1,"x":%b%b}]' % (b"[" * (size // 2), b"]" * (size // 2)),
+    "braces in braces, all closed": lambda size: (
+        b'[{"id":1%b%b}]' % (b',"x":{"y":1' * (size // 11), b"}" * (size // 11))
+    ),
     "brackets that close": filled(b'[{"id":1,"x":', b"]", b"}]"),
     "braces and brackets": filled(b'[{"id":1,"x":', b"{[", b"}]"),
     "empty objects": filled(b"[", b"{},", b"{}]"),

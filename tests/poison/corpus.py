@@ -301,6 +301,9 @@ HALF: Final = b"[" + b", ".join(RECORD_TEXTS[:6]) + b"]"
 OTHER_HALF: Final = b"[" + b", ".join(RECORD_TEXTS[6:]) + b"]"
 
 
+DEEP_LIST: Final = b"[" * 3000 + b"]" * 3000
+
+
 def announcing(metadata: bytes, records: bytes = LIST) -> bytes:
     return b'{"metadata": ' + metadata + b', "records": ' + records + b"}"
 
@@ -402,7 +405,17 @@ FILES: Final = (
         "two exports in a list", b"[" + announcing(b"{}", HALF) + b"," + announcing(b"{}") + b"]", "holds 2 exports"
     ),
     refused(
-        "a record nested 3,000 deep", LIST[:-1] + b', {"id": 13, "a": ' + b"[" * 3000 + b"]" * 3000 + b"}]", "nested"
+        "metadata nested 3,000 deep", announcing(b'{"note": ' + DEEP_LIST + b"}"), "nested deeper than any record's"
+    ),
+    refused(
+        "a note nested 3,000 deep", b'{"note": ' + DEEP_LIST + b', "records": ' + LIST + b"}", "nested deeper than any"
+    ),
+    refused(
+        "a record nested 3,000 deep, and a brace lost between records",
+        announcing(
+            b"{}", (LIST[:-1] + b', {"id": 13, "a": ' + DEEP_LIST + b"}]").replace(b'}, {"id": 7', b', {"id": 7')
+        ),
+        "nested deeper than any record's|not JSON",
     ),
     refused("a bad escape in the envelope", b'{"note": "\\q", "records": ' + LIST + b"}", "not JSON"),
     refused(

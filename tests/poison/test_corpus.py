@@ -19,7 +19,7 @@ from fleetfuel import errors
 from fleetfuel.pipeline import Outcome
 from fleetfuel.plan.limits import Overrides
 
-from .corpus import FILES, HEALTHY, RECORDS, BadFile, BadRecord
+from .corpus import FILES, HEALTHY, RECORD_TEXTS, RECORDS, BadFile, BadRecord
 
 FIRST: Final = 1_000
 NAME: Final = "latest.json"
@@ -266,6 +266,23 @@ def as_reported(rows: Table | dict[int, Row]) -> dict[int, Row]:
     return {key: {**row, "fingerprint": None, "version": None} for key, row in found.items()}
 
 
+@pytest.mark.parametrize("deep", [501, 3_000, 100_000])
+def test_a_record_nested_too_deep_is_rejected_and_its_neighbours_are_read(
+    deep: int, twelve: tuple[Table, dict[int, Row]]
+) -> None:
+    """Whatever this Python can read: how deep that is differs from one to the next."""
+    table, rows = twelve
+    texts = [*RECORD_TEXTS]
+    texts[4] = texts[4][:-1] + b', "x": ' + b'{"y": [' * (deep // 2) + b"7" + b"]}" * (deep // 2) + b"}"
+    for content in (b"[%b]", b'{"metadata": {"exported_at": "2026-06-11T12:00:00Z"}, "records": [%b]}'):
+        outcome = table.load(content % b", ".join(texts), written=NOON)
+        assert (reported(outcome), list(outcome.run["rules"])) == (
+            {"unchanged": 11, "rejected": 1},
+            ["nested_too_deep"],
+        )
+    assert as_reported(table) == as_reported(rows)
+
+
 def test_a_file_of_a_day_to_come_shuts_out_nothing_that_follows(table: Table) -> None:
     """Its own time is a wrong clock's: what comes after it is not stale, and the next snapshot is not old."""
     first = table.load(
@@ -286,7 +303,7 @@ def test_changes_that_announce_another_number_load_and_say_so(table: Table) -> N
     outcome = table.load(json.dumps(file).encode(), reading="changes")
     assert reported(outcome) == {"inserts": 2}
     [remark] = outcome.run["remarks"]
-    assert remark.endswith("announces 3 records and holds 2")
+    assert remark.endswith("announces 3 and holds 2 records")
 
 
 def test_a_record_that_holds_again_what_the_table_holds_resolves_its_reject(table: Table) -> None:

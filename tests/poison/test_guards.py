@@ -89,7 +89,7 @@ GUARDS: Final = {
     ),
     "count_mismatch": Refusal(
         content=envelope(HUNDRED[:95], at(1), record_count=100),
-        seen="the metadata announces 100 records, the file holds 95",
+        seen="the export announces 100, the file holds 95 records",
         limit="a snapshot is deleted from only when it is complete",
         option="--as changes",
     ),
@@ -168,6 +168,7 @@ def _check_report(folder: Path, run: Mapping[str, Any]) -> None:
         "changes.parquet",
         "notices.parquet",
         "rejects.parquet",
+        "writes.parquet",
     ]
 
 
@@ -194,7 +195,7 @@ def test_a_rule_of_severity_stop_refuses_until_it_is_edited(
     refused = run_cli(content, "changes", "--apply")
     [guard] = json.loads(refused.stdout)["guards"]
     assert (refused.exit_code, guard["code"]) == (3, "car_missing")
-    assert guard["seen"] == "1 records break the rule car_missing"
+    assert guard["seen"] == "1 record breaks the rule car_missing"
     assert "severity" in guard["override"]
     assert hundred.everything() == left
 

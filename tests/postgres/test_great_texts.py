@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from table import NOON, Table, envelope, fill
 
 from fleetfuel.pipeline import Outcome
+from fleetfuel.report import html, rows
+from fleetfuel.report.ledger import read_history, read_rejects, render_history
+from fleetfuel.report.saved import read_saved
+from fleetfuel.rules.book import load_rules
+from fleetfuel.table.database import connect
 
 ALIASES = ("liters", "litres", "amount", "odometer", "car", "plate", "driver", "department", "type", "datetime")
 
@@ -71,3 +77,31 @@ def test_the_same_text_rejected_in_file_after_file_is_one_reject(table: Table) -
     (row,) = table.query("select times_seen, source_key from fuel.rejects")
     assert row["times_seen"] == 3
     assert row["source_key"].endswith("change 2.json")
+
+
+def test_brackets_without_end_in_raw_or_in_a_reject_stop_nobody(table: Table) -> None:
+    """More than Python reads by calling itself: a row edited so by hand heals, and what was rejected can be listed."""
+    table.snapshot([fill(1), fill(2), fill(3)], NOON)
+    deep = "[" * 3_000 + "]" * 3_000
+    table.write(f"update fuel.records set raw = raw || jsonb_build_object('x', '{deep}'::jsonb) where id in (1, 3)")
+    outcome = load(table, [json.dumps(fill(1)), f'{{"id":2,"x":{deep}}}'])
+    counts = outcome.run["counts"]
+    assert {name: counts[name] for name in ("updates", "rejected", "soft_deletes")} == {
+        "updates": 1,
+        "rejected": 1,
+        "soft_deletes": 1,
+    }
+    (row,) = table.query("select raw::text as raw from fuel.records where id = 1")
+    assert json.loads(row["raw"]) == fill(1)
+    rules = load_rules()
+    with connect(table.uri) as database:
+        for number in (1, 3):
+            history = read_history(database, number, rules)
+            assert [event["action"] for event in history["events"]][:2] == ["inserted", "edited by hand"]
+            assert render_history(history, width=100)
+        [reject], _ = read_rejects(database, rules)
+    assert (reject["rule"], reject["shown"]) == ("nested_too_deep", None)
+    report = read_saved(Path(outcome.run["report"]), rules, rules.zone)
+    for lines in (rows.json_lines, rows.csv_lines):
+        assert [*lines(report, rules, group=None, limit=None, personal=True)]
+    assert html.render_page(report, rules, personal=True)

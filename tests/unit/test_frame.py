@@ -11,6 +11,7 @@ from fleetfuel import errors
 from fleetfuel.model.files import SourceFile
 from fleetfuel.model.records import Cut, Rows
 from fleetfuel.records import envelope, values
+from fleetfuel.records.json_text import reads_loosely
 from fleetfuel.records.places import FeedTexts
 from fleetfuel.records.rows import index_records, read_rows
 from fleetfuel.rules.book import load_rules
@@ -104,7 +105,7 @@ def test_what_is_not_json_is_reported_with_its_byte(content: bytes, said: str) -
         cut(content)
 
 
-@pytest.mark.parametrize("content", [b"[" * 100_000 + b"]" * 100_000, b'{"a\xff": 1}'])
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"a\xff": 1}'])
 def test_what_no_decoder_stands_is_bad_input_too(content: bytes) -> None:
     with pytest.raises(errors.BadInput):
         cut(content)
@@ -125,20 +126,65 @@ def test_the_time_of_a_file_is_its_export_time_else_its_keys_else_its_own() -> N
 
 
 @pytest.mark.parametrize(
-    ("metadata", "declared"),
+    ("said", "counts"),
     [
-        ('{"record_count": 7}', 7),
-        ('{"total": "7"}', 7),
-        ('{"count": 7.0}', None),
-        ('{"count": true}', None),
-        ('{"count": "²"}', None),
-        ('{"count": ' + "1" * 5000 + "}", None),
-        ("null", None),
-        ("[]", None),
+        ('"record_count": 7', (7,)),
+        ('"total": "7"', (7,)),
+        ('"record_count": 7, "total": 8, "count": 7', (7, 8)),
+        ('"recordCount": 7, "totalCount": " 8 "', (7, 8)),
+        ('"count": 7.0', (7,)),
+        ('"count": "7.00"', (7,)),
+        ('"count": "1,040"', (1040,)),
+        ('"count": "1 040 000"', (1040000,)),
+        ('"count": "1\\u202f040"', (1040,)),
+        ('"count": null', ()),
+        ('"count": ""', ()),
+        ('"count": 7, "ratio": NaN', (7,)),
+        ('"count": 7, "digest": ' + "1" * 5000, (7,)),
+        ('"note": "7"', ()),
+        *(
+            (f'"count": {value}', None)
+            for value in ('"1.040"', '"1,04"', "-1", "7.5", "true", '"²"', '"many"', "[7]", '{"value": 7}', "1" * 5000)
+        ),
     ],
 )
-def test_the_announced_number_of_records(metadata: str, declared: int | None) -> None:
-    assert cut(f'{{"metadata": {metadata}, "records": []}}'.encode()).declared == declared
+def test_the_announced_number_of_records_is_read_or_noticed_in_and_next_to_metadata(
+    said: str, counts: tuple[int, ...] | None
+) -> None:
+    """None: no number of records is read, and it is noticed."""
+    for text in (f'{{"metadata": {{{said}}}, "records": []}}', f'{{{said}, "records": []}}', f'{{"data": [], {said}}}'):
+        found = cut(text.encode())
+        assert found.declared == (counts or ())
+        assert [remark.split(" has a ")[1].split(":")[0] for remark in found.remarks] == (
+            ["count that is no number of records"] if counts is None else []
+        )
+
+
+@pytest.mark.parametrize("metadata", ['"none"', "null", "[]", "7"])
+def test_metadata_that_is_no_object_announces_nothing(metadata: str) -> None:
+    assert cut(f'{{"metadata": {metadata}, "records": []}}'.encode()).declared == ()
+
+
+def test_what_is_said_next_to_the_list_is_heard_of_a_file_with_a_broken_record_too() -> None:
+    broken = '{"id": 1, "x": NaN}'
+    for said in ('"has_more": true', '"ratio": NaN, "has_more": true', '"metadata": {"ratio": NaN, "has_more": true}'):
+        for text in (f'{{{said}, "records": [{broken}]}}', f'{{"records": [{broken}], {said}}}'):
+            assert cut(text.encode()).partial == "has_more: true", text
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        '"exported_at": "2026-06-11T08:00:00.000Z"',
+        '"exported_at": "last night", "generated_at": "2026-06-11T08:00:00Z"',
+        '"metadata": {"exported_at": "2026-06-11"}, "generatedAt": "2026-06-11T08:00:00Z"',
+        '"metadata": {"exported_at": "2026-06-11T08:00:00Z"}, "exported_at": "2026-06-11T11:00:00Z"',
+    ],
+)
+def test_a_time_of_export_next_to_the_list_is_one(around: str) -> None:
+    for text in (f'{{{around}, "records": []}}', f'{{"records": [], {around}}}'):
+        found = cut(text.encode())
+        assert (found.file_at.hour, found.claims[0][0]) == (8, "metadata")
 
 
 # --- reading a text -----------------------------------------------------------------------------------------------
@@ -268,3 +314,29 @@ def test_a_fingerprint_depends_on_the_text_and_on_the_rules() -> None:
     first, same, spaced = cut(content, seed=1).records.fingerprints
     assert first == same != spaced
     assert cut(content, seed=2).records.fingerprints[0] != first
+
+
+@pytest.mark.parametrize(
+    ("text", "is_json"),
+    [
+        ("[]", True),
+        (' {"a": [1, -2.5e3, NaN, "x, [\\"", {}], "b": null} ', True),
+        ("7", True),
+        ("", False),
+        ("[1,]", False),
+        ("[,1]", False),
+        ("[1 2]", False),
+        ('["a" "b"]', False),
+        ('{"a" 1}', False),
+        ('{"a": 1,}', False),
+        ("{1: 2}", False),
+        ('{"a": b}', False),
+        ("[1}", False),
+        ("[] []", False),
+        ('["a', False),
+    ],
+)
+def test_a_text_of_any_depth_is_read_as_json_is(text: str, is_json: bool) -> None:
+    """The same as by a reader that calls itself, as deep as that cannot go."""
+    for deep in (0, 100_000):
+        assert reads_loosely(b"[" * deep + text.encode() + b"]" * deep) == is_json or (deep > 0 and not text)

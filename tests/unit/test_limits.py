@@ -23,7 +23,7 @@ def cut(held: int, declared: int | None = None, hours: float = 0) -> Cut:
         file_at=NOON + timedelta(hours=hours),
         claims=(),
         metadata="null",
-        declared=declared,
+        declared=() if declared is None else (declared,),
         records=records_of([b"{}"] * held, 0),
         is_recovered=False,
     )
@@ -96,6 +96,12 @@ def test_a_percentage_of_a_hundred_rows_is_its_number(percent: int) -> None:
     assert share(percent).rows(100) == percent
 
 
+def test_a_share_is_told_of_rows_that_are_all_among_those_it_is_of() -> None:
+    """Rows that are deleted, and stay so, can be updated: 203 of 200 live rows would be 101.5 %."""
+    assert guards(live=200, updates=200)["max_updates"].seen == "updates 200 of 200 live rows (100.0%)"
+    assert guards(live=200, updates=203)["max_updates"].seen == "updates 203, and there are 200 live rows"
+
+
 def test_an_override_may_be_stricter_than_the_rules() -> None:
     assert "max_deletes" in guards(soft_deletes=1, overrides=Overrides(max_deletes=rows(0)))
 
@@ -124,5 +130,5 @@ def test_a_snapshot_older_than_the_last_one_trips(hours: float, trips: bool) -> 
 
 
 def test_a_stopping_rule_and_a_lost_column_trip() -> None:
-    assert guards(stops=(("car_missing", 1),))["car_missing"].seen == "1 records break the rule car_missing"
+    assert guards(stops=(("car_missing", 1),))["car_missing"].seen == "1 record breaks the rule car_missing"
     assert guards(lost=(("litres", 0.99),))["lost_column"].seen.startswith("no new record has litres, 99%")
