@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
@@ -36,10 +35,11 @@ from fleetfuel.records import judge
 from fleetfuel.records.places import FeedTexts
 from fleetfuel.records.rows import INDEX, index_records
 from fleetfuel.report import plan_file
-from fleetfuel.report.summary import Summary
+from fleetfuel.report.summary import Summary, as_applied
 from fleetfuel.rules.book import Rules, load_rules
 from fleetfuel.rules.zone import in_feed_zone
 from fleetfuel.settings import Settings
+from fleetfuel.side import start_work
 from fleetfuel.table import database, ledger, load, undone
 from fleetfuel.table.database import Database
 from fleetfuel.table.fitness import demand_fitting_schema
@@ -125,7 +125,7 @@ def apply(
     `evidence` is called before the commit: it raises if there is no report, and says the report's checksum.
     """
     receipt = load.load_plan(plan, database, progress)
-    ledger.record_applied(plan, evidence() if evidence else summary, database)
+    ledger.record_applied(plan, as_applied(evidence() if evidence else summary), database)
     load.commit_plan(plan, database)
     return receipt
 
@@ -173,10 +173,9 @@ def _cut_and_read_state(
     """Both at a time if that pays: while the server sends its rows, long files are cut."""
     if sum(file.size for file in delivery.files) < LONG_FILES:
         return cut_files(delivery, run), table.state()
-    with ThreadPoolExecutor(1, "fleetfuel-cut") as pool:
-        cutting = pool.submit(cut_files, delivery, run)
+    with start_work("fleetfuel-cut", partial(cut_files, delivery, run)) as cut:
         current = table.state()
-        return cutting.result(), current
+        return cut(), current
 
 
 def _mark(delivery: Delivery, current: State, run: Run) -> Mark:

@@ -79,7 +79,7 @@ OUTSIDE: Final = {
 """The world, and the rooms that touch it."""
 
 FLOORS: Final = (
-    *("errors", "database_url", "printable", "packaged", "model", "settings"),
+    *("errors", "side", "database_url", "printable", "packaged", "model", "settings"),
     *("rules", "feed", "records", "writes", "table", "plan", "report"),
     *("course", "pipeline", "sandbox", "cli", "__main__"),
 )
@@ -326,3 +326,13 @@ def takes_greedily(text: str | bytes) -> bool:
     except (re.error, OverflowError, RecursionError):
         return False
     return re.search("POSSESSIVE_REPEAT|ATOMIC_GROUP", repr(parsed)) is not None
+
+
+INSTANT: Final = re.compile(r"(?<=:)%Y-%m-%d.%H:%M[^}\"]*}.{0,6}")
+
+
+def test_an_instant_is_told_in_one_form() -> None:
+    """`2026-06-11 12:00:00Z` to people, with its seconds or without: the day and the clock next to it, UTC."""
+    texts = {path: path.read_text(encoding="utf-8") for path in HOUSE.rglob("*.py")}
+    found = {form for path, text in texts.items() if "sandbox" not in path.parts for form in INSTANT.findall(text)}
+    assert {form for form in found if not re.fullmatch(r"%Y-%m-%d %H:%M((:%S)?Z}.*|} there.*)", form)} == set()

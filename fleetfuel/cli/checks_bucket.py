@@ -86,8 +86,8 @@ def _mark(settings: Settings) -> Iterator[Finding]:
         return
     yield Finding(
         name="mark",
-        said=f"the last snapshot applied is of {stands_at:%Y-%m-%d %H:%M} UTC, and {found.key} was written "
-        f"before that, {found.modified_at:%Y-%m-%d %H:%M} UTC: it will be refused as old",
+        said=f"the last snapshot applied is of {stands_at:%Y-%m-%d %H:%MZ}, and {found.key} was written "
+        f"before that, {found.modified_at:%Y-%m-%d %H:%MZ}: it will be refused as old",
         next_step="If the source was restored, or a wrong clock set that time: "
         "fleetfuel import --snapshot --force-old-snapshot, then with --apply",
         exit_code=3,

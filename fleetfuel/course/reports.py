@@ -5,19 +5,18 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
-
-import msgspec
 
 from fleetfuel import errors
 from fleetfuel.course.request import Request
 from fleetfuel.model.plan import Plan
 from fleetfuel.report import evidence
-from fleetfuel.report.summary import Summary
+from fleetfuel.report.summary import Summary, as_applied
 from fleetfuel.settings import Settings
+from fleetfuel.side import start_work
 
 log = logging.getLogger("fleetfuel")
 
@@ -42,8 +41,8 @@ def report_folder(request: Request, settings: Settings, plan: Plan) -> Path | No
 def report_written(plan: Plan, summary: Summary, folder: Path | None) -> Iterator[Callable[[], Summary]]:
     """Write the report: a long one while the server is at work. What is yielded waits until it is there."""
     if folder and plan.diff.height >= LONG_REPORT:
-        with ThreadPoolExecutor(1, "fleetfuel-report") as pool:
-            yield pool.submit(evidence.write_report, plan, summary, folder).result
+        with start_work("fleetfuel-report", partial(evidence.write_report, plan, summary, folder)) as written:
+            yield written
         return
     if folder:
         summary = evidence.write_report(plan, summary, folder)
@@ -66,8 +65,8 @@ def complete_report(run: Summary) -> None:
     with contextlib.suppress(errors.SourceNotFound, errors.BadInput, OSError):
         saved = evidence.read_report(folder)
         if saved.run_id == (run.planned_by or run.run_id) and not saved.applied:
-            done: dict[str, Any] = {"applied": True, "refreshed": run.refreshed}
+            done: dict[str, Any] = {"refreshed": run.refreshed}
             if run.planned_by:
                 done |= {"applied_by": run.run_id, "applied_role": run.role}
-            evidence.finish_report(msgspec.structs.replace(saved, **done), folder)
+            evidence.finish_report(as_applied(saved, **done), folder)
             log.warning("Run %s was cut short after its commit: it is applied, and its report says so now.", run.run_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -26,7 +27,7 @@ from fleetfuel.packaged import packaged
 from fleetfuel.plan.files import stalled_feed
 from fleetfuel.plan.limits import Overrides, Totals, check_limits, still_refused
 from fleetfuel.report import evidence
-from fleetfuel.report.summary import Summary, read_summary, same_again
+from fleetfuel.report.summary import Summary, as_applied, read_summary, same_again
 from fleetfuel.rules.book import Rules
 from fleetfuel.settings import Settings
 from fleetfuel.table import ledger, migrate
@@ -44,6 +45,10 @@ class Writing(Looking):
     """
 
     preceding = "was applied"
+
+    def summarise(self, plan: Plan, folder: Path | None) -> Summary:
+        """Says that it is to be applied: the report that is written from it is there before the load."""
+        return msgspec.structs.replace(super().summarise(plan, folder), to_apply=True)
 
     def begin(self, connection: Database) -> Standing:
         """Also the line that the run began, and what the last run left undone."""
@@ -129,9 +134,7 @@ class Writing(Looking):
         with report_written(plan, summary, folder) as written:
             receipt = apply(plan, summary, connection, evidence=written)
             summary = written()
-        summary = msgspec.structs.replace(
-            summary, applied=True, refreshed=receipt.refreshed, seconds=self.request.seconds()
-        )
+        summary = as_applied(summary, refreshed=receipt.refreshed, seconds=self.request.seconds())
         if folder:
             finish_report(summary, folder)
         if receipt.written or self._has_stale_facts:
@@ -165,13 +168,11 @@ class Approved(Writing):
         if conflicts:
             raise conflicts
         receipt = apply(plan, summary, connection)
-        done = {"applied": True, "refreshed": receipt.refreshed, "seconds": self.request.seconds()}
-        finish_report(
-            msgspec.structs.replace(self.saved, applied_by=plan.run_id, applied_role=summary.role, **done), folder
-        )
+        done = {"refreshed": receipt.refreshed, "seconds": self.request.seconds()}
+        finish_report(as_applied(self.saved, applied_by=plan.run_id, applied_role=summary.role, **done), folder)
         if receipt.written or self._has_stale_facts:
             refresh_facts(connection, plan)
-        return Outcome(summary=msgspec.structs.replace(summary, **done), error=self.complain(plan))
+        return Outcome(summary=as_applied(summary, **done), error=self.complain(plan))
 
 
 def _needs_override(applied: Summary, rules: Rules, overrides: Overrides) -> bool:

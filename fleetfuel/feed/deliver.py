@@ -72,7 +72,7 @@ def list_changes(settings: Settings, since: datetime | None = None, also: Collec
             continue
         if listed.key_at is None:
             notices.append(
-                f"{listed.key} names no instant: it stands at its LastModified, {listed.modified_at:%Y-%m-%dT%H:%M:%SZ}"
+                f"{listed.key} names no instant: it stands at its LastModified, {listed.modified_at:%Y-%m-%d %H:%M:%SZ}"
             )
         files.append(listed)
     return ChangeListing(files=tuple(sorted(files, key=lambda each: (each.at, each.key))), notices=tuple(notices))

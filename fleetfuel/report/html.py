@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from fleetfuel.printable import counted
 from fleetfuel.records.values import EAST_AFRICA
 from fleetfuel.report import charts, choice, saved
 from fleetfuel.report.saved import SavedReport
@@ -144,6 +145,9 @@ def _verdict(run: Mapping[str, Any]) -> Mapping[str, str]:
         return {"kind": "same", "title": "No changes" + ("" if run["applied"] else " (dry run)"), "said": said}
     if run["applied"]:
         return {"kind": "applied", "title": "Applied", "said": f"It {what}."}
+    if run["to_apply"]:
+        said = f"It was to {what}. Whether it did is said by: fleetfuel runs {run['run_id']}"
+        return {"kind": "dry", "title": "Written before the load, which did not end", "said": said}
     return {"kind": "dry", "title": "Dry run: nothing was written", "said": f"It would {what}."}
 
 
@@ -167,9 +171,9 @@ def _facts(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "As of", f"{_moment(run['source_at'])}, {ago(age)} before the run"
     if run["as_of"]:
         yield "Table", f"as it stood at {_moment(run['as_of'])}"
-    held = f"{run['counts']['records']:,} records"
-    yield "It holds", held + (f" and {run['counts']['skipped']:,} markers" if run["counts"]["skipped"] else "")
-    yield "Table before", f"{run['live_before']:,} live rows"
+    held = counted(run["counts"]["records"], "record")
+    yield "It holds", held + (f" and {counted(run['counts']['skipped'], 'marker')}" if run["counts"]["skipped"] else "")
+    yield "Table before", counted(run["live_before"], "live row")
     yield "Release", f"fleetfuel {run['version']}, rules {str(run['rules_digest'])[:12]}"
     if run["checksum"]:
         yield "Checksum", str(run["checksum"])
@@ -178,7 +182,7 @@ def _facts(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             who = f", logged in as {run['applied_role']}" if key == "applied_by" and run["applied_role"] else ""
             yield name, f"run {run[key]}{who}"
     if run["conflicts"]:
-        yield "Conflicts", f"{run['conflicts']:,} rows were written since and stay as they are"
+        yield "Conflicts", f"{counted(run['conflicts'], 'row')} written since, left as written"
 
 
 def _commands(report: SavedReport) -> Iterator[tuple[str, str]]:
@@ -225,9 +229,7 @@ def _counts(run: Mapping[str, Any]) -> list[tuple[str, int, str]]:
     """(what, how many, detail), soft deletes first."""
     counts = run["counts"]
     absent, flagged = counts["soft_deletes_absent"], counts["soft_deletes_flagged"]
-    detail = [f"{absent:,} gone from the snapshot"] * bool(absent) + [f"{flagged:,} flagged by the source"] * bool(
-        flagged
-    )
+    detail = [f"{absent:,} gone from the snapshot"] * bool(absent) + [f"{flagged:,} marked deleted"] * bool(flagged)
     rows = [
         ("soft deletes", counts["soft_deletes"], ", ".join(detail)),
         ("inserts", counts["inserts"], ""),
@@ -354,7 +356,7 @@ def _moment(text: str | None) -> str:
     if text is None:
         return "never"
     moment = _instant(text)
-    return f"{moment:%Y-%m-%d %H:%M:%S}Z ({moment.astimezone(EAST_AFRICA):%H:%M} EAT)"
+    return f"{moment:%Y-%m-%d %H:%M:%SZ} ({moment.astimezone(EAST_AFRICA):%H:%M} EAT)"
 
 
 __all__ = ["ROWS", "Page", "ShownRow", "render_page"]

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from fleetfuel import errors
-from fleetfuel.printable import sentence
+from fleetfuel.printable import counted, sentence
 from fleetfuel.report.summary import read_summary
 from fleetfuel.report.text import render_summary
 from fleetfuel.report.words import ago, counted, iso, moment, wrapped
@@ -18,6 +18,7 @@ from fleetfuel.table.database import Database
 Row = dict[str, Any]
 """A row of the ledger: names of columns → values."""
 
+GONE: Final = "soft-deleted: gone from the snapshot"
 HIDDEN: Final = "(not shown; --personal shows it)"
 
 
@@ -139,7 +140,7 @@ def _shown(content: str | None, rules: Rules) -> str | None:
     """The record with the values of fields that are known and not personal; None if it is no JSON object."""
     try:
         record = json.loads(content or "null")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(record, dict):
         return None
@@ -258,7 +259,8 @@ def _event(
         "mode": run.get("mode"),
         "role": role or run.get("role"),
         "source_key": state["source_key"] if state and run_id else None,
-        "source_at": iso(state["source_at"]) if state and run_id else None,
+        # What a snapshot no longer has went with that snapshot, whenever the row itself was true.
+        "source_at": iso(state["absent_since"] if action == GONE else state["source_at"]) if state and run_id else None,
         "changed": changed,
     }
 
@@ -267,7 +269,7 @@ def _action(before: Row, after: Row) -> str:
     was, becomes = _state(before), _state(after)
     if was == becomes:
         return "updated"
-    return "restored" if becomes == "live" else "soft-deleted: " + ("flagged" if becomes == "deleted" else becomes)
+    return {"live": "restored", "deleted": "soft-deleted: marked deleted"}.get(becomes, GONE)
 
 
 def _changes(before: Row, after: Row, visible: frozenset[str] | None) -> Iterator[Row]:
@@ -292,7 +294,7 @@ def _object(raw: str) -> dict[str, str]:
 
     try:
         fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, RecursionError):
         return {"raw": raw}
     return {name: bytes(value).decode() for name, value in fields.items()}
 

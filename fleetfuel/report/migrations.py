@@ -24,10 +24,7 @@ def receipt_object(receipt: MigrationReceipt) -> dict[str, object]:
 def render_status(plan: MigrationPlan) -> str:
     """The ledger and the pending files as a table."""
     rows = [
-        *(
-            (line.file, f"{line.applied_at:%Y-%m-%d %H:%M:%S} UTC", f"{line.milliseconds:,} ms")
-            for line in plan.applied
-        ),
+        *((line.file, f"{line.applied_at:%Y-%m-%d %H:%M:%SZ}", f"{line.milliseconds:,} ms") for line in plan.applied),
         *((file.file, "pending", "") for file in plan.pending),
     ]
     width = max(len(file) for file, _, _ in rows)

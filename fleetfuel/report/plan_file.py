@@ -26,7 +26,7 @@ from fleetfuel.records.rows import REJECTED
 from fleetfuel.records.texts import as_bytes, as_numbers
 from fleetfuel.records.values import EAST_AFRICA
 from fleetfuel.report.folder import PLAN, LaterFormat, read_report
-from fleetfuel.report.summary import Summary
+from fleetfuel.report.summary import Summary, status_of
 
 WRITES: Final = pa.schema(
     [
@@ -96,13 +96,16 @@ def write_batches(plan: Plan, height: int) -> Iterator[pa.RecordBatch]:
         )
 
 
-VOLATILE: Final = frozenset({"applied", "report", "seconds", "refreshed", "checksum", "applied_by", "applied_role"})
+VOLATILE: Final = frozenset(
+    {"applied", "to_apply", "report", "seconds", "refreshed", "checksum", "applied_by", "applied_role"}
+)
 """What changes in `plan.json` when the plan is applied, or its folder moved."""
 
 
 def checksum_of(folder: Path, said: Mapping[str, Any]) -> str:
     """SHA-256 over the files of a report and what the object of its plan.json says of the plan; raises `OSError`."""
     planned = {name: value for name, value in said.items() if name not in VOLATILE}
+    planned["files"] = [file | {"status": status_of(file["status"], applied=True)} for file in said["files"]]
     digest = hashlib.sha256(msgspec.json.encode(planned, order="sorted"))
     for name in CHECKED:
         part = hashlib.sha256()

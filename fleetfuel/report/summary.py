@@ -27,6 +27,7 @@ class FileLine(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     at: datetime
     status: str
+    """`planned` of a file that would be applied, in a run that is not."""
     counts: dict[str, int]
     """Names of `Counts` → records, without zeros."""
     reason: str | None = None
@@ -82,6 +83,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Who was when the plan was applied, if another run did."""
     as_of: datetime | None = None
     """The table was taken as it stood then; None = as it stands."""
+    to_apply: bool = False
+    """Whether the run was to be applied. If it was and is not `applied`, it was cut short or refused."""
 
     @property
     def has_changes(self) -> bool:
@@ -133,6 +136,18 @@ def summarise(
     )
 
 
+def as_applied(summary: Summary, **said: Any) -> Summary:
+    """The summary of the same plan, applied; `said`: what else is known of it by now."""
+    files = [msgspec.structs.replace(file, status=status_of(file.status, applied=True)) for file in summary.files]
+    return msgspec.structs.replace(summary, applied=True, files=files, **said)
+
+
+def status_of(status: str, *, applied: bool) -> str:
+    """What is said of a file in a run that is applied, and in one that is not."""
+    then, now = ("planned", "applied") if applied else ("applied", "planned")
+    return now if status == then else status
+
+
 CARRIED: Final = ("records", "rejected", "stale", "superseded", "skipped")
 """Counts that say of a snapshot what they said when it was read."""
 
@@ -168,7 +183,8 @@ def same_again(applied: Summary, run_id: str, started_at: datetime, role: str | 
 
 def _file_line(file: FileCount) -> FileLine:
     reason = file.reason and sentence(file.reason)
-    return FileLine(key=file.key, at=file.at, status=file.status, counts=dict(file.counts), reason=reason)
+    status = status_of(file.status, applied=False)
+    return FileLine(key=file.key, at=file.at, status=status, counts=dict(file.counts), reason=reason)
 
 
 def as_json(summary: Summary) -> str:

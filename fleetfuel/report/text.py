@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Final
 
+from fleetfuel.printable import counted
 from fleetfuel.report.summary import Summary
 from fleetfuel.report.words import counted, moment, wrapped
 
@@ -26,6 +28,9 @@ FILE_WORDS: Final = {
     "skipped": "skipped",
 }
 """Counts as a line about one file says them."""
+
+READ: Final = ("applied", "planned")
+"""Statuses of files whose records are loaded, or would be."""
 
 REJECTING: Final = ("reject", "stop")
 
@@ -50,6 +55,8 @@ def render_summary(run: Summary, *, width: int = 100, next_command: str | None =
 
 def _head(run: Summary) -> str:
     done = "applied" if run.applied else "REFUSED" if run.guards else "dry run: nothing written"
+    if run.to_apply and not run.applied and not run.guards:
+        done = "written before the load, which did not end"
     mode = run.mode if run.mode != "file" else f"file, read as {run.read_as}"
     if run.planned_by:
         done += f", the plan of run {run.planned_by}"
@@ -66,16 +73,27 @@ def _head(run: Summary) -> str:
 
 
 def _catch_up(run: Summary) -> str:
-    files = [file for file in run.files if file.status in ("applied", "empty")]
+    files = [file for file in run.files if file.status in (*READ, "empty")]
+    before, after = run.watermark_before, _watermark_after(run)
+    moved = f"watermark {moment(before)} → {moment(after)}"
+    if not files and before == after:
+        return f"no new change file; the watermark stays at {moment(before)}"
     if not files:
-        return f"no new change file; the watermark stays at {moment(run.watermark_before)}"
+        return f"no change file that can be read; {moved}"
     span = files[0].key if len(files) == 1 else f"from {files[0].key}\nto   {files[-1].key}"
-    marks = [file.at for file in files if file.status == "applied"]
-    after = max([*marks, *([run.watermark_before] if run.watermark_before else [])], default=None)
-    return (
-        f"{len(files):,} {'file' if len(files) == 1 else 'files'}, {_records(run)}\n{span}\n"
-        f"watermark {moment(run.watermark_before)} → {moment(after)}"
+    return f"{counted(len(files), 'file')}, {_records(run)}\n{span}\n{moved}"
+
+
+def _watermark_after(run: Summary) -> datetime | None:
+    """The watermark after the run, as the ledger has it: a file that is skipped as bad moves it, one of markers alone
+    does not, and none moves it beyond now."""
+    before = run.watermark_before
+    reached = max(
+        (min(file.at, run.started_at) for file in run.files if file.status in (*READ, "quarantined")), default=None
     )
+    if reached is None or (before is not None and reached < before <= run.started_at):
+        return before
+    return reached
 
 
 def _files(run: Summary) -> list[str]:
@@ -85,7 +103,8 @@ def _files(run: Summary) -> list[str]:
     lines = []
     for file in run.files:
         name = file.key.rsplit("/", 1)[-1]
-        said = ", ".join(f"{rows:,} {FILE_WORDS[count]}" for count, rows in file.counts.items() if count != "records")
+        counted = [(count, file.counts.get(count, 0)) for count in FILE_WORDS]
+        said = ", ".join(f"{rows:,} {FILE_WORDS[count]}" for count, rows in counted if rows)
         lines.append(f"{name:<32}{file.status + ': ' + file.reason if file.reason else said or 'no record'}")
     return lines
 
@@ -106,6 +125,7 @@ def _counts(run: Summary) -> str:
             }
         ),
         "unchanged": _listed({"stale": counts.stale, "superseded": counts.superseded}),
+        "warned": "of the records read anew" if counts.warned else "",
     }
     rows = [
         (label, getattr(counts, key), details.get(key, ""))
@@ -144,7 +164,7 @@ def _which(run: Summary, width: int) -> list[str]:
 
 def _changed(run: Summary, width: int) -> list[str]:
     lines = []
-    for column, rows in run.columns.items():
+    for column, rows in sorted(run.columns.items(), key=lambda each: -each[1]):
         shown = [
             f"{_value(sample.before)} → {_value(sample.after)}, {sample.plate} {sample.day}".rstrip()
             for sample in run.samples.get(column, [])
@@ -168,7 +188,7 @@ def _value(text: str) -> str:
     """A JSON value for people: thousands apart, long texts cut, strings in quotes only if they look like numbers."""
     try:
         value = json.loads(text)
-    except ValueError:  # a whole number of thousands of digits
+    except (ValueError, RecursionError):  # a whole number of thousands of digits, brackets without end
         value = text
     if isinstance(value, bool) or value is None:
         return text
@@ -189,7 +209,9 @@ def _short(text: str, most: int = 32) -> str:
 
 def _rules(run: Summary, *, rejected: bool) -> list[str]:
     return [
-        f"{code:<28}{found.rows:>8,}" for code, found in run.rules.items() if (found.severity in REJECTING) == rejected
+        f"{code:<28}{found.rows:>8,}"
+        for code, found in sorted(run.rules.items(), key=lambda each: (-each[1].rows, each[0]))
+        if (found.severity in REJECTING) == rejected
     ]
 
 

@@ -137,7 +137,7 @@ def _write_run(
         "status": status,
         "exit_code": exit_code,
         "counts": plan.counts,
-        "summary": msgspec.structs.replace(summary, applied=status == "applied"),
+        "summary": summary,
         "metadata": [_metadata(origin.metadata) for origin in plan.origins],
         "message": message and sentence(message),
         "rules_digest": plan.rules_digest,

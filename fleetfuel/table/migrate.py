@@ -205,7 +205,7 @@ def _planned(files: tuple[MigrationFile, ...], applied: tuple[AppliedMigration, 
     """The plan, if the ledger holds the first of the files, unchanged."""
     by_name = {file.file: file for file in files}
     for line in applied:
-        on = f"{line.applied_at:%Y-%m-%d %H:%M} UTC"
+        on = f"{line.applied_at:%Y-%m-%d %H:%MZ}"
         if line.file not in by_name:
             raise errors.MigrationError(
                 file=line.file,

@@ -132,6 +132,7 @@ def read_reports(folder: Path) -> dict[str, Evidence]:
         tables = {name: pl.read_parquet(path / f"{name}.parquet").to_dicts() for name in PARQUET}
         left = {key: value for key, value in plan.items() if key not in OF_THE_RUN}
         applied = bool(left.pop("applied"))
+        assert [file.pop("status") for file in left["files"]] == ["applied" if applied else "planned"]
         if not path.name.endswith(".partial"):
             assert plan["run_id"] == path.name
             found[plan["run_id"]] = Evidence(applied=applied, plan=left, parquet=tables)

@@ -84,7 +84,7 @@ def test_history_of_a_soft_deletion_names_the_change_file(lived_in: Stage) -> No
         "select id from fuel.records where deleted_at is not null order by last_changed_at desc limit 1"
     )
     event = lived_in.done("history", str(record[0]["id"]), "--json").json["events"][-1]
-    assert event["action"] == "soft-deleted: flagged"
+    assert event["action"] == "soft-deleted: marked deleted"
     assert event["source_key"].startswith("fuel_records/changes/")
 
 

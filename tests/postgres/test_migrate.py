@@ -141,7 +141,7 @@ def test_the_status_tells_when_a_migration_was_applied_and_how_long_it_took(empt
     (folder / "0002_more.sql").write_text("select 1;")
     with connect(empty_database) as database:
         first, second, _, total = render_status(plan_migrations(database, folder)).splitlines()
-    assert re.fullmatch(r"0001_fuel_schema.sql  \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC +[\d,]+ ms", first)
+    assert re.fullmatch(r"0001_fuel_schema.sql  \d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ +[\d,]+ ms", first)
     assert (second, total) == ("0002_more.sql         pending", "1 applied, 1 pending.")
 
 

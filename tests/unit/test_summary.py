@@ -113,6 +113,52 @@ def test_rejects_and_flags_are_reported_apart_by_rule() -> None:
     assert text.index("id_missing") < text.index("car_missing")
 
 
+def test_what_the_ledger_keeps_reads_as_it_read() -> None:
+    """jsonb puts keys in an order of its own."""
+    counts = {"records": 9, "superseded": 1, "inserts": 3, "unchanged": 2, "updates": 3}
+    rules = {"b": {"severity": "warn", "rows": 1}, "aa": {"severity": "warn", "rows": 7}}
+    files = [
+        {"key": f"changes/{hour}.json", "at": "2026-06-11T17:00:00Z", "status": "applied", "counts": counts}
+        for hour in (1, 2)
+    ]
+    said = {"mode": "changes", "files": files, "columns": {"litres": 3, "car": 2}, "rules": rules, "warned": 8}
+    kept = json.loads(json.dumps(said, sort_keys=True))
+    assert render_summary(run(**kept)) == render_summary(run(**said))
+    assert "1.json                          3 inserted, 3 updated, 2 unchanged, 1 superseded" in render_summary(
+        run(**said)
+    )
+
+
+def files(**status: str) -> list[dict[str, Any]]:
+    """Change files `h09="applied"`: of nine o'clock."""
+    at = {name: f"2026-06-11T{name[1:]}:00:00Z" for name in status}
+    return [{"key": f"{name}.json", "at": at[name], "status": status[name], "counts": {}} for name in status]
+
+
+@pytest.mark.parametrize(
+    ("before", "read", "said"),
+    [
+        ("08", {}, "no new change file; the watermark stays at 2026-06-11 08:00:00Z"),
+        ("08", {"h09": "unread"}, "no new change file; the watermark stays at 2026-06-11 08:00:00Z"),
+        ("08", {"h09": "empty"}, "watermark 2026-06-11 08:00:00Z → 2026-06-11 08:00:00Z"),
+        ("08", {"h09": "planned", "h10": "applied"}, "watermark 2026-06-11 08:00:00Z → 2026-06-11 10:00:00Z"),
+        ("08", {"h09": "applied", "h10": "quarantined"}, "watermark 2026-06-11 08:00:00Z → 2026-06-11 10:00:00Z"),
+        (
+            "08",
+            {"h09": "quarantined"},
+            "no change file that can be read; watermark 2026-06-11 08:00:00Z → 2026-06-11 09",
+        ),
+        ("10", {"h09": "applied"}, "watermark 2026-06-11 10:00:00Z → 2026-06-11 10:00:00Z"),
+        # The run is of 17:05: a key may name any day.
+        ("08", {"h23": "applied"}, "watermark 2026-06-11 08:00:00Z → 2026-06-11 17:05:02Z"),
+        ("23", {"h09": "applied"}, "watermark 2026-06-11 23:00:00Z → 2026-06-11 09:00:00Z"),
+    ],
+)
+def test_the_watermark_is_told_as_the_ledger_will_have_it(before: str, read: dict[str, str], said: str) -> None:
+    at = f"2026-06-11T{before}:00:00Z"
+    assert said in render_summary(run(mode="changes", files=files(**read), watermark_before=at))
+
+
 def test_the_report_and_the_next_command_close_the_summary() -> None:
     text = render_summary(run(inserts=1), next_command="fleetfuel import --snapshot --apply")
     assert text.endswith("fleetfuel import --snapshot --apply\n")
