@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from pglast.parser import ParseError
 
 import fleetfuel
 from fleetfuel.packaged import packaged
-from fleetfuel.table.statements import split_statements
+from fleetfuel.table.statements import named_sql, split_statements
 
 MIGRATIONS = sorted(packaged("migrations").glob("*.sql"))
 STATEMENTS = [
@@ -44,3 +45,12 @@ def test_these_tests_can_fail() -> None:
     assert not steers_its_transaction("create function f() returns int begin atomic select 1; end; -- commit;")
     with pytest.raises(ParseError):
         parse_sql("crate table x")
+
+
+def test_whoever_lists_our_views_lists_them_all() -> None:
+    """Rights are given, and asked for before the first migration, view by view: a new one must not be forgotten."""
+    migrations = {path.name: path.read_text(encoding="utf-8") for path in packaged("migrations").glob("*.sql")}
+    ours = {name for text in migrations.values() for name in re.findall(r"create view reporting\.(\w+)", text)}
+    assert len(ours) >= 6
+    for where, text in (("rights", migrations["0008_rights.sql"]), ("needs", named_sql("read_migration_needs"))):
+        assert ours <= set(re.findall(r"'(v_\w+)'", text)), where

@@ -65,8 +65,9 @@ def _settings(settings: Settings) -> Iterator[Finding]:
         )
     else:
         yield Finding(name="settings", said=f"all that are needed: {' and '.join(where)}")
-    for remark in settings.remarks:
-        yield Finding(name="settings", said=remark, next_step="See .env.example for the settings there are.")
+    if settings.remarks:
+        said = "; ".join(settings.remarks)
+        yield Finding(name="setting names", said=said, next_step="See .env.example for the settings there are.")
 
 
 def _rules(settings: Settings, *, prove: bool) -> Iterator[Finding]:

@@ -47,7 +47,7 @@ def _mark(connection: Database) -> Iterator[Finding]:
         return
     yield Finding(
         name="mark",
-        said=f"the last snapshot stands at {mark['watermark']:%Y-%m-%d %H:%M} UTC: yet to come, so it counts as none",
+        said=f"the last snapshot stands at {mark['watermark']:%Y-%m-%d %H:%MZ}: yet to come, so it counts as none",
         next_step="The next snapshot sets it right: fleetfuel import --snapshot --apply",
     )
 
@@ -110,20 +110,21 @@ def _schema(connection: Database) -> Iterator[Finding]:
         return
     connection.begin(read_only=True)
     missing = [row["name"] for row in connection.rows("missing_objects")]
+    said, steps = [], []
     if missing:
         more = f" and {len(missing) - 5:,} more" if len(missing) > 5 else ""
-        yield Finding(
-            name="schema",
-            said=f"missing: {', '.join(missing[:5])}{more}",
-            next_step="fleetfuel migrate makes them again.",
-            exit_code=errors.SchemaNotReady.exit_code,
-        )
+        said.append(f"missing: {', '.join(missing[:5])}{more}")
+        steps.append("fleetfuel migrate makes them again.")
     owner = connection.rows("read_schema_owner")[0]
     if owner["is_superuser"]:
+        said.append(f"it belongs to {owner['owner']}, a superuser, whose rights its functions have")
+        steps.append("Let an ordinary role own it (README, Roles): migrate as that role, or reassign what is owned.")
+    if said:
         yield Finding(
             name="schema",
-            said=f"it belongs to {owner['owner']}, a superuser, whose rights its functions have",
-            next_step="Let an ordinary role own it (README, Roles): migrate as that role, or reassign what is owned.",
+            said="; ".join(said),
+            next_step=" ".join(steps),
+            exit_code=errors.SchemaNotReady.exit_code if missing else 0,
         )
 
 
@@ -159,7 +160,7 @@ def _devices(connection: Database) -> Iterator[Finding]:
         return
     hint = None
     if found["is_broken"]:
-        hint = f"So it is since {found['since']:%Y-%m-%d %H:%M} UTC. Restore it; if it is meant: fleetfuel migrate"
+        hint = f"So it is since {found['since']:%Y-%m-%d %H:%MZ}. Restore it; if it is meant: fleetfuel migrate"
     elif not found["is_read"]:
         hint = "If it should be: the next import, or `fleetfuel migrate`, reads it as soon as it can."
     yield Finding(name="devices", said=found["said"].rstrip("."), next_step=hint)

@@ -16,18 +16,19 @@ from .stage import Finished, Stage
 
 
 def states(finished: Finished) -> dict[str, str]:
-    return {check["name"]: check["state"] for check in finished.json["checks"]}
+    found = {check["name"]: check["state"] for check in finished.json["checks"]}
+    assert len(found) == len(finished.json["checks"])  # one row a name
+    return found
 
 
 def check(finished: Finished, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = next(each for each in finished.json["checks"] if each["name"] == name)
-    return found
+    [found] = [each for each in finished.json["checks"] if each["name"] == name]
+    return dict(found)
 
 
 def test_all_that_a_run_needs_is_looked_at(lived_in: Stage) -> None:
     found = lived_in.run("doctor", "--json")
     assert found.code == found.json["exit_code"] == 0
-    assert len(states(found)) == len(found.json["checks"])  # one row a name
     seen = {name: state for name, state in states(found).items() if name != "pump prices"}  # which the day decides
     assert {name for name, state in seen.items() if state == "look"} == {
         *("database", "schema", "devices", "last runs", "changes")
@@ -232,3 +233,13 @@ def test_a_poisoned_mark_is_reported_with_the_way_out(stage: Stage) -> None:
     assert (found["state"], "--force-old-snapshot" in found["next_step"]) == ("fails", True)
     stage.done("import", "--snapshot", "--force-old-snapshot", "--deep", "--apply")
     assert not [each for each in stage.run("doctor", "--json").json["checks"] if each["name"] == "mark"]
+
+
+def test_each_row_has_a_name_of_its_own_also_where_two_things_are_wrong_with_it(stage: Stage) -> None:
+    stage.sql("drop view reporting.v_ingest_runs")
+    found = stage.run("doctor", "--quick", "--json", FLEETFUEL_REPROTS="x", RUSTFS_BUKET="y")
+    assert states(found)["setting names"] == "look"
+    schema = check(found, "schema")
+    assert (schema["state"], schema["exit_code"]) == ("fails", 78)
+    assert "missing: reporting.v_ingest_runs; it belongs to postgres, a superuser" in schema["said"]
+    assert all(name in check(found, "setting names")["said"] for name in ("FLEETFUEL_REPROTS", "RUSTFS_BUKET"))

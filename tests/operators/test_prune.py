@@ -89,9 +89,17 @@ def test_the_last_run_of_each_mode_stays_whatever_its_age(old: Stage) -> None:
     assert old.sql("select mode, run_id from fuel.ingest_runs order by mode") == kept
 
 
-def test_open_rejects_stay_whatever_their_age(old: Stage) -> None:
+def test_open_rejects_stay_while_the_snapshot_holds_them_or_they_are_young(old: Stage) -> None:
+    """What was seen last in a change file that long ago is nobody's any more."""
+    for key, days in (("changes/old.json", 2), ("changes/young.json", 0)):
+        old.sql(
+            "insert into fuel.rejects (content_hash, rule, reason, content, source_key, position, first_run_id,"
+            " last_run_id, last_seen_at) select gen_random_uuid(), rule, reason, content, 'fuel_records/"
+            f"{key}', 0, first_run_id, last_run_id, now() - interval '{days} days' from fuel.rejects limit 1"
+        )
     old.done("prune", "--older-than", "1d", "--apply")
-    assert rows(old)["rejects"] == 1
+    left = old.sql("select source_key from fuel.rejects where resolved_at is null order by 1")
+    assert [row["source_key"] for row in left] == ["fuel_records/changes/young.json", "fuel_records/latest.json"]
     old.sql("update fuel.rejects set resolved_at = now() - interval '91 days'")
     old.done("prune", "--older-than", "90d", "--apply")
     assert rows(old)["rejects"] == 0

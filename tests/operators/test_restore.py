@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import adbc_driver_postgresql.dbapi as adbc
 from table import NewRole
 
 from fleetfuel.sandbox.postgres import PostgresServer
@@ -32,3 +33,29 @@ def test_a_dump_restored_elsewhere_goes_on(stage: Stage, postgres: PostgresServe
     assert '"amount": 1}' not in str(healed[1200]["raw"])
     assert fresh.done("doctor", "--quick", DATABASE_URL=fresh.url).code == 0
     assert len(fresh.sql("select run_id from fuel.ingest_runs")) == 2
+
+
+OURS = """
+    select n.nspname || '.' || c.relname as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname in ('fuel', 'reporting')
+    union all
+    select n.nspname || '.' || p.proname from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+    where n.nspname in ('fuel', 'reporting')
+    union all
+    select t.evtname from pg_event_trigger t
+"""
+
+
+def test_what_the_readme_removes_is_all_that_is_ours(database_uri: str) -> None:
+    with adbc.connect(database_uri, autocommit=True) as connection, connection.cursor() as cursor:
+
+        def left() -> set[str]:
+            cursor.execute(OURS)
+            return {name for (name,) in cursor.fetchall()}
+
+        assert len(left()) > 50
+        cursor.executescript("create view reporting.v_of_others as select 1 as one")
+        cursor.executescript(marked("run")["remove"])
+        assert left() == {"reporting.v_of_others"}
+        cursor.execute("select count(*) from pg_namespace where nspname = 'fuel'")
+        assert cursor.fetchone() == (0,)

@@ -73,7 +73,7 @@ where
     not pg_has_role(c.relowner, 'usage')
     and (
         f.schema = 'fuel'
-        or c.relname in ('v_fuel_fills', 'v_fuel_efficiency', 'v_fuel_anomalies', 'v_fuel_monthly', 'v_ingest_health')
+        or c.relname in ('v_fuel_fills', 'v_fuel_efficiency', 'v_fuel_anomalies', 'v_fuel_monthly', 'v_ingest_health', 'v_ingest_runs')
     );
 
 -- name: record_migration
