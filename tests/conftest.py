@@ -11,6 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import adbc_driver_postgresql.dbapi as adbc
 import pytest
+from orphans import none_is_left
 from table import NewRole, Table
 
 from fleetfuel.packaged import packaged
@@ -18,6 +19,14 @@ from fleetfuel.rules.book import load_rules
 from fleetfuel.sandbox.postgres import PostgresServer, postgres_server
 from fleetfuel.table.database import connect
 from fleetfuel.table.migrate import apply_migrations, plan_migrations
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_orphan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test leaves a process. It is the first fixture of a session, so the last to end."""
+    scratch = tmp_path_factory.getbasetemp()  # of one of several workers, or of the session
+    ours = scratch.parent if scratch.name.startswith("popen-") else scratch
+    yield from none_is_left({ours, Path(__file__).parents[1]})
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import re
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -18,6 +20,7 @@ from fleetfuel import errors
 from fleetfuel.feed import bucket, deliver, download
 from fleetfuel.pipeline import Outcome, Request
 from fleetfuel.pipeline import run as run_import
+from fleetfuel.report.text import render_summary
 from fleetfuel.sandbox.postgres import PostgresServer
 from fleetfuel.settings import Settings
 
@@ -291,3 +294,67 @@ def test_a_folder_without_changes_loads_nothing_and_moves_nothing(table: Table, 
     outcome = catch_up(table, seaweed.under("nowhere/"))
     assert (outcome.exit_code, outcome.run["files"]) == (0, [])
     assert table.everything() == left
+
+
+SESSIONS: Final = """
+    select state, backend_xid is not null or backend_xmin is not null as has_snapshot
+    from pg_stat_activity
+    where datname = current_database() and pid <> pg_backend_pid() and application_name like 'fleetfuel%'
+"""
+
+
+def test_no_transaction_is_open_while_the_store_is_asked(table: Table, through: Settings, proxy: Proxy) -> None:
+    """Whatever the store is asked for, a look, a listing or a file, the run's session is idle meanwhile: a download as
+    long as one likes is no idle transaction."""
+    seen: dict[str, list[Row]] = {"HEAD": [], "listing": [], "GET": []}
+
+    def look(_proxy: Proxy, asked: faults.Asked, answer: faults.Answer) -> faults.Answer:
+        with adbc.connect(table.uri, autocommit=True) as connection, connection.cursor() as cursor:
+            cursor.execute(SESSIONS)
+            kind = "listing" if asked.is_listing else asked.method
+            seen[kind] += cursor.fetch_arrow_table().to_pylist()
+        return answer
+
+    with proxy.misbehave(look):
+        for mode in ("changes", "snapshot", "snapshot"):
+            for applies in (False, True):
+                assert catch_up(table, through, mode=mode, apply=applies).exit_code == 0
+    idle = {"state": "idle", "has_snapshot": False}
+    assert {kind: [row for row in rows if row != idle] for kind, rows in seen.items()} == {
+        "HEAD": [],
+        "listing": [],
+        "GET": [],
+    }
+    assert all(seen.values())
+
+
+GREAT: Final = random.Random(4).randbytes(2_000).hex()
+"""4,000 characters that no index can make short."""
+
+
+def great_names(_proxy: Proxy, asked: faults.Asked, answer: faults.Answer) -> faults.Answer:
+    """Keys and ETags are longer than S3 has them, and than an entry of an index may be."""
+    if asked.is_listing:
+        answer.body = re.sub(rb"(<Key>few/changes/)", rb"\1" + GREAT.encode() + b" ", answer.body)
+        answer.body = re.sub(rb"<ETag>.*?</ETag>", b"<ETag>" + GREAT.encode() + b"</ETag>", answer.body)
+        written = b"<LastModified>2026-01-20T00:00:00.000Z</LastModified>"
+        answer.body = re.sub(rb"<LastModified>.*?</LastModified>", written, answer.body)
+    elif asked.is_body and GREAT in asked.key:
+        name = asked.key.rpartition(" ")[2]
+        body = next(change_body(hour) for hour in range(FEW) if change_key(hour) == name)
+        return faults.Answer(200, {"etag": f'"{GREAT}"', "last-modified": "Tue, 20 Jan 2026 00:00:00 GMT"}, body)
+    return answer
+
+
+def test_keys_and_etags_of_4_kb_are_read_kept_whole_and_known_again(
+    table: Table, through: Settings, proxy: Proxy
+) -> None:
+    with proxy.misbehave(great_names):
+        first = catch_up(table, through)
+        assert (first.exit_code, held(table)) == (0, records(FEW))
+        kept = table.query("select key, etag from fuel.ingest_files order by key")
+        assert {row["key"] for row in kept} == {f"few/changes/{GREAT} {change_key(hour)}" for hour in range(FEW)}
+        assert {row["etag"] for row in kept} == {GREAT}
+        assert table.query("select length(key) > 4000 as is_whole from fuel.ingest_state") == [{"is_whole": True}]
+        assert max(map(len, render_summary(first.summary, width=100).splitlines())) < 10_000
+        assert catch_up(table, through).run["files"] == []
