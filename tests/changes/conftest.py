@@ -75,7 +75,9 @@ class Feed:
     def read_files(self, outcome: Outcome) -> list[str]:
         """The names of the files that a run read, in the order it applied them."""
         return [
-            file["key"].rsplit("/", 1)[-1] for file in outcome.run["files"] if file["status"] in ("applied", "empty")
+            file["key"].rsplit("/", 1)[-1]
+            for file in outcome.run["files"]
+            if file["status"] in ("planned", "applied", "empty")
         ]
 
 
