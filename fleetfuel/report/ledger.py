@@ -11,7 +11,7 @@ from fleetfuel import errors
 from fleetfuel.printable import counted, sentence
 from fleetfuel.report.summary import read_summary
 from fleetfuel.report.text import render_summary
-from fleetfuel.report.words import ago, counted, iso, moment, wrapped
+from fleetfuel.report.words import ago, iso, moment, wrapped
 from fleetfuel.rules.book import Rules
 from fleetfuel.table.database import Database
 

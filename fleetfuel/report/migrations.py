@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from fleetfuel.report.words import counted, iso
+from fleetfuel.printable import counted
+from fleetfuel.report.words import iso
 from fleetfuel.table.migrate import MigrationPlan, MigrationReceipt
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from fleetfuel.printable import counted
 from fleetfuel.report.summary import Summary
-from fleetfuel.report.words import counted, moment, wrapped
+from fleetfuel.report.words import moment, wrapped
 
 SHOWN: Final = 8
 """Lines a section shows at the most; the report holds them all."""

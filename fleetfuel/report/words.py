@@ -1,9 +1,11 @@
-"""Pure: instants in UTC, durations and counts as people and machines read them; paragraphs in lines."""
+"""Pure: instants in UTC and durations as people and machines read them; paragraphs in lines."""
 
 from __future__ import annotations
 
 import textwrap
 from datetime import UTC, datetime, timedelta
+
+from fleetfuel.printable import counted
 
 
 def iso(moment: datetime | None) -> str | None:
@@ -17,11 +19,6 @@ def moment(at: datetime | str | None) -> str:
         return "never"
     instant = datetime.fromisoformat(at) if isinstance(at, str) else at
     return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
-
-
-def counted(number: int, noun: str) -> str:
-    """A number with its noun: `1 record`, `1,200 records`."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def ago(age: timedelta) -> str:

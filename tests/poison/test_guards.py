@@ -98,6 +98,7 @@ GUARDS: Final = {
         seen="the snapshot is of 2026-06-11 11:00:00Z",
         limit="the last one applied is of 2026-06-11 12:00:00Z",
         option="--force-old-snapshot",
+        next=envelope([*HUNDRED, fill(101)], at(-2)),  # the mark went back to the one that was forced
     ),
 }  # fmt: skip
 
