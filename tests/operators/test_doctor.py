@@ -241,5 +241,5 @@ def test_each_row_has_a_name_of_its_own_also_where_two_things_are_wrong_with_it(
     assert states(found)["setting names"] == "look"
     schema = check(found, "schema")
     assert (schema["state"], schema["exit_code"]) == ("fails", 78)
-    assert "missing: reporting.v_ingest_runs; it belongs to postgres, a superuser" in schema["said"]
+    assert "missing: view reporting.v_ingest_runs; it belongs to postgres, a superuser" in schema["said"]
     assert all(name in check(found, "setting names")["said"] for name in ("FLEETFUEL_REPROTS", "RUSTFS_BUKET"))
