@@ -46,9 +46,9 @@ class Writing(Looking):
 
     preceding = "was applied"
 
-    def summarise(self, plan: Plan, folder: Path | None) -> Summary:
+    def summarise(self, plan: Plan, folder: Path | None, connection: Database) -> Summary:
         """Says that it is to be applied: the report that is written from it is there before the load."""
-        return msgspec.structs.replace(super().summarise(plan, folder), to_apply=True)
+        return msgspec.structs.replace(super().summarise(plan, folder, connection), to_apply=True)
 
     def begin(self, connection: Database) -> Standing:
         """Also the line that the run began, and what the last run left undone."""
