@@ -22,7 +22,7 @@ from fleetfuel.records.values import EAST_AFRICA
 from fleetfuel.report import charts, choice, saved
 from fleetfuel.report.saved import SavedReport
 from fleetfuel.report.shown import HIDDEN, ShownRow, one_line, open_fields, shown_row, visible_text
-from fleetfuel.report.words import ago
+from fleetfuel.report.words import FILE_WORDS, ago
 from fleetfuel.rules.book import Rules
 
 ROWS: Final = 2_000
@@ -118,17 +118,6 @@ DID: Final = {
     "inserts": ("insert", "inserted"),
     "updates": ("update", "updated"),
     "restores": ("restore", "restored"),
-}
-FILE_WORDS: Final = {
-    "inserts": "inserted",
-    "updates": "updated",
-    "restores": "restored",
-    "soft_deletes_flagged": "soft-deleted",
-    "unchanged": "unchanged",
-    "stale": "stale",
-    "superseded": "superseded",
-    "rejected": "rejected",
-    "skipped": "markers",
 }
 
 

@@ -11,23 +11,10 @@ from typing import Final
 
 from fleetfuel.printable import counted
 from fleetfuel.report.summary import Summary
-from fleetfuel.report.words import moment, wrapped
+from fleetfuel.report.words import FILE_WORDS, moment, wrapped
 
 SHOWN: Final = 8
 """Lines a section shows at the most; the report holds them all."""
-
-FILE_WORDS: Final = {
-    "inserts": "inserted",
-    "updates": "updated",
-    "restores": "restored",
-    "soft_deletes_flagged": "soft-deleted",
-    "unchanged": "unchanged",
-    "stale": "stale",
-    "superseded": "superseded",
-    "rejected": "rejected",
-    "skipped": "skipped",
-}
-"""Counts as a line about one file says them."""
 
 READ: Final = ("applied", "planned")
 """Statuses of files whose records are loaded, or would be."""

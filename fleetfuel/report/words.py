@@ -4,8 +4,22 @@ from __future__ import annotations
 
 import textwrap
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from fleetfuel.printable import counted
+
+FILE_WORDS: Final = {
+    "inserts": "inserted",
+    "updates": "updated",
+    "restores": "restored",
+    "soft_deletes_flagged": "soft-deleted",
+    "unchanged": "unchanged",
+    "stale": "stale",
+    "superseded": "superseded",
+    "rejected": "rejected",
+    "skipped": "markers",
+}
+"""Counts as a line about one file says them."""
 
 
 def iso(moment: datetime | None) -> str | None:
