@@ -16,7 +16,7 @@ from .model import Export, Model
 from .quick import File, Quick, examples
 from .world import CLASSICS, LONG_AGO, Step, World, content_of, histories
 
-HISTORIES = 60
+HISTORIES = 40
 """How many the law tries in CI; `test_teeth` says what that is enough for."""
 
 Law = Callable[..., None]

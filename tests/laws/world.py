@@ -149,6 +149,14 @@ CLASSICS: Final[dict[str, tuple[Step, ...]]] = {
         *(_write(1, "plain"), *_SNAPSHOT, _write(2, "plain"), _CHANGES, _write(3, "plain"), _CHANGES),
         *(("read changes", [0]), ("read snapshot", 0, True), ("read changes", [1])),
     ),
+    "a snapshot older than the change that was read before it": (
+        *(_write(1, "plain"), ("snapshot", "whole"), ("pass", 5), _write(2, "plain"), _CHANGES),
+        *(("read changes", [0]), ("read snapshot", 0, False)),
+    ),
+    "a store that lives in 2001": (
+        *(("store clock", "2001"), _write(1, "plain"), _CHANGES, ("pass", 5), _write(2, "plain"), _CHANGES),
+        *(("read changes", [0]), ("read changes", [1])),
+    ),
     "evidence that is yet to come": (
         *(_write(1, "plain"), _CHANGES, ("read changes", [0]), ("hand", 1, "2046"), _write(2, "plain"), _CHANGES),
         ("read changes", [0]),

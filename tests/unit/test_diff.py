@@ -306,6 +306,35 @@ def test_what_a_snapshot_lacks_is_absent_unless_a_change_file_newer_than_it_spok
     assert forced.select("id", "change_at").rows() == [(1, at(1)), (2, None), (3, None), (4, at(2))]
 
 
+def test_a_row_whose_values_a_record_with_a_broken_id_holds_is_not_gone() -> None:
+    details = pl.DataFrame([detail(1, None), detail(2, None, '{"id":2,"amount":2}')], schema=state.DETAILS)
+    assert absent.without_unkeyed(details, [])["id"].to_list() == [1, 2]
+    assert absent.without_unkeyed(details, [b'{"amount":1.0,"id":"?"}', b"{}"])["id"].to_list() == [2]
+
+
+def test_a_restored_source_makes_void_what_newer_change_files_said_and_nothing_else() -> None:
+    details = pl.DataFrame([detail(1, 2), detail(2, 9, deleted_at=at(1))], schema=state.DETAILS)
+    forgotten = absent.forget_changes(details, at(2))
+    assert forgotten.select("id", "action", "file", "position", "change_at", "deleted_at", "fingerprint").rows() == [
+        (1, "forget", 0, None, at(2), None, 15),
+        (2, "forget", 0, None, None, at(1), 15),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("height", "slices"),
+    [
+        (1, [[1, 1], [2], [3, 3, 3], [4]]),
+        (2, [[1, 1], [2, 3, 3, 3], [4]]),
+        (4, [[1, 1, 2, 3, 3, 3], [4]]),
+        (7, [[1, 1, 2, 3, 3, 3, 4]]),
+    ],
+)
+def test_a_slice_parts_no_id(height: int, slices: list[list[int]]) -> None:
+    words = pl.DataFrame({"id": [1, 1, 2, 3, 3, 3, 4]})
+    assert [part["id"].to_list() for part in fold.whole_ids(words, height)] == slices
+
+
 def test_only_rows_present_so_far_can_become_absent() -> None:
     held = table((1, None, 0, True, True), (2, None, 0, False, True), (3, None, 0, False, False))
     known, _ = match.match_rows(index(), held, standing())
