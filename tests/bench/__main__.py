@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.what == "views" and options.against:
             for size in options.sizes:
                 pairs = measure_against(stage, size, options.against, options.rounds or 3)
-                print(render_pairs(size, options.against, *pairs))
+                print(render_pairs(size, options.against, pairs))
             return 0
         if options.what == "views":
             for size in options.sizes:
