@@ -170,7 +170,10 @@ begin
         fuel.fuel_of(text, bigint[]), fuel.far_spans(bigint[], bigint[], numeric[], numeric[], boolean[]),
         fuel.explaining_record(text, timestamptz, timestamptz, bigint, numeric, double precision)
     to public;
-    -- This one comes with a later migration.
+    -- These come with later migrations.
+    if to_regprocedure('fuel.facts_of(text)') is not null then
+        grant execute on function fuel.facts_of(text), fuel.facts_apart() to public;
+    end if;
     if to_regprocedure('fuel.time_in_words(interval)') is not null then
         grant execute on function fuel.time_in_words(interval) to public;
     end if;

@@ -30,6 +30,29 @@ create table fuel.stale_vehicles (
 
 comment on table fuel.stale_vehicles is 'Vehicles whose fuel.fill_facts may be out of date, one row per transaction that touched one.';
 
+-- The formula for one vehicle, along its part of the index, and for the fills that belong to none. Functions, so that a question
+-- that meets no stale vehicle does not plan the formula, which takes longer than most answers.
+create function fuel.facts_of(vehicle text) returns setof fuel.computed_fill_facts
+language plpgsql stable parallel safe rows 100 security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query select f.* from fuel.computed_fill_facts as f where f.vehicle = facts_of.vehicle and not f.is_apart;
+end
+$$;
+
+create function fuel.facts_apart() returns setof fuel.computed_fill_facts
+language plpgsql stable parallel safe rows 10 security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query select f.* from fuel.computed_fill_facts as f where f.is_apart;
+end
+$$;
+
+comment on function fuel.facts_of(text) is 'What fuel.computed_fill_facts gives for one vehicle.';
+comment on function fuel.facts_apart() is 'What fuel.computed_fill_facts gives for fills without a plate or a time.';
+
 create view fuel.current_fill_facts as
 select f.*
 from fuel.fill_facts as f
@@ -51,14 +74,19 @@ from (
     from fuel.stale_vehicles as s
     join fuel.known_vehicle as k on k.vehicle = s.vehicle and k.plate <> k.vehicle
 ) as stale
--- Offset 0 keeps the planner from joining whole fleets: a vehicle is computed along its part of the index.
-cross join lateral (select * from fuel.computed_fill_facts as f where f.vehicle = stale.vehicle and not f.is_apart offset 0) as c
+cross join lateral fuel.facts_of(stale.vehicle) as c
 -- Written so that the planner does not think the comparison leaves one fill in a hundred: it leaves all, but for former plates.
 where coalesce(c.plate = stale.plate, false)
 union all
-select f.*
-from fuel.computed_fill_facts as f
-where f.is_apart;
+select
+    true, f.vehicle, f.filled_at, f.id, f.plate, f.car, f.driver, f.driver_name, f.department, f.filled_at_is_assumed,
+    f.reported_at, f.fuel_type, f.fuel_family, f.litres, f.amount_kes, f.price_per_litre_kes, f.odometer_km, f.filled_at_eat, f.status,
+    f.distance_km, f.span_litres, f.span_amount_kes, f.from_at, f.from_km, f.km_per_litre, f.litres_per_100km, f.kes_per_km,
+    f.rolling_km_per_litre, f.rolling_spans_used, f.usual_km_per_litre, f.odd_km, f.odd_litres, f.is_too_fast, f.is_after_first,
+    f.before_km, f.after_km, f.max_km, f.last_stop_id, f.before_id, f.before_at, f.usual_family, f.superseded_by, f.unclear_with, f.next_span_id,
+    f.explained_by, f.is_swapped, f.is_too_dear, f.vehicle_class, f.tank_litres, f.most_litres, f.cap_kes, f.cap_is_floor, f.cap_is_old,
+    f.findings
+from fuel.facts_apart() as f;
 
 -- Marking. A load marks with its merge, in one go, and says so (fuel.marks_plates), because a trigger call a row would
 -- be most of it; everybody else's edit is marked row by row.
