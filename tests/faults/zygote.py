@@ -192,6 +192,11 @@ def instrument(request: Request) -> None:
         announce(holder, name, lambda *_, step=step: reached(step))
     announce(database.Database, "take_lock", lambda *_: reached("lock"))
     announce(database.Database, "begin", lambda *_: reached("transaction"))
+    announce(  # the lock is taken in one message with the transaction's beginning
+        database.Database,
+        "_begin",
+        lambda _, *first: reached("sql take_lock") if database.named_sql("take_lock") in first else None,
+    )
     announce(database.Database, "table", lambda _, name, *__: reached(f"sql {name}"))
     announce(database.Database, "stream", lambda _, name, *__: reached(f"sql {name}"))
     announce(database.Database, "execute", lambda _, name, *__: reached(f"sql {name}"))
