@@ -7,6 +7,7 @@ terminal, in logs, in the ledger.
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Final
 
@@ -16,7 +17,7 @@ MOST: Final = 200
 SENTENCE_MOST: Final = 1_000
 """Characters of a sentence that are kept in the ledger, foreign names in it included."""
 
-_UNPRINTABLE: Final = re.compile(
+_UNPRINTABLE: Final = (
     "["
     "\x00-\x09\x0b-\x1f\x7f-\x9f"  # C0 without the line feed, delete, C1
     "\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"  # what has no width
@@ -28,8 +29,14 @@ _UNPRINTABLE: Final = re.compile(
     "]"
 )
 _COMBINING: Final = "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
-_MARKS: Final = re.compile(f"({_COMBINING}{{3}}){_COMBINING}+")
+_MARKS: Final = f"({_COMBINING}{{3}}){_COMBINING}+"
 """Marks piled up on one character: they would cover the lines above."""
+
+
+@functools.cache
+def _pattern(text: str) -> re.Pattern[str]:
+    """Compiled when something foreign is shown for the first time: help shows nothing foreign."""
+    return re.compile(text)
 
 
 def printable(text: str) -> str:
@@ -37,13 +44,13 @@ def printable(text: str) -> str:
 
     JSON stays the same JSON: only strings of it can hold such characters.
     """
-    return _UNPRINTABLE.sub(_escape, text)
+    return _pattern(_UNPRINTABLE).sub(_escape, text)
 
 
 def shown(text: str, most: int = MOST) -> str:
     """A foreign value or name on one line, at most so many characters."""
     line = text[: 4 * most].replace("\n", " ").replace("\r", " ").replace("\t", " ")
-    line = _MARKS.sub(r"\1", printable(line))
+    line = _pattern(_MARKS).sub(r"\1", printable(line))
     return line if len(line) <= most and len(text) <= 4 * most else f"{line[: most - 1]}…"
 
 

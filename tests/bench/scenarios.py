@@ -303,8 +303,10 @@ def changes(stage: Stage, files: int) -> tuple[str, int, list[Contender]]:
 # --- start-up -------------------------------------------------------------------------------------------------------
 
 
-HELP_NEEDS: Final = "import click, dataclasses, difflib, json, logging, urllib.parse, zoneinfo"
-"""The libraries that its options, settings and logs need."""
+HELP_NEEDS: Final = (
+    "import click, dataclasses, difflib, json, logging, urllib.parse, zoneinfo; click.Group('floor').main(['--help'])"
+)
+"""The libraries that its options, settings and logs need, and a help without a word."""
 
 
 def help_(stage: Stage, _size: int) -> tuple[str, int, list[Contender]]:
