@@ -17,7 +17,7 @@ from typing import Any
 import adbc_driver_postgresql.dbapi as adbc
 import pytest
 from _pytest.terminal import TerminalReporter
-from table import EMPTY, STATE
+from table import EMPTY, NUMBERED, STATE
 
 from fleetfuel.packaged import packaged
 from fleetfuel.rules.book import load_rules
@@ -143,6 +143,11 @@ RESTORE = "".join([
     EMPTY,
     "set session_replication_role = replica;",
     *(f"insert into fuel.{name} overriding system value select * from saved.{name};" for name in STATE),
+    *(  # the next number is one that no row has
+        f"select setval(pg_get_serial_sequence('fuel.{name}', '{key}'), coalesce(max({key}), 0) + 1, false)"
+        f" from fuel.{name};"
+        for name, key in NUMBERED.items()
+    ),
 ])  # fmt: skip
 
 
