@@ -82,7 +82,9 @@ def sample_rows(
     diff: Diff, text_of: Callable[[int, int], bytes], names: FillNames, *, each: int = 3
 ) -> Mapping[str, Sequence[RowSample]]:
     """`soft_deletes`, `inserts` → the first few of those rows, with the fill that each is of."""
-    gone = diff.others.filter(pl.col("action").is_in(["soft_delete_absent", "soft_delete_flagged"])).head(each)
+    is_gone = pl.col("action").is_in(["soft_delete_absent", "soft_delete_flagged"])
+    # By id: the table gives its rows in the order in which they lie, which a vacuum changes.
+    gone = diff.others.filter(is_gone).sort("action", "id", descending=[True, False]).head(each)
     new = pl.concat([diff.inserts, diff.others.filter(action="insert")], how="diagonal_relaxed").head(each)
     places = new.select("file", "position").iter_rows()
     texts = {
