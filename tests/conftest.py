@@ -94,7 +94,7 @@ def new_role() -> Iterator[NewRole]:
             cursor.executescript(script)
 
     def concerned(uri: str, name: str) -> list[str]:
-        """A URI for each database in which the role has a right: a test may restore a dump into a second one."""
+        """A URI for each database in which the role may have a right: a test may restore a dump into a second one."""
         with adbc.connect(uri) as connection, connection.cursor() as cursor:
             cursor.execute(
                 "select distinct datname from pg_catalog.pg_shdepend"
@@ -102,7 +102,7 @@ def new_role() -> Iterator[NewRole]:
                 f" where refclassid = 'pg_catalog.pg_authid'::regclass and refobjid = '{name}'::regrole"
             )
             parts = urlsplit(uri)
-            return [urlunsplit(parts._replace(path=f"/{database}")) for (database,) in cursor.fetchall()]
+            return [uri, *(urlunsplit(parts._replace(path=f"/{database}")) for (database,) in cursor.fetchall())]
 
     def create(uri: str, name: str, options: str) -> None:
         run(uri, f"create role {name} {options}")

@@ -380,9 +380,11 @@ def test_stored_facts_are_read_without_computing(fleet: Session) -> None:
             check_plan(nodes)
             worked = [node for node in nodes if node["Actual Loops"] * node["Actual Rows"]]
             if view == "v_fuel_efficiency":
-                # The devices of the fleet are sorted, and read as far as they are needed; no fill is.
-                sorted_ = [node for node in worked if node["Node Type"] in ("WindowAgg", "Sort")]
-                assert [node for node in sorted_ if "imei" not in str(node.get("Sort Key"))] == [], about
+                # The devices of the fleet are sorted, and read as far as they are needed, or the fills of one vehicle.
+                assert [node for node in worked if node["Node Type"] == "WindowAgg"] == [], about
+                large = [node for node in worked if node["Actual Loops"] * node["Actual Rows"] > 100]
+                keys = [str(node["Sort Key"]) for node in large if node["Node Type"] == "Sort"]
+                assert [key for key in keys if "imei" not in key] == [], about
             # A week has 1,008 fills, the vehicle 100.
             most = {"whole": FILLS, "plate": 100, "time": 1008, "plate and time": 100}[about]
             fills = read(nodes, "fill_facts")
