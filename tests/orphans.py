@@ -14,16 +14,15 @@ PATIENCE: Final = 15.0
 
 
 def orphans(folders: Set[Path]) -> dict[int, str]:
-    """Process id → command line: of those whose parent has gone, and that work in one of these folders or run what lies
-    there, or this Python."""
+    """Process id → command line: of those whose parent has gone, and that run what lies in one of these folders,
+    or this Python."""
     places = {str(folder.resolve()) for folder in folders} | {sys.prefix}
     found = {}
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, ValueError):  # it has ended meanwhile, or is somebody else's
             parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
             words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
-            where = str((process / "cwd").readlink())
-            is_here = any(where == place or where.startswith(f"{place}/") or f"{place}/" in words for place in places)
+            is_here = any(f"{place}/" in words for place in places)
             if parent == 1 and is_here and "pytest" not in words:
                 found[int(process.name)] = words
     return found

@@ -206,7 +206,9 @@ def test_a_dry_run_says_per_file_what_the_apply_does(feed: Feed) -> None:
 
     assert dry.run["counts"] == wet.run["counts"]
     done = {"planned": "applied"}
-    assert [file | {"status": done.get(file["status"], file["status"])} for file in dry.run["files"]] == wet.run["files"]
+    assert [file | {"status": done.get(file["status"], file["status"])} for file in dry.run["files"]] == wet.run[
+        "files"
+    ]
     assert [file["counts"] for file in dry.run["files"]] == [
         {"records": 2, "inserts": 1, "superseded": 1},
         {"records": 2, "inserts": 2},

@@ -164,7 +164,7 @@ def test_what_is_read_is_what_libpq_reads(libpq: ctypes.CDLL, url: str) -> None:
         ours = read_url(url)
     except NotAUrl:
         return  # stricter: a password cut in two is no host
-    assert ours == theirs
+    assert {name: value for name, value in ours.items() if value} == theirs  # theirs lacks what is given as nothing
     assert as_libpq(libpq, write_url(ours)) == ours
     assert describe(ours)
 
