@@ -23,8 +23,8 @@ select reject_id, id, rule, source_key from fuel.rejects where resolved_at is nu
 
 -- name: read_details
 -- The rows with the given ids in full: what a record that may change them is compared with. `own_at` is the time that the
--- version itself names, if it was believed. A time that is yet to come is a wrong clock's and counts as none. `seen` tells whether the row is
--- still the same later on.
+-- version itself names, if it was believed. A time that is yet to come is a wrong clock's and counts as none. `seen` tells
+-- whether the row is still the same later on. By id: a report does not depend on where rows lie in the table.
 select
     id,
     raw::text as raw,
@@ -38,7 +38,8 @@ select
     filled_at,
     hash_record_extended(row(raw, deleted_at, absent_since, source_at, change_at, fingerprint), 0) as seen
 from fuel.records
-where id = any ($1::text::bigint[]);
+where id = any ($1::text::bigint[])
+order by id;
 
 -- name: read_column_shares
 -- How many live rows there are, and how many of them have each column ($1): what a feed that lost a column is held against.
@@ -112,7 +113,8 @@ select
     plate,
     filled_at,
     null::bigint as seen
-from fuel.records_as_of($1, $2::text::bigint[]);
+from fuel.records_as_of($1, $2::text::bigint[])
+order by id;
 
 -- name: read_column_shares_as_of
 -- How many rows were live then ($2: when), and how many of them had each column ($1).
