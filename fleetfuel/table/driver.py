@@ -10,8 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from concurrent import futures
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import adbc_driver_postgresql.dbapi as adbc
 
@@ -26,11 +25,57 @@ LETTING_GO: Final = 10.0
 """Seconds that the driver gets to end a call that was interrupted."""
 
 
+class _Call(Generic[T]):
+    """A call of the driver, its right to begin, and what came of it.
+
+    Made of SimpleQueues, whose operations an interruption finds done or not begun. A Future has a lock that is taken in
+    Python: an interruption between the taking and what gives it back leaves it locked for ever: the next call hangs.
+    """
+
+    def __init__(self, call: Callable[[], T]) -> None:
+        self._call = call
+        self._right: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._right.put(None)
+        self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._answer: tuple[T] | None = None
+        self.error: BaseException | None = None
+        self.is_done = False
+
+    def claim(self) -> bool:
+        """Whether the caller has the right to begin it, or to see to it that nobody does. One of all who ask has."""
+        try:
+            self._right.get_nowait()
+        except queue.Empty:
+            return False
+        return True
+
+    def run(self) -> None:
+        try:
+            self._answer = (self._call(),)
+        except BaseException as error:  # the waiting thread's to handle, whatever it is
+            self.error = error
+        self.is_done = True
+        self._ended.put(None)
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it has ended, after waiting for that so long."""
+        if not self.is_done:
+            with contextlib.suppress(queue.Empty):
+                self._ended.get(timeout=seconds)
+        return self.is_done
+
+    def result(self) -> T:
+        if self.error is not None:
+            raise self.error
+        assert self._answer
+        return self._answer[0]
+
+
 class Driver:
     """Calls the driver in a thread of its own, one call after the other."""
 
     def __init__(self) -> None:
-        self._calls: queue.SimpleQueue[tuple[futures.Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[_Call[Any] | None] = queue.SimpleQueue()
         self.is_interrupted = threading.Event()
         self.answers = True
         """Not if a call that was interrupted does not end, nor after the end: what is open is then left as it is,
@@ -45,35 +90,35 @@ class Driver:
         """
         if not self.answers:
             raise errors.Interrupted()
-        future: futures.Future[T] = futures.Future()
-        self._calls.put((future, call))
+        asked = _Call(call)
         try:
-            while not futures.wait([future], timeout=WAITING).done:
+            self._calls.put(asked)
+            while not asked.wait(WAITING):
                 pass
-            return future.result()
+            return asked.result()
         except BaseException as interruption:
-            if future.done() and future.exception() is interruption:
+            if asked.is_done and asked.error is interruption:
                 raise
             self.is_interrupted.set()
-            if future.cancel():  # it has not begun, and will not
+            if asked.claim():  # it has not begun, and will not
                 raise
-            if cancel and not future.done():
+            if cancel and not asked.is_done:
                 cancelling = threading.Thread(target=quietly(cancel), daemon=True)
                 cancelling.start()
                 self._cancelling.append(cancelling)
-            self._await(future)
-            if finish and future.done():
-                return future.result()
+            self._await(asked)
+            if finish and asked.is_done:
+                return asked.result()
             raise
 
-    def _await(self, future: futures.Future[Any]) -> None:
+    def _await(self, asked: _Call[Any]) -> None:
         deadline = time.monotonic() + LETTING_GO
-        while not future.done():
+        while not asked.is_done:
             if time.monotonic() > deadline:
                 self.answers = False
                 return
             with contextlib.suppress(KeyboardInterrupt, errors.Interruption):  # a second one changes nothing
-                futures.wait([future], timeout=0.2)
+                asked.wait(0.2)
 
     def end(self) -> None:
         self.answers = False
@@ -81,15 +126,11 @@ class Driver:
 
     def _serve(self) -> None:
         while asked := self._calls.get():
-            future, call = asked
             while self._cancelling:  # what is being cancelled must not be closed meanwhile: the driver would crash
                 self._cancelling.pop().join()
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(call())
-                except BaseException as error:  # the waiting thread's to handle, whatever it is
-                    future.set_exception(error)
-            del asked, future, call
+            if asked.claim():
+                asked.run()
+            del asked
 
 
 left_open: Final[list[object]] = []
