@@ -26,7 +26,7 @@ def no_orphan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No test leaves a process. It is the first fixture of a session, so the last to end."""
     scratch = tmp_path_factory.getbasetemp()  # of one of several workers, or of the session
     ours = scratch.parent if scratch.name.startswith("popen-") else scratch
-    yield from none_is_left({ours, Path(__file__).parents[1]})
+    yield from none_is_left(ours, Path(__file__).parents[1])
 
 
 @pytest.fixture(scope="session")

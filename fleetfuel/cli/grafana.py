@@ -37,9 +37,10 @@ def grafana_command(*, out: Path | None, alerts: bool, datasource: str) -> None:
     fleetfuel grafana --out /etc/grafana --datasource tracksolid
     """
     from fleetfuel.report import grafana
+    from fleetfuel.report.alerts import alert_rules
 
     if out is None:
-        terminal.write(_text(grafana.alert_rules(datasource) if alerts else grafana.dashboard()))
+        terminal.write(_text(alert_rules(datasource) if alerts else grafana.dashboard()))
         return
     if alerts:
         raise click.UsageError("--out writes both: --alerts goes without it.")
@@ -47,7 +48,7 @@ def grafana_command(*, out: Path | None, alerts: bool, datasource: str) -> None:
     files = {
         dashboards / "fuel.json": grafana.dashboard(),
         out / "provisioning" / "dashboards" / "fleetfuel.yaml": grafana.provider(str(dashboards.absolute())),
-        out / "provisioning" / "alerting" / "fleetfuel.json": grafana.alert_rules(datasource),
+        out / "provisioning" / "alerting" / "fleetfuel.json": alert_rules(datasource),
     }
     for path, content in files.items():
         try:

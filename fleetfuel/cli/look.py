@@ -32,17 +32,17 @@ def runs_command(run_id: str | None, *, status: str | None, last: int, as_json: 
     url = settings.require_database_url()
     from datetime import UTC, datetime
 
-    from fleetfuel.report import ledger
+    from fleetfuel.report.runs import read_run, read_runs, render_run, render_runs
     from fleetfuel.table import database
 
     with database.connect(url) as connection:
         connection.begin(read_only=True)
         if run_id:
-            found = ledger.read_run(connection, run_id)
-            terminal.show(found, ledger.render_run(found, width=terminal.width()), as_json=as_json)
+            found = read_run(connection, run_id)
+            terminal.show(found, render_run(found, width=terminal.width()), as_json=as_json)
         else:
-            runs = ledger.read_runs(connection, status=status, last=last)
-            text = ledger.render_runs(runs, width=terminal.width(), now=datetime.now(UTC), status=status)
+            runs = read_runs(connection, status=status, last=last)
+            text = render_runs(runs, width=terminal.width(), now=datetime.now(UTC), status=status)
             terminal.show(runs, text, as_json=as_json)
 
 
@@ -59,17 +59,15 @@ def rejects_command(*, only_open: bool, last: int, personal: bool, as_json: bool
     """
     settings = options.settings()
     url = settings.require_database_url()
-    from fleetfuel.report import ledger
+    from fleetfuel.report.rejects import read_rejects, render_rejects
     from fleetfuel.rules.book import load_rules
     from fleetfuel.table import database
 
     rules = load_rules(settings.rules)
     with database.connect(url) as connection:
         connection.begin(read_only=True)
-        rejects, total = ledger.read_rejects(connection, rules, only_open=only_open, last=last, personal=personal)
-    terminal.show(
-        rejects, ledger.render_rejects(rejects, total, width=terminal.width(), only_open=only_open), as_json=as_json
-    )
+        rejects, total = read_rejects(connection, rules, only_open=only_open, last=last, personal=personal)
+    terminal.show(rejects, render_rejects(rejects, total, width=terminal.width(), only_open=only_open), as_json=as_json)
 
 
 @click.command("history", cls=options.Command, short_help="Who changed this, when, from which file?")
@@ -86,15 +84,15 @@ def history_command(record: int, *, personal: bool, as_json: bool) -> None:
     """
     settings = options.settings()
     url = settings.require_database_url()
-    from fleetfuel.report import ledger
+    from fleetfuel.report.history import read_history, render_history
     from fleetfuel.rules.book import load_rules
     from fleetfuel.table import database
 
     rules = load_rules(settings.rules)
     with database.connect(url) as connection:
         connection.begin("repeatable read", read_only=True)
-        history = ledger.read_history(connection, record, rules, personal=personal)
-    terminal.show(history, ledger.render_history(history, width=terminal.width()), as_json=as_json)
+        history = read_history(connection, record, rules, personal=personal)
+    terminal.show(history, render_history(history, width=terminal.width()), as_json=as_json)
 
 
 @click.command("status", cls=options.Command, short_help="Fresh, late or failing, in one line.")

@@ -1,4 +1,4 @@
-"""The dashboard and the alert rules for Grafana, as JSON-ready objects. What they ask stands in `grafana.sql`.
+"""The dashboard for Grafana, as JSON-ready objects. What they ask stands in `grafana.sql`.
 
 The forms are those of Grafana's dashboards (schema 39 and later read them) and of its files for provisioning. The tests
 hold them against Grafana's own types and run every query.
@@ -241,72 +241,6 @@ def _variables(queries: Mapping[str, Query]) -> list[dict[str, Any]]:
             for name, label, query in (("cost_centre", "Cost centre", "cost_centres"), ("plate", "Vehicle", "plates"))
         ),
     ]
-
-
-# --- alert rules --------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alert:
-    query: str
-    title: str
-    above: float
-    """It rises when the query's number is greater."""
-    lasting: str
-    """For how long before it is reported."""
-
-
-ALERTS: Final = (
-    Alert(query="alert_feed_stalled", title="Fuel feed stalled", above=3 * HOUR, lasting="10m"),
-    Alert(query="alert_no_run", title="No fuel import applied", above=2.5 * HOUR, lasting="5m"),
-    Alert(query="alert_bad_run", title="Fuel import refused or failed", above=0, lasting="0s"),
-    Alert(query="alert_rejects_rise", title="More fuel records rejected", above=5, lasting="0s"),
-)
-
-
-def alert_rules(datasource: str) -> dict[str, Any]:
-    """The alert rules as a file for provisioning; `datasource` is the uid of the data source in Grafana."""
-    queries = read_queries()
-    return {
-        "apiVersion": 1,
-        "groups": [
-            {
-                "orgId": 1,
-                "name": "fleetfuel",
-                "folder": "Fuel",
-                "interval": "5m",
-                "rules": [_rule(alert, queries[alert.query], datasource) for alert in ALERTS],
-            }
-        ],
-    }
-
-
-def _rule(alert: Alert, query: Query, datasource: str) -> dict[str, Any]:
-    span = {"from": 600, "to": 0}
-    asked = {"refId": "A", "format": "table", "rawQuery": True, "editorMode": "code", "rawSql": query.sql}
-    limit = {
-        "refId": "B",
-        "type": "threshold",
-        "expression": "A",
-        "conditions": [{"evaluator": {"type": "gt", "params": [alert.above]}}],
-        "datasource": {"type": "__expr__", "uid": "__expr__"},
-    }
-    return {
-        "uid": f"{UID}_{alert.query}"[:40],
-        "title": alert.title,
-        "condition": "B",
-        "data": [
-            {"refId": "A", "relativeTimeRange": span, "datasourceUid": datasource,
-             "model": {**asked, "datasource": {"type": POSTGRES, "uid": datasource}}},
-            {"refId": "B", "relativeTimeRange": span, "datasourceUid": "__expr__", "model": limit},
-        ],
-        "noDataState": "Alerting",
-        "execErrState": "Error",
-        "for": alert.lasting,
-        "annotations": {"summary": query.said},
-        "labels": {"service": "fleetfuel"},
-        "isPaused": False,
-    }  # fmt: skip
 
 
 # --- files for provisioning ---------------------------------------------------------------------------------------

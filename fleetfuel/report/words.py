@@ -6,7 +6,7 @@ import textwrap
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from fleetfuel.printable import counted
+from fleetfuel.printable import counted, sentence
 
 FILE_WORDS: Final = {
     "inserts": "inserted",
@@ -57,3 +57,8 @@ def wrapped(text: str, width: int, *, first: str = "", then: str | None = None) 
         break_on_hyphens=False,
         replace_whitespace=False,
     )
+
+
+def indented(text: str, width: int) -> list[str]:
+    """Foreign text as lines below a head, indented and wrapped."""
+    return wrapped(sentence(text), width, first="  ", then="    ")

@@ -55,7 +55,7 @@ Request = dict[str, Any]
 
 
 def serve() -> None:
-    for module in ("cli.main", "pipeline", "feed.bucket", "table.migrate", "report.text", "report.ledger"):
+    for module in ("cli.main", "pipeline", "feed.bucket", "table.migrate", "report.text", "report.runs"):
         importlib.import_module(f"fleetfuel.{module}")
     importlib.import_module("pandera.polars")
     assert not (working := threads() - SPARED), f"a fork would lack these threads: {working}"

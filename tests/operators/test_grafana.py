@@ -21,7 +21,7 @@ from grafana_foundation_sdk.models import alerting
 from grafana_foundation_sdk.models import dashboard as dashboards
 from table import NewRole
 
-from fleetfuel.report import grafana
+from fleetfuel.report import alerts, grafana
 
 from .stage import Stage
 
@@ -95,7 +95,7 @@ def test_panels_do_not_lie_on_each_other() -> None:
 
 
 def test_the_alert_rules_are_rules_in_grafanas_own_types() -> None:
-    (group,) = grafana.alert_rules("fleetfuel")["groups"]
+    (group,) = alerts.alert_rules("fleetfuel")["groups"]
     for rule in group["rules"]:
         asked = [{**each, "model": None} for each in rule["data"]]
         known = round_trip(alerting.Rule, {**rule, "data": []})
@@ -107,7 +107,7 @@ def test_the_alert_rules_are_rules_in_grafanas_own_types() -> None:
 
 def test_every_query_is_used_and_says_what_it_is_for() -> None:
     known = grafana.read_queries()
-    text = json.dumps([grafana.dashboard(), grafana.alert_rules("x")])
+    text = json.dumps([grafana.dashboard(), alerts.alert_rules("x")])
     for name, query in known.items():
         assert json.dumps(query.sql) in text, name
         assert query.said.endswith(".")
@@ -212,7 +212,7 @@ def test_what_the_dashboard_says_was_spent_is_what_was_spent(stage: Stage, reade
 
 def test_alerts_rise_when_they_should(stage: Stage, reader: Stage) -> None:
     def risen() -> set[str]:
-        (group,) = grafana.alert_rules("x")["groups"]
+        (group,) = alerts.alert_rules("x")["groups"]
         found = set()
         for rule in group["rules"]:
             (row,) = reader.sql(rule["data"][0]["model"]["rawSql"])

@@ -10,7 +10,8 @@ from table import NOON, Table, envelope, fill
 
 from fleetfuel.pipeline import Outcome
 from fleetfuel.report import html, rows
-from fleetfuel.report.ledger import read_history, read_rejects, render_history
+from fleetfuel.report.history import read_history, render_history
+from fleetfuel.report.rejects import read_rejects
 from fleetfuel.report.saved import read_saved
 from fleetfuel.rules.book import load_rules
 from fleetfuel.table.database import connect

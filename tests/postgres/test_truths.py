@@ -10,7 +10,8 @@ from table import Table, at, envelope, fill, iso
 
 from fleetfuel import errors
 from fleetfuel.report.folder import read_report
-from fleetfuel.report.ledger import read_history, read_run, render_history
+from fleetfuel.report.history import read_history, render_history
+from fleetfuel.report.runs import read_run
 from fleetfuel.report.summary import as_object
 from fleetfuel.report.text import render_summary
 from fleetfuel.rules.book import load_rules
