@@ -36,12 +36,7 @@ from fleetfuel.cli import options, runs
 @click.option("--quiet", is_flag=True, help="Print nothing if nothing changed and nothing was refused.")
 @click.option("--detailed-exitcode", is_flag=True, help="A dry run exits 2 when it found changes.")
 @runs.strict
-@runs.max_deletes
-@runs.max_rejects
-@runs.max_updates
-@runs.force_old_snapshot
-@runs.allow_lost_columns
-@runs.allow_undone
+@runs.overriding
 @click.option(
     "--as-of",
     type=options.Instant(),

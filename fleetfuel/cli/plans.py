@@ -14,12 +14,7 @@ from fleetfuel.cli import options, runs
 @click.argument("report", type=click.Path(path_type=Path), metavar="REPORT")
 @runs.as_json
 @runs.strict
-@runs.max_deletes
-@runs.max_rejects
-@runs.max_updates
-@runs.force_old_snapshot
-@runs.allow_lost_columns
-@runs.allow_undone
+@runs.overriding
 @click.option("--skip-conflicts", is_flag=True, help="The plan of an undo: rows written since stay as they are.")
 @runs.wait
 @runs.embedded

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -47,6 +47,14 @@ allow_lost_columns = click.option(
 allow_undone = click.option("--allow-undone", is_flag=True, help="Load records that were applied and undone.")
 wait = click.option("--wait", "wait_seconds", type=options.Seconds(), default=0, help="Wait for another run to end.")
 embedded = click.option("--embedded", is_flag=True, help="Use the PostgreSQL that comes along instead of DATABASE_URL.")
+
+
+def overriding(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command the options that let a guarded run through, as help lists them."""
+    for option in (allow_undone, allow_lost_columns, force_old_snapshot, max_updates, max_rejects, max_deletes):
+        command = option(command)
+    return command
+
 
 OVERRIDES: Final = (
     *("max_deletes", "max_rejects", "max_updates"),
