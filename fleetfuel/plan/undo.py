@@ -15,7 +15,7 @@ inserted becomes absent. A row written since is a conflict, and stays.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 import polars as pl
 import pyarrow as pa
@@ -215,7 +215,9 @@ def _remarks(undone: Undone, conflicts: int) -> tuple[str, ...]:
     said = [f"{counted(conflicts, 'row')} written since run {undone.run_id}, left as written"] if conflicts else []
     said += [f"rejected records open again: {len(undone.resolved_rejects):,}"] if undone.resolved_rejects else []
     for feed, mark in undone.marks.items():
-        to = f"{mark['watermark'][:16]}Z" if mark else "nowhere"
+        to = "nowhere"
+        if mark:
+            to = f"{datetime.fromisoformat(mark['watermark']).astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
         said.append(f"the mark of the {feed} goes back to {to}")
     if undone.undid:
         said.append(f"this gives back what run {undone.undid} had done")

@@ -15,6 +15,7 @@ from fleetfuel.model.files import Reading
 from fleetfuel.pipeline import Outcome, Request
 from fleetfuel.pipeline import run as run_import
 from fleetfuel.plan.limits import Allowance, Overrides
+from fleetfuel.report.words import moment
 
 BEFORE = [fill(n) for n in range(1, 21)]
 AFTER = [
@@ -217,6 +218,7 @@ def test_an_undo_gives_back_what_was_and_a_redo_what_was_undone(held: Table) -> 
     shown = undo(held, run_id, apply=False)
     assert reported(shown) == {"updates": 1, "restores": 5, "soft_deletes": 1, "soft_deletes_absent": 1}
     assert contents(held) == after
+    assert f"the mark of the snapshot goes back to {moment(at(0))}" in shown.run["remarks"]
     done = undo(held, run_id)
     assert done.run["counts"] == shown.run["counts"]
     back = contents(held)
