@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
@@ -59,6 +59,7 @@ class Guard:
             cwd="/", start_new_session=True,
         )  # fmt: skip
         self.scratch = Path(self._answer())
+        self._litter: set[str] = set()
         self.home = data.resolve() if data else self.scratch
 
     def __enter__(self) -> Self:
@@ -71,7 +72,7 @@ class Guard:
             self._process.stdin.close()
         self._process.wait()
         self._process.stdout.close()
-        shutil.rmtree(self.scratch, ignore_errors=True)  # in case the guard was killed
+        _clear(self.scratch, self._litter)  # in case the guard was killed
 
     def run(self, argv: Sequence[str | Path]) -> None:
         """Run a command to its end; raises EmbeddedUnavailable with what it printed if it fails."""
@@ -81,6 +82,7 @@ class Guard:
 
     def start(self, argv: Sequence[str | Path], log: Path, stop: signal.Signals, litter: Sequence[str] = ()) -> int:
         """Start the server and return its pid; at the end `stop` ends it, and the files named in `litter` go too."""
+        self._litter.update(litter)
         return self._ask(argv=argv, log=log, stop=stop, litter=litter)
 
     def give(self, path: Path) -> None:
@@ -142,13 +144,19 @@ def guard() -> None:
             _reply(ok=child.wait() if request.get("wait") else child.pid)
     finally:
         _end(server, stop)
-        for path in litter:
-            Path(path).unlink(missing_ok=True)
         for _ in range(100):  # a killed server's children may write for a moment longer
-            shutil.rmtree(scratch, ignore_errors=True)
+            _clear(scratch, litter)
             if not scratch.exists():
                 break
             time.sleep(0.05)
+
+
+def _clear(scratch: Path, litter: Iterable[str]) -> None:
+    """Remove what the server left; what cannot be removed is somebody else's and stays."""
+    for path in litter:
+        with contextlib.suppress(OSError):
+            Path(path).unlink()
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _end(server: subprocess.Popen[bytes] | None, how: int) -> None:
@@ -252,11 +260,16 @@ def write_secret(path: Path, text: str, owner: Owner) -> None:
         file.write(text)
 
 
-def free_ports(count: int, twin: int = 0) -> list[int]:
-    """Ports that nobody uses, nor those `twin` above them; below the range the kernel lends to outgoing connections."""
+def free_ports(count: int, twin: int = 0, but: Collection[int] = ()) -> list[int]:
+    """Ports that nobody uses, nor those `twin` above them; below the range the kernel lends to outgoing connections.
+
+    None of `but` is among them.
+    """
     with contextlib.ExitStack() as held:
         ports: list[int] = []
         for port in random.sample(range(10_240, 22_000), 1_000):
+            if port in but:
+                continue
             try:
                 for each in {port, port + twin}:
                     held.enter_context(socket.socket()).bind((HOST, each))

@@ -31,6 +31,9 @@ SERVICES = ("master", "volume", "filer", "s3", "admin")
 GRPC = 10_000
 """How far the gRPC port lies above the other: the server's own default, and the only place its workers look."""
 
+SOCKET = "/tmp/seaweedfs-{service}-grpc-{port}.sock"
+"""The Unix socket of a service, by its gRPC port. The server names it itself; one that is killed leaves it behind."""
+
 LEFT_OFF = (
     "-webdav=false",
     "-admin.ui=false",
@@ -80,7 +83,7 @@ def _serve(guard: Guard, stop: signal.Signals) -> ObjectStore:
     guard.run(["mkdir", "-p", objects])
     weed = _find_weed(guard)
     for attempt in range(1, ATTEMPTS + 1):
-        ports = dict(zip(SERVICES, free_ports(len(SERVICES), twin=GRPC), strict=True))
+        ports = dict(zip(SERVICES, free_ports(len(SERVICES), twin=GRPC, but=_left_behind()), strict=True))
         begin = log.stat().st_size if log.exists() else 0
         pid = guard.start(
             [weed, f"-logdir={guard.scratch}", "mini", f"-dir={objects}", f"-ip={HOST}", f"-ip.bind={HOST}",
@@ -90,7 +93,7 @@ def _serve(guard: Guard, stop: signal.Signals) -> ObjectStore:
              *(f"-{service}.localSocket={guard.scratch / service}.sock" for service in ("filer", "s3"))],
             log,
             stop,
-            litter=[f"/tmp/seaweedfs-{service}-grpc-{port + GRPC}.sock" for service, port in ports.items()],
+            litter=[SOCKET.format(service=service, port=port + GRPC) for service, port in ports.items()],
         )  # fmt: skip
         if wait_until(functools.partial(_is_ready_or_ended, ports, pid)) and alive(pid):
             break
@@ -104,6 +107,13 @@ def _serve(guard: Guard, stop: signal.Signals) -> ObjectStore:
         pid=pid,
         data=guard.home,
     )
+
+
+def _left_behind() -> set[int]:
+    """Ports whose socket lies there already: another user's could be neither used nor removed."""
+    names = (path.stem for path in Path("/").glob(SOCKET.format(service="*", port="*").lstrip("/")))
+    ports = (name.rpartition("-")[2] for name in names)
+    return {int(port) - GRPC for port in ports if port.isdecimal()}
 
 
 def _is_ready_or_ended(ports: dict[str, int], pid: int) -> bool:

@@ -1,4 +1,5 @@
 import os
+import random
 import signal
 import socket
 import urllib.error
@@ -15,10 +16,10 @@ import pytest
 
 from fleetfuel.errors import EmbeddedUnavailable
 from fleetfuel.sandbox import store as store_room
-from fleetfuel.sandbox.process import free_ports
+from fleetfuel.sandbox.process import Guard, alive, free_ports
 from fleetfuel.sandbox.store import GRPC, SERVICES, ObjectStore, object_store
 
-from .conftest import Program, listening_addresses
+from .conftest import Program, listening_addresses, wait_for
 
 PROGRAM = """
 import json, time
@@ -96,14 +97,43 @@ def test_a_port_taken_meanwhile_is_given_up_but_not_for_ever(scratch: Path, monk
         good, bad = (free_ports(len(SERVICES), twin=GRPC) for _ in range(2))
         bad[SERVICES.index("s3")] = port
         choices = iter([bad, good])
-        monkeypatch.setattr(store_room, "free_ports", lambda count, twin: next(choices))
+        monkeypatch.setattr(store_room, "free_ports", lambda count, **_: next(choices))
         with object_store() as store:
             assert store.endpoint == f"http://127.0.0.1:{good[SERVICES.index('s3')]}"
             assert client(store).list_buckets()["Buckets"] == []
-        monkeypatch.setattr(store_room, "free_ports", lambda count, twin: bad)
+        monkeypatch.setattr(store_room, "free_ports", lambda count, **_: bad)
         with pytest.raises(EmbeddedUnavailable, match=f"port {port} for S3 .* is not available"):
             object_store().__enter__()
     assert list(scratch.iterdir()) == []
+
+
+def test_a_port_whose_socket_lies_there_already_is_not_taken(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ports = free_ports(2 * len(SERVICES), twin=GRPC)
+    stale = Path(store_room.SOCKET.format(service="filer", port=ports[0] + GRPC))
+    stale.mkdir()  # nobody can remove it as a file
+    try:
+        monkeypatch.setattr(random, "sample", lambda *_: ports)
+        with object_store() as store:
+            assert client(store).list_buckets()["Buckets"] == []
+            sockets = sockets_of(store.pid)
+            assert not any(str(ports[0] + GRPC) in each.name for each in sockets)
+        assert not any(each.exists() for each in sockets)
+    finally:
+        stale.rmdir()
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_cannot_be_removed_keeps_nothing_else_from_being_removed(scratch: Path, killed: bool) -> None:
+    litter = [scratch / f"{number}.sock" for number in range(8)]
+    for number, path in enumerate(litter):
+        path.mkdir() if number % 2 else path.touch()
+        path.chmod(0o777)
+    with Guard("fleetfuel-test", None) as guard:
+        pid = guard.start(["sleep", "600"], guard.scratch / "log", signal.SIGKILL, litter=list(map(str, litter)))
+        if killed:
+            os.kill(psutil.Process(pid).ppid(), signal.SIGKILL)
+    wait_for(lambda: not alive(pid))
+    assert sorted(scratch.iterdir()) == [path for number, path in enumerate(litter) if number % 2]
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
