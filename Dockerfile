@@ -1,5 +1,6 @@
+# The base image is named by its digest, too: what was tried is what runs. Change both lines together.
 # The wheel is built and installed here, with the versions the tests ran with; nothing but the result is kept.
-FROM python:3.12.12-slim-bookworm AS build
+FROM python:3.12.12-slim-bookworm@sha256:593bd06efe90efa80dc4eee3948be7c0fde4134606dd40d8dd8dbcade98e669c AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 COPY constraints.txt ./
@@ -12,7 +13,7 @@ COPY rules rules
 RUN pip wheel --no-deps --wheel-dir dist . \
  && pip --python /opt/fleetfuel/bin/python install --no-deps dist/*.whl
 
-FROM python:3.12.12-slim-bookworm
+FROM python:3.12.12-slim-bookworm@sha256:593bd06efe90efa80dc4eee3948be7c0fde4134606dd40d8dd8dbcade98e669c
 RUN useradd --no-log-init --uid 10001 --create-home --home-dir /var/lib/fleetfuel fleetfuel
 COPY --from=build /opt/fleetfuel /opt/fleetfuel
 ENV PATH=/opt/fleetfuel/bin:$PATH FLEETFUEL_REPORTS=/var/lib/fleetfuel/reports

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import adbc_driver_postgresql.dbapi as adbc
 import pytest
 
 from .stage import Stage
@@ -125,7 +126,8 @@ def test_no_secret_is_copied_or_set() -> None:
 def test_it_runs_as_a_user_that_is_not_root_and_names_its_versions() -> None:
     final = instructions()[-1]
     assert int(next(arguments for name, arguments in final if name == "USER")) > 0
-    assert all(re.search(r":\d+\.\d+\.\d+-slim", stage[0][1]) for stage in instructions())
+    (base,) = {stage[0][1].partition(" ")[0] for stage in instructions()}
+    assert re.fullmatch(r"python:\d+\.\d+\.\d+-slim-\w+@sha256:[0-9a-f]{64}", base)
 
 
 def test_the_installed_program_has_the_pinned_versions(built: Root) -> None:
@@ -172,6 +174,34 @@ def test_the_command_migrates_then_stays_until_it_is_stopped(built: Root, empty_
     assert process.wait() == 0
     process.stdout.close()
     assert empty_stage.done("migrate", "--status").out.endswith(" 0 pending.\n")
+
+
+def test_told_to_stop_while_it_migrates_it_stops_and_leaves_nothing_half_done(
+    built: Root, empty_stage: Stage, tmp_path: Path
+) -> None:
+    command = json.loads(next(arguments for name, arguments in instructions()[-1] if name == "CMD"))
+    env = {**empty_stage.env, "PATH": f"{built.path}/opt/fleetfuel/bin:/usr/bin:/bin"}
+    with adbc.connect(env["DATABASE_URL"]) as other, other.cursor() as cursor, (tmp_path / "log").open("w+") as log:
+        cursor.execute("create schema fuel")  # migrate has to wait for the end of this transaction
+        process = subprocess.Popen(command, cwd=empty_stage.folder, env=env, stdout=log, stderr=log)
+        while not waiting(env["DATABASE_URL"]):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.terminate()
+        assert process.wait() == 0
+        log.seek(0)
+        assert "Interrupted. Nothing is half-written" in log.read()
+        other.rollback()
+    assert " pending" in empty_stage.done("migrate", "--status").out
+
+
+def waiting(uri: str) -> bool:
+    """Whether a session of this database waits for another's lock."""
+    with adbc.connect(uri) as connection, connection.cursor() as cursor:
+        cursor.execute("""
+            select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
+        """)
+        return bool(cursor.fetchone()[0])
 
 
 def below(pid: int) -> list[str]:
