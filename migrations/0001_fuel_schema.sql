@@ -12,8 +12,6 @@ begin
 end
 $$;
 
--- One row per source record. `raw` is the record as the feed said it; what the normalisers make of it is derived by the
--- trigger (0003) and cannot be written by hand. The columns from `absent_since` on are fleetfuel's own bookkeeping.
 create table fuel.records (
     id                  bigint primary key,
     raw                 jsonb not null,
@@ -42,6 +40,7 @@ create table fuel.records (
     last_changed_at     timestamptz not null default now()
 ) with (fillfactor = 90);
 
+comment on table fuel.records is 'One row per source record. raw is the record as the feed said it; what the normalisers make of it is derived by a trigger and cannot be written by hand. The columns from absent_since on are fleetfuel''s own bookkeeping.';
 comment on column fuel.records.raw is 'The source record, whole. Holds personal data (sender, raw_message): never grant it to readers of reports.';
 comment on column fuel.records.plate is 'The number plate as reported, normalised.';
 comment on column fuel.records.vehicle is 'The plate the vehicle goes by: the reported one, unless rules/vehicles.toml knows it as another spelling or a former plate.';
@@ -55,7 +54,6 @@ comment on column fuel.records.change_at is 'Time of the newest change file whos
 comment on column fuel.records.fingerprint is 'XXH3-128 of the record''s text, seeded with the rules it was validated under; null if raw, deletion or absence was changed by anything but a load, so that the next load looks again.';
 comment on column fuel.records.run_id is 'The run that wrote this version.';
 
--- Every overwritten version of a record, whoever overwrote it.
 create table fuel.record_versions (
     version_id       bigint generated always as identity primary key,
     id               bigint not null,
@@ -75,7 +73,9 @@ create table fuel.record_versions (
 create index on fuel.record_versions (id, version_id);
 create index on fuel.record_versions (replaced_by_run);
 
--- The evidence of a record whose value stayed as it was while a newer word on it was noted: what a look back needs to know.
+comment on table fuel.record_versions is 'One row per overwritten version of a record, whoever overwrote it.';
+comment on column fuel.record_versions.replaced_by_run is 'The run that overwrote this version; null if somebody did it by hand.';
+
 create table fuel.evidence_versions (
     evidence_id     bigint generated always as identity primary key,
     id              bigint not null,
@@ -88,17 +88,16 @@ create table fuel.evidence_versions (
 create index on fuel.evidence_versions (id, evidence_id);
 create index on fuel.evidence_versions (replaced_by_run);
 
--- How far back the history reaches: one row once anything of it was pruned.
+comment on table fuel.evidence_versions is 'One row per time that newer evidence of a record was noted while its value stayed as it was: the evidence before. A look back needs it.';
+
 create table fuel.history_kept (
     is_row boolean primary key default true check (is_row),
     since  timestamptz not null
 );
 
+comment on table fuel.history_kept is 'How far back the history reaches: one row once anything of it was pruned.';
 comment on column fuel.history_kept.since is 'The first instant that the table can be asked for as it stood; what was overwritten before it is pruned.';
 
-comment on column fuel.record_versions.replaced_by_run is 'The run that overwrote this version; null if somebody did it by hand.';
-
--- One row per run that was allowed to write: applied, refused by a guard, or failed.
 create table fuel.ingest_runs (
     run_id       text primary key,
     mode         text not null check (mode in ('snapshot', 'changes', 'file', 'undo')),
@@ -127,6 +126,9 @@ create index on fuel.ingest_runs (finished_at desc);
 create index on fuel.ingest_runs (stamped_at) where status = 'applied';
 create unique index on fuel.ingest_runs (plan_run_id) where status = 'applied';
 
+comment on table fuel.ingest_runs is 'One row per run that was allowed to write: applied, refused by a guard, or failed.';
+comment on column fuel.ingest_runs.summary is 'The run''s --json object.';
+comment on column fuel.ingest_runs.metadata is 'The metadata of each file read, verbatim.';
 comment on column fuel.ingest_runs.stamped_at is 'When its transaction began: the time that the rows it wrote carry.';
 comment on column fuel.ingest_runs.plan_run_id is 'The run that made the plan: itself, or the dry run whose report was applied. A plan is applied once.';
 comment on column fuel.ingest_runs.plan_checksum is 'Of the report that holds the plan; null if none was written.';
@@ -135,7 +137,6 @@ comment on column fuel.ingest_runs.lists is 'A hash over the records of each fil
 comment on column fuel.ingest_runs.undone_run is 'mode undo: the run that it undid.';
 comment on column fuel.ingest_runs.reopened is 'mode undo: the rejects that it opened again.';
 
--- Lists of records that were applied and undone: they are held, so that the next hour does not apply them again.
 create table fuel.undone_lists (
     list_hash    text not null,
     rules_digest text not null,
@@ -148,11 +149,8 @@ create table fuel.undone_lists (
     primary key (undone_by, list_hash)
 );
 
-comment on column fuel.ingest_runs.summary is 'The run''s --json object.';
-comment on column fuel.ingest_runs.metadata is 'The metadata of each file read, verbatim.';
+comment on table fuel.undone_lists is 'One row per list of records that was applied and undone: it is held, so that the next hour does not apply it again.';
 
--- One row per run that was allowed to write and began. Its end is the row of that run_id in ingest_runs: without one the run
--- is still at work, or was killed.
 create table fuel.ingest_starts (
     run_id     text primary key,
     mode       text not null check (mode in ('snapshot', 'changes', 'file', 'undo')),
@@ -163,7 +161,8 @@ create table fuel.ingest_starts (
 );
 create index on fuel.ingest_starts (started_at desc);
 
--- One row per version of a file that was read (its etag and when it was written), or that could not be had and is remembered.
+comment on table fuel.ingest_starts is 'One row per run that was allowed to write and began. Its end is the row of that run_id in ingest_runs: without one the run is still at work, or was killed.';
+
 create table fuel.ingest_files (
     key          text not null,
     etag         text not null,
@@ -181,10 +180,10 @@ create table fuel.ingest_files (
 create unique index ingest_files_by_version on fuel.ingest_files (left(key, 500), hashtextextended(key, 0), left(etag, 100), hashtextextended(etag, 0), modified_at);
 create index on fuel.ingest_files (file_at);
 
+comment on table fuel.ingest_files is 'One row per version of a file that was read (its ETag and when it was written), or that could not be had and is remembered.';
 comment on column fuel.ingest_files.file_at is 'When the file was true: the export time in its metadata, else the instant in its key, else its modification time; never later than it was written.';
 comment on column fuel.ingest_files.status is 'applied; empty: nothing but markers; quarantined: skipped as bad, until it changes; unread: skipped because the store failed, tried again by each run.';
 
--- Where each feed stands: one row for `snapshot`, one for `changes`.
 create table fuel.ingest_state (
     feed         text primary key check (feed in ('snapshot', 'changes')),
     watermark    timestamptz not null,
@@ -197,12 +196,10 @@ create table fuel.ingest_state (
     updated_at   timestamptz not null default now()
 );
 
+comment on table fuel.ingest_state is 'Where each feed stands: one row for snapshot, one for changes.';
+comment on column fuel.ingest_state.watermark is 'snapshot: file time of the last applied snapshot, which spoke of every row, held or lacking: the mark. changes: time of the newest change file applied.';
 comment on column fuel.ingest_state.proof is 'snapshot: an aggregate over fuel.records as the run left it. While it holds, nobody has touched the table since.';
 
-comment on column fuel.ingest_state.watermark is 'snapshot: file time of the last applied snapshot, which spoke of every row, held or lacking: the mark. changes: time of the newest change file applied.';
-
--- Rejected records, whole. The same text rejected again next hour, by the same rule, is one row seen twice: its file and
--- position are those where it was seen last.
 create table fuel.rejects (
     reject_id      bigint generated always as identity primary key,
     content_hash   uuid not null,
@@ -224,6 +221,7 @@ create table fuel.rejects (
 );
 create index on fuel.rejects (id) where resolved_at is null;
 
+comment on table fuel.rejects is 'One row per rejected record, whole. The same text rejected again next hour, by the same rule, is one row seen twice: its file and position are those where it was seen last.';
 comment on column fuel.rejects.content is 'The record''s own text; content_bytes if it is not text that PostgreSQL can hold.';
 
 -- What rules/ says, as tables: filled by `fleetfuel migrate`, never by hand.
@@ -233,11 +231,14 @@ create table fuel.rules_state (
     synced_at timestamptz not null default now()
 );
 
--- How the feed is to be read as a whole: one row.
+comment on table fuel.rules_state is 'One row per file of rules/: the digest of what `fleetfuel migrate` read last.';
+
 create table fuel.feed_rule (
     is_only boolean primary key default true check (is_only),
     zone    text not null
 );
+
+comment on table fuel.feed_rule is 'How the feed is to be read as a whole: one row.';
 
 create table fuel.source_field (
     field text not null,
@@ -246,15 +247,21 @@ create table fuel.source_field (
     unique (field, rank)
 );
 
+comment on table fuel.source_field is 'The names under which the feed gives a field (rules/fields.toml); the lowest rank that has a value is taken.';
+
 create table fuel.fuel_type_alias (
     alias     text primary key,
     canonical text not null
 );
 
+comment on table fuel.fuel_type_alias is 'One row per spelling of a fuel, as the normaliser leaves it (rules/fuel_types.toml).';
+
 create table fuel.department_alias (
     alias     text primary key,
     canonical text not null
 );
+
+comment on table fuel.department_alias is 'One row per spelling of a department, as the normaliser leaves it (rules/departments.toml).';
 
 create table fuel.pump_prices (
     fuel_type           text not null,
@@ -263,6 +270,8 @@ create table fuel.pump_prices (
     price_per_litre_kes numeric not null check (price_per_litre_kes > 0),
     primary key (fuel_type, valid_from)
 );
+
+comment on table fuel.pump_prices is 'The official cap on the price of a fuel, KES a litre, by cycle (rules/pump_prices.toml); the last cycle has no end.';
 
 create table fuel.vehicle_class (
     class              text primary key,
@@ -274,7 +283,8 @@ create table fuel.vehicle_class (
     km_per_litre_max   numeric not null
 );
 
--- One row per spelling of a vehicle of which somebody knows something (rules/vehicles.toml).
+comment on table fuel.vehicle_class is 'What is believable of a class of vehicles: litres a fill, km a litre (rules/vehicle_classes.toml). The first by rank whose pattern fits the plate is the vehicle''s.';
+
 create table fuel.known_vehicle (
     plate        text collate "C" primary key,
     vehicle      text collate "C" not null,
@@ -284,6 +294,8 @@ create table fuel.known_vehicle (
     has_odometer boolean not null
 );
 
+comment on table fuel.known_vehicle is 'One row per plate of a vehicle of which somebody knows something (rules/vehicles.toml).';
+
 create table fuel.check_limit (
     code     text not null,
     name     text not null,
@@ -291,6 +303,8 @@ create table fuel.check_limit (
     severity text,
     primary key (code, name)
 );
+
+comment on table fuel.check_limit is 'The numbers and severities of the checks (rules/anomalies.toml), by code and name.';
 
 -- Makes a table of rules what the rules say: `wanted` is a JSON array of its rows. A row that is right already is not touched.
 create function fuel.sync_rules(rules_table regclass, wanted jsonb, out inserted bigint, out updated bigint, out deleted bigint)

@@ -138,11 +138,12 @@ $$;
 create trigger forget_facts after truncate on fuel.records
 for each statement execute function fuel.forget_facts();
 
--- What the rules say that stored facts depend on. One row, and the lock that a refresh and a change of rules hold.
 create table fuel.fill_facts_rules (
     is_only  boolean primary key default true check (is_only),
     computed text not null
 );
+
+comment on table fuel.fill_facts_rules is 'What the rules said that stored facts depend on. One row, and the lock that a refresh and a change of rules hold.';
 
 create view fuel.current_fill_facts_rules as
 select format(

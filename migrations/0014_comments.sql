@@ -1,8 +1,8 @@
--- What each view and column of the reports means: `\d+` is the analysts manual.
+-- What each view and column of the reports means: `\d+` is the analyst's manual.
 
 comment on view reporting.v_fuel_fills is 'Live fills, one row each, with at most one device, times also in East Africa Time. Nothing is hidden: superseded fills stay, with superseded_by. For Grafana: $__timeFilter(filled_at).';
-comment on column reporting.v_fuel_fills.id is 'The sources number of the record.';
-comment on column reporting.v_fuel_fills.filled_at is 'When the vehicle was filled, as an instant: Grafanas $__timeFilter belongs here. If the feed gave no usable time it is the time of the report.';
+comment on column reporting.v_fuel_fills.id is 'The source''s number of the record.';
+comment on column reporting.v_fuel_fills.filled_at is 'When the vehicle was filled, as an instant: Grafana''s $__timeFilter belongs here. If the feed gave no usable time it is the time of the report.';
 comment on column reporting.v_fuel_fills.filled_at_eat is 'The same in East Africa Time, without a zone: for reading, not for $__timeFilter, which would be three hours off.';
 comment on column reporting.v_fuel_fills.filled_on is 'The day of the fill in East Africa Time: for grouping by day, not for $__timeFilter, which would be up to a day off.';
 comment on column reporting.v_fuel_fills.plate is 'The number plate as reported, as A-Z and 0-9; null if there is none.';
@@ -14,9 +14,9 @@ comment on column reporting.v_fuel_fills.litres is 'Litres, as reported.';
 comment on column reporting.v_fuel_fills.amount_kes is 'The whole amount in KES, as reported.';
 comment on column reporting.v_fuel_fills.price_per_litre_kes is 'amount_kes / litres; null without litres.';
 comment on column reporting.v_fuel_fills.odometer_km is 'The odometer reading in km, as reported.';
-comment on column reporting.v_fuel_fills.imei is 'The vehicles tracker device, at most one.';
-comment on column reporting.v_fuel_fills.cost_centre is 'The cost centre of the vehicles device.';
-comment on column reporting.v_fuel_fills.assigned_city is 'The city of the vehicles device.';
+comment on column reporting.v_fuel_fills.imei is 'The vehicle''s tracker device, at most one.';
+comment on column reporting.v_fuel_fills.cost_centre is 'The cost centre of the vehicle''s device.';
+comment on column reporting.v_fuel_fills.assigned_city is 'The city of the vehicle''s device.';
 comment on column reporting.v_fuel_fills.filled_at_is_assumed is 'Whether filled_at is the time of the report, because the feed gave none, 1970, or one more than a day after the report.';
 comment on column reporting.v_fuel_fills.reported_at is 'When the source wrote the fill down (created_at).';
 comment on column reporting.v_fuel_fills.driver_name is 'The driver without differences of case, dots and spaces: one driver is one row.';
@@ -28,16 +28,16 @@ comment on column reporting.v_fuel_fills.finding_codes is 'The codes of its find
 comment on column reporting.v_fuel_fills.changed_at is 'When the stored record last changed.';
 
 comment on view reporting.v_fuel_efficiency is 'Live fills with a plate and a time: what their vehicle drove since its last good reading, and on how much. A figure with status ok is right, or it is not shown. For Grafana: $__timeFilter(filled_at).';
-comment on column reporting.v_fuel_efficiency.id is 'The sources number of the record.';
+comment on column reporting.v_fuel_efficiency.id is 'The source''s number of the record.';
 comment on column reporting.v_fuel_efficiency.plate is 'The number plate as reported, as A-Z and 0-9; null if there is none.';
-comment on column reporting.v_fuel_efficiency.filled_at is 'When the vehicle was filled, as an instant: Grafanas $__timeFilter belongs here. If the feed gave no usable time it is the time of the report.';
+comment on column reporting.v_fuel_efficiency.filled_at is 'When the vehicle was filled, as an instant: Grafana''s $__timeFilter belongs here. If the feed gave no usable time it is the time of the report.';
 comment on column reporting.v_fuel_efficiency.filled_on is 'The day of the fill in East Africa Time: for grouping by day, not for $__timeFilter, which would be up to a day off.';
 comment on column reporting.v_fuel_efficiency.fuel_type is 'The fuel, spellings made one by rules/fuel_types.toml; null if rules do not know it.';
 comment on column reporting.v_fuel_efficiency.litres is 'Litres, as reported.';
 comment on column reporting.v_fuel_efficiency.amount_kes is 'The whole amount in KES, as reported.';
 comment on column reporting.v_fuel_efficiency.odometer_km is 'The odometer reading in km, as reported.';
 comment on column reporting.v_fuel_efficiency.distance_km is 'Kilometres since the last good reading at another stop; for ok, outlier and no_litres.';
-comment on column reporting.v_fuel_efficiency.span_litres is 'All litres bought since then, this stops included; those of stops without a reading count in the next span.';
+comment on column reporting.v_fuel_efficiency.span_litres is 'All litres bought since then, those of this stop included; those of stops without a reading count in the next span.';
 comment on column reporting.v_fuel_efficiency.km_per_litre is 'distance_km / span_litres.';
 comment on column reporting.v_fuel_efficiency.litres_per_100km is 'span_litres * 100 / distance_km.';
 comment on column reporting.v_fuel_efficiency.kes_per_km is 'span_amount_kes / distance_km.';
@@ -46,21 +46,21 @@ comment on column reporting.v_fuel_efficiency.status is 'ok, or why there is no 
 comment on column reporting.v_fuel_efficiency.span_amount_kes is 'What the litres of the span cost; null if an amount is missing or not believable.';
 comment on column reporting.v_fuel_efficiency.span_from_at is 'When the span began.';
 comment on column reporting.v_fuel_efficiency.span_from_km is 'The reading the span began with.';
-comment on column reporting.v_fuel_efficiency.fuel_family is 'What can be in one tank: DIESEL with V-Power Diesel, PETROL with V-Power; an unknown fuel counts as the vehicles usual one.';
-comment on column reporting.v_fuel_efficiency.usual_km_per_litre is 'The middle of the vehicles ok spans.';
+comment on column reporting.v_fuel_efficiency.fuel_family is 'What can be in one tank: DIESEL with V-Power Diesel, PETROL with V-Power; an unknown fuel counts as the vehicle''s usual one.';
+comment on column reporting.v_fuel_efficiency.usual_km_per_litre is 'The median of the vehicle''s ok spans.';
 comment on column reporting.v_fuel_efficiency.rolling_spans_used is 'How many ok spans the rolling figure sums up.';
 comment on column reporting.v_fuel_efficiency.driver_name is 'The driver without differences of case, dots and spaces: one driver is one row.';
 comment on column reporting.v_fuel_efficiency.department is 'The department, spellings made one by rules/departments.toml.';
-comment on column reporting.v_fuel_efficiency.cost_centre is 'The cost centre of the vehicles device.';
+comment on column reporting.v_fuel_efficiency.cost_centre is 'The cost centre of the vehicle''s device.';
 
 comment on view reporting.v_fuel_anomalies is 'One row per live fill and check worth a second look. Each asks somebody to check, none accuses anybody. For Grafana: $__timeFilter(filled_at).';
-comment on column reporting.v_fuel_anomalies.id is 'The sources number of the record.';
+comment on column reporting.v_fuel_anomalies.id is 'The source''s number of the record.';
 comment on column reporting.v_fuel_anomalies.plate is 'The number plate as reported, as A-Z and 0-9; null if there is none.';
-comment on column reporting.v_fuel_anomalies.filled_at is 'When the vehicle was filled, as an instant: Grafanas $__timeFilter belongs here. If the feed gave no usable time it is the time of the report.';
+comment on column reporting.v_fuel_anomalies.filled_at is 'When the vehicle was filled, as an instant: Grafana''s $__timeFilter belongs here. If the feed gave no usable time it is the time of the report.';
 comment on column reporting.v_fuel_anomalies.filled_on is 'The day of the fill in East Africa Time: for grouping by day, not for $__timeFilter, which would be up to a day off.';
 comment on column reporting.v_fuel_anomalies.driver_name is 'The driver without differences of case, dots and spaces: one driver is one row.';
 comment on column reporting.v_fuel_anomalies.department is 'The department, spellings made one by rules/departments.toml.';
-comment on column reporting.v_fuel_anomalies.cost_centre is 'The cost centre of the vehicles device.';
+comment on column reporting.v_fuel_anomalies.cost_centre is 'The cost centre of the vehicle''s device.';
 comment on column reporting.v_fuel_anomalies.amount_kes is 'The whole amount in KES, as reported.';
 comment on column reporting.v_fuel_anomalies.code is 'What was found: see migrations/README.md.';
 comment on column reporting.v_fuel_anomalies.severity is 'warn: somebody should look; info: the rest.';
@@ -73,9 +73,9 @@ comment on view reporting.v_fuel_monthly is 'Spend and consumption by month, veh
 comment on column reporting.v_fuel_monthly.month is 'The first day of the month, East Africa Time; null for fills without any time.';
 comment on column reporting.v_fuel_monthly.plate is 'The plate the vehicle goes by (rules/vehicles.toml), else as reported.';
 comment on column reporting.v_fuel_monthly.vehicle_class is 'The class of the vehicle, from rules/vehicle_classes.toml or rules/vehicles.toml.';
-comment on column reporting.v_fuel_monthly.cost_centre is 'The cost centre of the vehicles device.';
+comment on column reporting.v_fuel_monthly.cost_centre is 'The cost centre of the vehicle''s device.';
 comment on column reporting.v_fuel_monthly.department is 'The department, spellings made one by rules/departments.toml.';
-comment on column reporting.v_fuel_monthly.fuel_family is 'What can be in one tank: DIESEL with V-Power Diesel, PETROL with V-Power; an unknown fuel counts as the vehicles usual one.';
+comment on column reporting.v_fuel_monthly.fuel_family is 'What can be in one tank: DIESEL with V-Power Diesel, PETROL with V-Power; an unknown fuel counts as the vehicle''s usual one.';
 comment on column reporting.v_fuel_monthly.fills is 'Fills, superseded ones left out.';
 comment on column reporting.v_fuel_monthly.litres is 'Their litres; of swapped litres and amounts none.';
 comment on column reporting.v_fuel_monthly.amount_kes is 'Their amounts; those over 1,500 KES a litre and those swapped with litres left out.';

@@ -477,6 +477,18 @@ def test_every_report_and_column_has_a_comment(session: Session) -> None:
     ) == []  # fmt: skip
 
 
+def test_every_table_has_a_comment_and_a_line_in_the_document(session: Session) -> None:
+    tables = session.ask(
+        "select relname::text, obj_description(oid, 'pg_class') from pg_class"
+        " where relnamespace = 'fuel'::regnamespace and relkind = 'r'"
+    )
+    assert [table for table, comment in tables if not comment] == []
+    listed = DOCUMENT.read_text(encoding="utf-8").partition("## Tables of the schema fuel")[2].partition("\n## ")[0]
+    assert {table for table, _ in tables} == set(
+        re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", listed, re.MULTILINE)))
+    )
+
+
 def test_the_questions_of_a_manager_have_answers(session: Session) -> None:
     load(session, "edited_amount")
     asked = DOCUMENT.read_text(encoding="utf-8").partition("## Questions of a fleet manager")[2].partition("\n## ")[0]
