@@ -472,7 +472,7 @@ def test_every_status_and_finding_is_explained(session: Session) -> None:
 def test_every_report_and_column_has_a_comment(session: Session) -> None:
     assert session.ask(
         "select c.relname::text, a.attname::text from pg_class as c join pg_attribute as a on a.attrelid = c.oid"
-        " where c.relnamespace = 'reporting'::regnamespace and c.relname like 'v_fuel%' and a.attnum > 0"
+        " where c.relnamespace = 'reporting'::regnamespace and a.attnum > 0"
         " and (col_description(c.oid, a.attnum) is null or obj_description(c.oid, 'pg_class') is null)"
     ) == []  # fmt: skip
 
