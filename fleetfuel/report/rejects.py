@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from fleetfuel.report.shown import open_fields
 from fleetfuel.report.words import indented, iso, moment
@@ -13,6 +13,9 @@ from fleetfuel.table.database import Database
 
 Row = dict[str, Any]
 """A row of `fuel.rejects`: names of columns → values."""
+
+WRAPS: Final = 3
+"""Messages around a record, one in the other, that are looked into: what lies deeper is nobody's record."""
 
 
 def read_rejects(
@@ -49,12 +52,15 @@ def _shown(content: str | None, rules: Rules) -> str | None:
     return json.dumps(_public(record, open_fields(rules)), ensure_ascii=False)
 
 
-def _public(record: Mapping[str, Any], allowed: frozenset[str]) -> dict[str, Any]:
-    """Known values, also those of a record wrapped in a message (`{"op": …, "row": {…}}`)."""
+def _public(record: Mapping[str, Any], allowed: frozenset[str], wraps: int = WRAPS) -> dict[str, Any]:
+    """Known values, also those of a record wrapped in messages (`{"op": …, "row": {…}}`), at most so many."""
+    inner = {
+        name: _public(value, allowed, wraps - 1) for name, value in record.items() if isinstance(value, dict) and wraps
+    }
     return {
-        name: _public(value, allowed) if isinstance(value, dict) else value
+        name: inner.get(name) or value
         for name, value in record.items()
-        if isinstance(value, dict) or (name in allowed and not isinstance(value, list))
+        if inner.get(name) or (name in allowed and not isinstance(value, dict | list))
     }
 
 

@@ -80,10 +80,15 @@ def test_the_same_text_rejected_in_file_after_file_is_one_reject(table: Table) -
     assert row["source_key"].endswith("change 2.json")
 
 
-def test_brackets_without_end_in_raw_or_in_a_reject_stop_nobody(table: Table) -> None:
-    """More than Python reads by calling itself: a row edited so by hand heals, and what was rejected can be listed."""
+@pytest.mark.parametrize(("opened", "closed", "times"), [
+    ("[", "]", 3_000), ("[", "]", 600), ('{"row": ', "}", 3_000), ('{"row": ', "}", 501), ('{"row": ', "}", 900),
+])  # fmt: skip
+def test_brackets_without_end_in_raw_or_in_a_reject_stop_nobody(
+    table: Table, opened: str, closed: str, times: int
+) -> None:
+    """More than Python reads by calling itself, or nearly: a row edited so by hand heals, a reject can be listed."""
     table.snapshot([fill(1), fill(2), fill(3)], NOON)
-    deep = "[" * 3_000 + "]" * 3_000
+    deep = opened * times + "1" + closed * times
     table.write(f"update fuel.records set raw = raw || jsonb_build_object('x', '{deep}'::jsonb) where id in (1, 3)")
     outcome = load(table, [json.dumps(fill(1)), f'{{"id":2,"x":{deep}}}'])
     counts = outcome.run["counts"]
@@ -101,7 +106,8 @@ def test_brackets_without_end_in_raw_or_in_a_reject_stop_nobody(table: Table) ->
             assert [event["action"] for event in history["events"]][:2] == ["inserted", "edited by hand"]
             assert render_history(history, width=100)
         [reject], _ = read_rejects(database, rules)
-    assert (reject["rule"], reject["shown"]) == ("nested_too_deep", None)
+    assert reject["rule"] == "nested_too_deep"
+    assert reject["shown"] in {None, '{"id": 2}'}  # what one Python cannot read, the next can
     report = read_saved(Path(outcome.run["report"]), rules, rules.zone)
     for lines in (rows.json_lines, rows.csv_lines):
         assert [*lines(report, rules, group=None, limit=None, personal=True)]
