@@ -42,6 +42,10 @@ PUMP_CAPS = (
 """First day of a price cycle, KES per litre in Nairobi; the last one known lasts."""
 
 
+BUSY = (1, 1, 1, 1, 2, 6, 14, 20, 18, 12, 10, 9, 9, 10, 10, 11, 14, 18, 16, 10, 6, 4, 2, 1)
+"""How often people fill up in each hour of the day in East Africa: before work, and on the way home."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
     """What a class of vehicles burns."""
@@ -76,6 +80,8 @@ class Vehicle:
     department: str
     driver: str
     filled_at: datetime
+    read: int | None = None
+    """The odometer as it was reported last."""
 
 
 def make_fleet(rng: random.Random, size: int, start: datetime) -> Iterator[Vehicle]:
@@ -104,27 +110,38 @@ def report_fill(rng: random.Random, vehicle: Vehicle, at: datetime) -> tuple[Row
     price = _price(rng, at, fuel)
     if vehicle.kind is UGANDAN and rng.random() < 0.25:
         price = rng.uniform(4_900, 5_100)
-    litres = round(rng.uniform(*vehicle.kind.litres), 2)
+    hours = (at - vehicle.filled_at) / timedelta(hours=1)
+    litres = round(min(rng.uniform(*vehicle.kind.litres), max(hours, 2) * 50 / vehicle.km_per_litre), 2)
     amount = round(litres * price)
     if amount > 1_000 and rng.random() < 0.3:
         amount = amount // 500 * 500
         litres = round(amount / price, 2)
+    if hours > 16 * 24 and rng.random() < 0.3:
+        vehicle.odometer += rng.uniform(3_100, 4_500)  # a journey whose fills nobody reported
     vehicle.odometer += litres * vehicle.km_per_litre * rng.uniform(0.92, 1.08)
-    vehicle.filled_at = at
-    right = {"liters": litres, "amount": amount, "odometer": int(vehicle.odometer)}
-    misread = _misread(rng, price, **right)
     driver = vehicle.driver if rng.random() < 0.9 else _name(rng)
-    typed = right | misread
+    filled_at = at - timedelta(minutes=rng.randint(1, 8))
+    right: Row = {
+        "datetime": _fill_time(rng, filled_at),
+        "car": _spelled(rng, vehicle),
+        "liters": litres,
+        "amount": amount,
+        "type": rng.choices((rng.choice(FUELS[fuel]), None, "FUEL"), (994, 3, 3))[0],
+        "odometer": int(vehicle.odometer),
+    }
+    wrong = _misread(rng, price, vehicle, **right) | _mistyped(rng, vehicle, filled_at)
+    typed = right | wrong
+    vehicle.filled_at, vehicle.read = at, right["odometer"]
     row = {
         "id": None,
         "created_at": stamp(at),
-        "datetime": _fill_time(rng, at - timedelta(minutes=rng.randint(1, 8))),
+        "datetime": typed["datetime"],
         "department": rng.choice(DEPARTMENTS[vehicle.department]),
         "driver": driver,
-        "car": _spelled(rng, vehicle),
+        "car": typed["car"],
         "liters": _typed(rng, typed["liters"]),
         "amount": _typed(rng, typed["amount"]),
-        "type": rng.choices((rng.choice(FUELS[fuel]), None, "FUEL"), (994, 3, 3))[0],
+        "type": typed["type"],
         "odometer": _typed(rng, typed["odometer"], numbers=0.9),
         "sender": rng.choices((driver.split()[0], f"~{driver.split()[0]} 🚚"), (97, 3))[0],
         "raw_message": f"FUEL UPDATE\nDept: {vehicle.department}\nCar: {vehicle.plate}\nDriver: {driver}\n"
@@ -132,7 +149,7 @@ def report_fill(rng: random.Random, vehicle: Vehicle, at: datetime) -> tuple[Row
         f"Station: {rng.choice(STATIONS)}\nThanks 🙏",
         "deleted_at": None,
     }
-    return row, {field: right[field] for field in misread}
+    return row, {field: right[field] for field in wrong}
 
 
 def _plate(rng: random.Random, shape: str) -> str:
@@ -173,21 +190,39 @@ def shifted(rng: random.Random, value: Any) -> float:
     return round(after) if before >= 600 else round(after, 2)
 
 
-def _misread(rng: random.Random, price: float, *, liters: float, amount: float, odometer: float) -> Row:
-    """The fields that the producer misread, usually none."""
+def _misread(
+    rng: random.Random, price: float, vehicle: Vehicle, *, liters: float, amount: float, odometer: float, **_: Any
+) -> Row:
+    """The numbers that the producer misread, or the driver mistook, usually none."""
     slips = (
         (0.006, "liters", int(f"{liters:.1f}".replace(".", ""))),  # 45,5
         (0.005, "liters", int(liters)),  # 19.009
         (0.004, "liters", None),  # 12.89.
+        (0.003, "liters", round(liters / 10, 2)),  # 4.825
         (0.004, "amount", round(price, 2)),  # a price per litre
         (0.003, "amount", amount * 10),
+        (0.002, "amount", None),
         (0.012, "odometer", None),
         (0.004, "odometer", int(odometer) // 1_000),  # 145 230
         (0.004, "odometer", odometer * 10 + 3),
         (0.004, "odometer", odometer + 40_000),
+        (0.003 if vehicle.read else 0, "odometer", vehicle.read),  # copied from the message before
     )
     right: Row = {"liters": liters, "amount": amount, "odometer": odometer}
     return {field: value for share, field, value in slips if rng.random() < share and value != right[field]}
+
+
+def _mistyped(rng: random.Random, vehicle: Vehicle, at: datetime) -> Row:
+    """The words that the driver got wrong, usually none: the date, the plate, the fuel."""
+    letters, _, digits = vehicle.plate.partition(" ")
+    slips = (
+        (0.002, "datetime", _eat(at + timedelta(days=31))),
+        (0.002, "datetime", _eat(at - timedelta(days=92))),
+        (0.002, "car", f"{letters} {digits[1:]}"),
+        (0.001, "car", "GENSET"),
+        (0.003, "type", "PETROL" if vehicle.fuel == "DIESEL" else "DIESEL"),
+    )
+    return {field: value for share, field, value in slips if rng.random() < share}
 
 
 def _price(rng: random.Random, at: datetime, fuel: str) -> float:
@@ -200,13 +235,11 @@ def _price(rng: random.Random, at: datetime, fuel: str) -> float:
 
 def _fill_time(rng: random.Random, at: datetime) -> str | None:
     """The fill time in its spellings, unknown ones included."""
-    eat = f"{at.astimezone(EAT):%Y-%m-%d-%H-%M}"
-    return rng.choices((eat, iso(at), "1970-01-01-03-00", None), (907, 80, 10, 3))[0]
+    return rng.choices((_eat(at), iso(at), "1970-01-01-03-00", None), (907, 80, 10, 3))[0]
 
 
-def is_night(at: datetime) -> bool:
-    """Whether few people are about."""
-    return not 5 <= at.astimezone(EAT).hour < 22
+def _eat(at: datetime) -> str:
+    return f"{at.astimezone(EAT):%Y-%m-%d-%H-%M}"
 
 
 def iso(at: datetime) -> str:

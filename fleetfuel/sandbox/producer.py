@@ -2,12 +2,13 @@
 
 import json
 import random
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Literal
 
-from fleetfuel.sandbox.fleet import CITIES, EAT, Row, is_night, iso, make_fleet, report_fill, shifted, stamp
+from fleetfuel.sandbox.fleet import BUSY, CITIES, EAT, Row, Vehicle, iso, make_fleet, report_fill, shifted, stamp
 
 Happening = Callable[[datetime], None]
 """Something done to the table at an instant."""
@@ -47,6 +48,7 @@ class Producer:
         self._rows: dict[int, Row] = {}
         self._live: list[int] = []
         self._typos: dict[int, Row] = {}
+        self._filled: Vehicle | None = None
         self._changed: dict[int, None] = {}
         self._last_id = self._last_exported_id = 0
         self._delta: tuple[datetime, str, bytes] | None = None
@@ -83,8 +85,9 @@ class Producer:
     ) -> None:
         """Lets time pass. A number is what happens over all these hours; None is as much as usual.
 
-        An edit corrects the litres, amount or odometer of a live row, a soft delete stamps `deleted_at`, a hard delete
-        leaves no trace, a resend is an edited message: a second row with another amount. ValueError below an hour.
+        An edit corrects what is wrong in a live row, or its litres or amount, a soft delete stamps `deleted_at`, a hard
+        delete leaves no trace, a resend is an edited message: a second row with another amount or plate. ValueError
+        below an hour.
         """
         if hours < 1:
             raise ValueError(f"time passes by whole hours, at least one: {hours}")
@@ -138,7 +141,7 @@ class Producer:
 
     def _usual(self, an_hour: float, hours: int) -> int:
         """Nought to three in each hour, fewer by night."""
-        nights = (is_night(self.now + timedelta(hours=hour)) for hour in range(hours))
+        nights = (not 5 <= (self.now + timedelta(hours=hour)).astimezone(EAT).hour < 22 for hour in range(hours))
         rates = (an_hour * (0.25 if night else 1.3) for night in nights)
         return sum(self._rng.random() < rate / 3 for rate in rates for _ in range(3))
 
@@ -148,11 +151,11 @@ class Producer:
         self.now = until
 
     def _instant(self, until: datetime) -> datetime:
-        """A second between now and then, by day rather than by night."""
+        """A second between now and then, at an hour when people are about."""
         span = int((until - self.now).total_seconds())
-        for _ in range(3):
+        for _ in range(20):
             at = self.now + timedelta(seconds=self._rng.randint(1, span))
-            if not is_night(at):
+            if self._rng.random() * max(BUSY) < BUSY[at.astimezone(EAT).hour]:
                 break
         return at
 
@@ -161,17 +164,28 @@ class Producer:
         return len(self._live) - 1 - int(len(self._live) * self._rng.random() ** 2)
 
     def _fill(self, at: datetime) -> None:
-        nearby = self._rng.sample(self._vehicles, min(3, len(self._vehicles)))
-        row, right = report_fill(self._rng, min(nearby, key=lambda each: each.filled_at), at)
+        last = self._filled
+        if last and at - last.filled_at > timedelta(hours=2) and self._rng.random() < 0.03:
+            vehicle = last  # once more on the same day
+        else:
+            nearby = self._rng.sample(self._vehicles, min(3, len(self._vehicles)))
+            vehicle = min(nearby, key=lambda each: each.filled_at)
+        row, right = report_fill(self._rng, vehicle, at)
+        self._filled = vehicle
         self._insert(at, row)
         if right:
             self._typos[self._last_id] = right
 
     def _resend(self, at: datetime) -> None:
+        """Somebody edits the newest message within minutes, as the messenger lets him: a second row."""
         if self._live:
-            row = self._rows[self._live[-1 - self._rng.randrange(min(20, len(self._live)))]]
-            amount = shifted(self._rng, row["amount"])
-            self._insert(at, {**row, "created_at": stamp(at), "amount": amount})
+            row = self._rows[self._live[-1]]
+            edited_at = datetime.fromisoformat(f"{row['created_at']}Z") + timedelta(minutes=self._rng.randint(1, 14))
+            change: Row = {"amount": shifted(self._rng, row["amount"])}
+            if self._rng.random() < 0.2:
+                plate = self._rng.choice(self._vehicles).plate
+                change = {"car": plate, "raw_message": re.sub("Car: .*", f"Car: {plate}", row["raw_message"])}
+            self._insert(at, {**row, **change, "created_at": stamp(min(at, edited_at))})
 
     def _edit(self, at: datetime) -> None:
         if self._typos and self._rng.random() < 0.35:

@@ -37,7 +37,8 @@ def write_snapshot(path: Path, *, records: int, seed: int = 1, changed_share: fl
 def _templates(seed: int, size: int) -> Iterator[tuple[bytes, int, int]]:
     """Records with four holes (id, plate digits, amount, plate digits), each with those digits and its amount."""
     rows = Producer(seed=seed, records=size + size // 8).truth.values()
-    plates = ((row, found[0]) for row in rows if (found := re.search(r"\d{3}", row["car"])))
+    whole = (row for row in rows if row["amount"] is not None)
+    plates = ((row, found[0]) for row in whole if (found := re.search(r"\d{3}", row["car"])))
     for row, digits in islice(plates, size):
         car = row["car"].replace(digits, "<plate>")
         message = row["raw_message"].replace(f" {digits}", " <plate>", 1)

@@ -14,6 +14,7 @@ from fleetfuel.course import upkeep
 from fleetfuel.packaged import packaged
 from fleetfuel.report.migrations import render_receipt
 from fleetfuel.rules.book import load_rules
+from fleetfuel.sandbox.producer import Producer
 from fleetfuel.table.database import connect
 from fleetfuel.table.migrate import apply_migrations, plan_migrations
 
@@ -208,6 +209,13 @@ def test_an_import_that_finds_nothing_new_refreshes_what_an_edit_left(session: S
     table.changes([])
     assert session.one("select xmin::text from fuel.fill_facts") == version
     table.close()
+
+
+def test_the_feed_of_the_demo_has_something_for_every_check(session: Session) -> None:
+    session.insert(row for row in Producer().truth.values() if not row["deleted_at"])
+    refresh(session, 10_000)
+    checks = {code for (code,) in session.ask("select code from fuel.enabled_check")}
+    assert {code for (code,) in session.ask("select distinct code from reporting.v_fuel_anomalies")} == checks
 
 
 # --- two at once --------------------------------------------------------------------------------------------------

@@ -184,7 +184,7 @@ def test_each_happening_does_what_it_says() -> None:
     producer.advance(**nothing | {"edits": 1})
     (key,) = (key for key in before if before[key] != producer.truth[key])
     fields = {field for field in COLUMNS if before[key][field] != producer.truth[key][field]}
-    assert fields <= {"amount", "liters", "odometer"}
+    assert fields <= {"amount", "liters", "odometer", "type", "car", "datetime"}
     assert fields
 
     before = live(producer)
@@ -205,10 +205,11 @@ def test_each_happening_does_what_it_says() -> None:
     producer.advance(**nothing | {"resends": 1})
     (key,) = producer.truth.keys() - before.keys()
     copy = producer.truth[key]
-    same = [field for field in COLUMNS if field not in {"id", "created_at", "amount"}]
-    originals = [row for row in before.values() if all(row[field] == copy[field] for field in same)]
-    assert originals
-    assert all(row["amount"] != copy["amount"] for row in originals)
+    same = [field for field in COLUMNS if field not in {"id", "created_at", "amount", "car", "raw_message"}]
+    (original,) = (row for row in before.values() if all(row[field] == copy[field] for field in same))
+    assert (original["amount"] != copy["amount"]) != (original["car"] != copy["car"])
+    reported, edited = (datetime.fromisoformat(row["created_at"]) for row in (original, copy))
+    assert timedelta() <= edited - reported < timedelta(minutes=15)
 
 
 def test_time_passes_by_whole_hours() -> None:
@@ -309,7 +310,11 @@ def test_a_misread_number_differs_from_the_message_and_a_right_one_agrees(rows: 
 
 def test_odometers_move_with_the_fuel_of_the_vehicle() -> None:
     histories: dict[str, list[tuple[float, int]]] = {}
+    seen_before = set[Any]()
     for row in Producer(seed=5).truth.values():
+        if row["odometer"] is not None and (row["driver"], row["odometer"]) in seen_before:
+            continue  # a message whose plate was edited
+        seen_before.add((row["driver"], row["odometer"]))
         found = re.search(r"Car: (.*)\n(?s:.*)Litres: (.*)\nAmount.*\nOdometer: (\d+) km", row["raw_message"])
         assert found
         histories.setdefault(found[1], []).append((float(found[2]), int(found[3])))
@@ -322,11 +327,18 @@ def test_odometers_move_with_the_fuel_of_the_vehicle() -> None:
         assert low < median(spans) < high, plate
 
 
+def test_people_fill_up_before_work_and_on_the_way_home(rows: list[Row]) -> None:
+    reported = [datetime.fromisoformat(f"{row['created_at']}+00:00") + timedelta(hours=3) for row in rows]
+    hours = Counter(at.hour for at in reported)
+    assert min(hours[7], hours[8], hours[17]) > max(hours[11], hours[12], hours[20]) > 5 * max(hours[1], hours[3])
+    assert all(sum(hours[hour] for hour in part) for part in (range(6), range(21, 24)))
+
+
 def test_prices_follow_the_cycle(rows: list[Row]) -> None:
     prices = [
         float(str(row["amount"]).replace(",", "")) / float(str(row["liters"]).replace(",", ""))
         for row in rows
-        if row["liters"] is not None
+        if row["liters"] is not None and row["amount"] is not None
     ]
     assert 0.9 < share(160 < price < 205 for price in prices) < 1
 
