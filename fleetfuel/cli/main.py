@@ -9,7 +9,6 @@ import errno
 import gc
 import logging
 import os
-import signal
 import sys
 import time
 import warnings
@@ -84,14 +83,12 @@ def main() -> NoReturn:
     )  # libraries' remarks about themselves are nobody's here, whatever PYTHONWARNINGS says
     logs.set_up(os.environ.get("FLEETFUEL_LOG", "text"))
     sys.unraisablehook = signals.swallowed
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
-        signal.signal(each, signals.interrupt)
     began = time.monotonic()
     try:
         code = _run()
     except errors.Interruption:  # while the run was ending
         code = terminal.complain(errors.Interrupted())
-    signal.setitimer(signal.ITIMER_REAL, 0)
+    signals.listen_no_more()
     logs.tell_end(options.invoked(), code, time.monotonic() - began)
     ping.end(code, f"run {logs.current_run()}, exit {code}")
     if not code:
@@ -100,6 +97,7 @@ def main() -> NoReturn:
 
 
 def _run() -> int:
+    signals.listen(_run.__code__)
     try:
         result = cli.main(prog_name="fleetfuel", standalone_mode=False)
         sys.stdout.flush()  # help and version are click's to print

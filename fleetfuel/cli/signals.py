@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from types import FrameType
+from functools import partial
+from types import CodeType, FrameType
 from typing import Final
 
 from fleetfuel import errors
@@ -17,15 +18,36 @@ COMPILED: Final = frozenset({"polars", "pandera"})
 """Packages whose compiled code calls Python and panics, or goes on, where that raises."""
 
 
-def interrupt(_signal: int, frame: FrameType | None) -> None:
+HEARD: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+
+
+def listen(run: CodeType) -> None:
+    """From now on a signal raises `Interruption` inside `run`, whose caller catches it; once that has ended, nobody
+    would.
+    """
+    for each in HEARD:
+        signal.signal(each, partial(_interrupt, run))
+
+
+def listen_no_more() -> None:
+    """What is left to do, once all is said, takes an instant, and the exit code is to be what was said."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for each in HEARD:
+        signal.signal(each, signal.SIG_IGN)
+
+
+def _interrupt(run: CodeType, _signal: int, frame: FrameType | None) -> None:
     """Raise `Interruption`, if it does not fall into compiled code's hands; else try again in an instant."""
     interrupted.set()
+    is_running = False
     while frame:
         if str(frame.f_globals.get("__name__")).partition(".")[0] in COMPILED:
             signal.setitimer(signal.ITIMER_REAL, 0.01)
             return
+        is_running |= frame.f_code is run
         frame = frame.f_back
-    raise errors.Interruption
+    if is_running:
+        raise errors.Interruption
 
 
 def swallowed(unraisable: sys.UnraisableHookArgs) -> None:
