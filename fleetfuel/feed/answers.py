@@ -29,9 +29,9 @@ WRONG_CLOCK = {"RequestTimeTooSkewed", "RequestExpired"}
 
 
 def translate(error: Exception, settings: Settings, name: str) -> errors.FleetfuelError:
-    """An error of botocore's, or of what lies below it, about `name` as one of the tree.
+    """An error of botocore, or of the libraries below it, as one of our errors; `name` is what was asked for.
 
-    Of what the server says only codes are quoted.
+    Only codes are quoted of what the server says.
     """
     import botocore.exceptions as boto
 
@@ -56,7 +56,7 @@ def translate(error: Exception, settings: Settings, name: str) -> errors.Fleetfu
 
 
 def is_ours(error: Exception) -> bool:
-    """Whether the fault lies here, in the settings or the limits of this process: asking again is no use."""
+    """Whether the fault lies in the settings or the limits of this process, so that asking again is no use."""
     return _wrong_here(tuple(_chain(error))) is not None
 
 
@@ -76,7 +76,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _wrong_here(chain: tuple[BaseException, ...]) -> errors.FleetfuelError | None:
-    """What only a setting of this machine, or of this program, can mend."""
+    """The error, if only a setting of this machine or of this program can mend it."""
     if any(isinstance(each, OSError) and each.errno in (errno.EMFILE, errno.ENFILE) for each in chain):
         return errors.ConfigurationError(
             reason="This process may open too few files at a time.",
@@ -118,15 +118,15 @@ def _what_happened(error: Exception, chain: tuple[BaseException, ...]) -> str:
     if isinstance(error, boto.ConnectTimeoutError):
         return f"nothing answers within {CONNECTING} seconds"
     if isinstance(error, boto.ReadTimeoutError):
-        return f"it accepts the connection and then says nothing for {SILENCE} seconds, {ATTEMPTS} times over"
+        return f"it accepts the connection and then says nothing for {SILENCE} seconds, {ATTEMPTS} times"
     if isinstance(error, boto.ProxyConnectionError):
-        return "the proxy of HTTPS_PROXY or HTTP_PROXY cannot be reached, or lets nobody through"
+        return "the proxy of HTTPS_PROXY or HTTP_PROXY cannot be reached, or does not let us through"
     if names & {"gaierror", "NameResolutionError"}:
         return "the name of its host is unknown here"
     if "ConnectionRefusedError" in names:
         return "nothing listens on that port"
     if "LocationParseError" in names:
-        return "it redirects to an address that is none"
+        return "it redirects to something that is no address"
     if isinstance(error, boto.EndpointConnectionError):
         return "it cannot be reached from here"
     if any("more than 100 headers" in str(each) for each in chain):
@@ -198,7 +198,7 @@ def _translate_answer(response: dict[str, Any], settings: Settings, name: str) -
             f"it answers {status} with a web page: is RUSTFS_ENDPOINT the S3 port, not the console's, and the store up?"
         )
         return errors.BucketUnavailable(reason=reason, endpoint=settings.endpoint, bucket=settings.bucket)
-    tries = "" if not metadata.get("RetryAttempts") else f", {int(metadata['RetryAttempts']) + 1} times over"
+    tries = "" if not metadata.get("RetryAttempts") else f", {int(metadata['RetryAttempts']) + 1} times"
     return errors.BucketUnavailable(
         reason=f"it answers {status} {code if code != str(status) else ''}".rstrip()
         + tries
@@ -215,7 +215,7 @@ def _path_hint(settings: Settings) -> str:
 
 
 def _scheme_hint(status: int, settings: Settings) -> str:
-    """Servers with TLS answer 400 to somebody who speaks without."""
+    """Servers with TLS answer 400 to a client that does not use it."""
     is_plain = status == 400 and (settings.endpoint or "").startswith("http:")
     return " (is its URL https:// instead of http://?)" if is_plain else ""
 
@@ -232,7 +232,7 @@ def _clock_difference(headers: dict[str, str]) -> str:
 
 
 def _address(location: str) -> str:
-    """Scheme and host of where a redirect points to; empty if that is no address."""
+    """Scheme, host and port that a redirect points to; empty if that is no address."""
     try:
         there = urlsplit(location)
         return f"{there.scheme}://{there.hostname}{f':{there.port}' if there.port else ''}" if there.hostname else ""
@@ -248,16 +248,17 @@ def _tls_reason(error: Exception) -> str:
     said = match[1] if match else "the handshake failed"
     if said in NOT_TLS:
         return "it does not speak TLS on that port: is its URL http:// instead of https://?"
-    return f"no TLS connection comes about ({said})"
+    return f"no TLS connection can be made ({said})"
 
 
 def status(error: Exception) -> int:
-    """The HTTP status of the answer; 0 if there was none (botocore's errors then carry None for it)."""
+    """The HTTP status of the answer; 0 if there was none (`response` is then None, or not there)."""
     response = getattr(error, "response", None) or {}
     return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
 def transport_errors() -> tuple[type[Exception], ...]:
+    """What is raised if a connection breaks off or falls silent in the middle of a body."""
     import botocore.exceptions
     import urllib3.exceptions
 

@@ -1,4 +1,5 @@
-"""The bucket over S3: connect, list a prefix, look at an object. Trusts a store no further than it proves."""
+"""The bucket over S3: connect, list a prefix, look at an object. Of a store's answers only what is proven is
+trusted."""
 
 from __future__ import annotations
 
@@ -15,18 +16,19 @@ from fleetfuel.feed import answers, client
 from fleetfuel.settings import Settings
 
 PAGE = 1000
-"""Keys asked for in one page: as many as S3 gives."""
+"""Keys asked for in one page: the most that S3 gives."""
 FRUITLESS_PAGES = 100
-"""Pages without a new key, each with a token for the next, that are followed: deleted versions fill such pages."""
+"""At most so many pages in a row without a new key are followed: deleted versions can fill such pages."""
 VERSIONS = 3
-"""How often a download is begun anew when the object changes under it or arrives damaged."""
+"""How often a download is begun if the object changes meanwhile or arrives damaged, and how often a request is sent if
+the answer cannot be understood."""
 PAUSE_SECONDS = 0.1
 """Pause before the first repetition; it doubles each time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredObject:
-    """One object, as a listing or a look at it tells."""
+    """One object, as a listing or a HEAD request describes it."""
 
     key: str
     etag: str
@@ -36,7 +38,7 @@ class StoredObject:
 
 
 class DamagedObject(Exception):
-    """One object cannot be had whole; the message says why. The rest of the bucket may be fine."""
+    """One object cannot be fetched whole; the message says why. The rest of the bucket may be fine."""
 
 
 class Changed(Exception):
@@ -55,10 +57,11 @@ class Bucket:
     # --- listing
 
     def list_objects(self, prefix: str) -> list[StoredObject]:
-        """Every object under `prefix` the store admits to, each once, sorted by key in byte order.
+        """Every object under `prefix` that the store lists, each once, sorted by key in byte order.
 
-        Pages by token if the store gives one and by the last key if it does not. A page that claims to be the
-        last is believed only when nothing follows its last key. Raises `BucketUnavailable` when it does not get on.
+        Pages follow by token if the store gives one, else by the last key. A page that claims to be the last is
+        believed only if nothing follows its last key. Raises `BucketUnavailable` if the store announces more and does
+        not send it.
         """
         found: dict[str, StoredObject] = {}
         tokens: set[str] = set()
@@ -105,7 +108,7 @@ class Bucket:
     # --- the store
 
     def clock(self) -> datetime | None:
-        """The store's clock, by an answer about the bucket; None if it does not tell. Raises `SourceNotFound`."""
+        """The store's clock, from an answer about the bucket; None if it gives none. Raises `SourceNotFound`."""
         answer = self.ask("head_bucket", f"s3://{self._settings.bucket}")
         try:
             return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
@@ -124,15 +127,15 @@ class Bucket:
     # --- one object
 
     def look(self, key: str) -> StoredObject:
-        """What the store tells of an object without sending it. Raises `SourceNotFound`."""
+        """Size, ETag and time of an object, without fetching it. Raises `SourceNotFound`."""
         return stored({"Key": key, **self.ask("head_object", self.name(key), Key=key)})
 
     # --- asking
 
     def ask(self, operation: str, name: str, **parameters: Any) -> dict[str, Any]:
-        """One request, with botocore's own retries; an answer that is no S3 answer is asked for again.
+        """One request, with botocore's own retries. If the answer is no S3 answer, it is sent again.
 
-        Foreign bytes can make botocore's parser raise almost anything: whatever it is, it is the store's fault.
+        Foreign bytes can make botocore's parser raise almost any exception: each counts as the store's fault.
         """
         import botocore.exceptions
 
@@ -157,7 +160,7 @@ class Bucket:
         raise answers.translate(failure, self._settings, name) from None
 
     def ask_no_more(self, **_: Any) -> None:
-        """Keeps botocore from repeating requests in threads that have been told to stop."""
+        """Keep botocore from repeating requests in threads that have to stop."""
         if self.stopped.is_set():
             raise DamagedObject("the download was given up")
 
@@ -173,7 +176,8 @@ class Bucket:
 
 @contextmanager
 def open_bucket(settings: Settings, *, connections: int = 16) -> Iterator[Bucket]:
-    """A connection to the bucket; nothing is asked of it yet. Raises `MissingSetting` naming the first that lacks."""
+    """A connection to the bucket; no request is sent yet. Raises `MissingSetting` for the first setting that is not
+    there, and `ConfigurationError`."""
     with client.open_client(settings, connections=connections) as opened:
         store = Bucket(opened, settings)
         opened.meta.events.register("before-send.s3", store.ask_no_more)

@@ -1,4 +1,4 @@
-"""The S3 client: made from our settings and from nothing else, with time-outs a person would choose.
+"""The S3 client: made from our settings and from nothing else, with short time-outs.
 
 botocore reads some thirty variables of its own (profiles, retry modes, endpoints, FIPS, checksums): all are left
 unread, so that a run does the same in every environment. Only the proxy's (HTTPS_PROXY, HTTP_PROXY, NO_PROXY) count.
@@ -25,7 +25,7 @@ from fleetfuel.settings import Settings, temporary_folder
 log = logging.getLogger("fleetfuel")
 
 CONNECTING: Final = 5
-"""Seconds until a store has to accept a connection."""
+"""Seconds within which a store has to accept a connection."""
 SILENCE: Final = 20
 """Seconds that a store may say nothing."""
 ATTEMPTS: Final = 3
@@ -37,7 +37,7 @@ BEGINS: Final = re.compile(START + rb"ListBucketResult[\s/>]", re.DOTALL)
 ENDS: Final = re.compile(rb"(?:</(?:\w+:)?ListBucketResult\s*>|/>)(?:\s|<!--.*?-->)*\Z", re.DOTALL)
 """How a listing begins and ends."""
 ERROR: Final = re.compile(START + rb"Error[\s/>]", re.DOTALL)
-"""How an error begins that is sent as 200."""
+"""How an error begins that is sent with status 200."""
 
 
 class NoAnswer(Exception):
@@ -91,7 +91,7 @@ def open_client(settings: Settings, *, connections: int) -> Iterator[Any]:
         events.unregister(
             "before-parse.s3.*", getattr(botocore.handlers, "_handle_200_error", None)
         )  # ours is stricter
-        events.register("needs-retry.s3", _tell_of_silence)
+        events.register("needs-retry.s3", _warn_of_silence)
         try:
             yield client
         finally:
@@ -100,7 +100,7 @@ def open_client(settings: Settings, *, connections: int) -> Iterator[Any]:
 
 @functools.cache
 def _session() -> Any:
-    """What clients are made of: the description of S3 is read once, and no variable of botocore's own."""
+    """The session of all clients: the description of S3 is read once, and none of botocore's own variables."""
     import boto3.session
     import botocore.session
     from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES as VARIABLES
@@ -111,7 +111,7 @@ def _session() -> Any:
 
 
 def get_ready() -> None:
-    """Begin to import what a bucket needs, while something else is waited for."""
+    """Begin to import what a bucket needs, in a thread, while the run waits for something else."""
     threading.Thread(
         target=importlib.import_module, args=("boto3.session",), name="fleetfuel-ready", daemon=True
     ).start()
@@ -123,7 +123,7 @@ def _follow_no_redirect(context: dict[str, Any], **_: Any) -> None:
 
 
 def _forgive_headers(response_dict: dict[str, Any], operation_model: Any, **_: Any) -> None:
-    """A header that is no number or no time, where it should be, counts as not sent: botocore would raise."""
+    """A header that should hold a number or a time and does not counts as not sent: botocore would raise."""
     headers, shape = response_dict["headers"], operation_model.output_shape
     for member in shape.members.values() if shape else ():
         name = member.serialization.get("name", "")
@@ -148,7 +148,8 @@ def _is_time(text: str) -> bool:
 
 
 def _demand_a_listing(response_dict: dict[str, Any], **_: Any) -> None:
-    """An answer to a listing is one: botocore takes an empty body, or any XML, for a bucket without objects."""
+    """Raise `NoAnswer` if the answer to a listing is none: botocore takes an empty body, or any XML, for a bucket
+    without objects."""
     if response_dict["status_code"] >= 300:
         return
     body = bytes(response_dict["body"])
@@ -159,15 +160,15 @@ def _demand_a_listing(response_dict: dict[str, Any], **_: Any) -> None:
         raise NoAnswer("the listing is none, or is cut short")
 
 
-def _tell_of_silence(attempts: int, caught_exception: Exception | None, **_: Any) -> None:
-    """A person who waits hears why."""
+def _warn_of_silence(attempts: int, caught_exception: Exception | None, **_: Any) -> None:
+    """Say why it takes so long."""
     if attempts < ATTEMPTS and caught_exception is not None and "Timeout" in type(caught_exception).__name__:
         log.warning("the store says nothing; asking again (%s of %s)", attempts + 1, ATTEMPTS)
 
 
 @contextmanager
 def _trusted(settings: Settings) -> Iterator[bool | str]:
-    """What botocore is to verify certificates with: the system's, and the settings' next to them, in one file."""
+    """What botocore verifies certificates with: the system's certificates and those of the settings, in one file."""
     if settings.ca_bundle is None:
         yield True
         return

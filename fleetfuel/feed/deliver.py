@@ -34,7 +34,7 @@ def look_at_snapshot(settings: Settings) -> Listed:
 def fetch_snapshot(settings: Settings, progress: Progress | None = None) -> Iterator[Delivery]:
     """`<prefix>latest.json`, whole and of one version; its bytes are readable inside the `with` block.
 
-    Raises `SourceNotFound`, `BadInput` if it cannot be had whole or its gzip is bad, and the bucket's errors.
+    Raises `SourceNotFound`, `BadInput` if it cannot be fetched whole or its gzip is bad, and the bucket's errors.
     """
     key = settings.prefix + SNAPSHOT
     with open_spool() as spool, bucket.open_bucket(settings) as store:
@@ -51,10 +51,11 @@ def fetch_snapshot(settings: Settings, progress: Progress | None = None) -> Iter
 
 
 def list_changes(settings: Settings, since: datetime | None = None, also: Collection[str] = ()) -> ChangeListing:
-    """Every change file the bucket admits to, or those that stand at or were written since an instant; and `also`.
+    """Every change file that the bucket lists; or, with `since`, those whose time or LastModified is not before it, and
+    those whose key is in `also`.
 
-    An overwritten or late file was written after `since` whatever its name says, so it is among them. What the listing
-    lacks may exist all the same: it proves nothing gone.
+    An overwritten or late file was written after `since` whatever its name says, so it is among them. A file that the
+    listing lacks may still exist.
     """
     prefix = settings.prefix + CHANGES
     files: list[Listed] = []
@@ -87,10 +88,10 @@ def fetch_changes(
 ) -> Iterator[Delivery]:
     """These change files, fetched in parallel, in time order; their bytes are readable inside the `with` block.
 
-    A file that cannot be had is reported in `Delivery.unreadable` and costs the others nothing; a store that cannot be
-    reached, or that refuses every file, raises the bucket's errors, unless it refused these before (`unread`, by key):
-    then it is these files that cannot be had. A file overwritten since it was listed comes as it
-    now is, with the ETag it now has.
+    A file that cannot be fetched is reported in `Delivery.unreadable`, and the others are fetched all the same. If the
+    store cannot be reached, or refuses every file, the bucket's error is raised; but if it refused all these files
+    before, too (`unread`, by key), the fault is theirs, and they are reported. A file overwritten since it was listed
+    comes as it is now, with the ETag that it has now.
     """
     order = sorted(wanted, key=lambda each: (each.at, each.key))
     meter = Meter(progress, total=sum(each.size for each in order))
@@ -120,7 +121,7 @@ _Outcome = tuple["Fetched", tuple[str, ...]] | DamagedObject | Undecodable | err
 
 
 def _fetch_all(store: bucket.Bucket, spool: Spool, order: Sequence[Listed], meter: Meter) -> list[_Outcome]:
-    """One outcome a file, in the order asked for. Raises at once what would befall every file alike."""
+    """One outcome a file, in the order asked for. Raises at once an error that every file would meet."""
     with ThreadPoolExecutor(FILES_AT_ONCE, "fleetfuel-fetch") as pool:
         futures: list[Future[_Outcome]] = [pool.submit(_fetch, store, spool, each, meter) for each in order]
         try:

@@ -20,16 +20,16 @@ from fleetfuel.feed.spool import MEBIBYTE, Spool, md5, multipart_md5
 PART = 16 * 2**20
 """Bytes of one range request; objects of more than two parts are fetched in parallel."""
 CHUNK = 256 * 1024
-"""Bytes read from a connection at a time: what one thread holds in memory."""
+"""Bytes read from a connection at a time, and held in memory by each thread."""
 RESUMPTIONS = 5
-"""How often a body that broke off is resumed without getting further by at least `CHUNK` bytes."""
+"""How often in a row a body that breaks off is resumed if it does not get further by `CHUNK` bytes."""
 STALL_SECONDS = 60
 STALL_BYTES_PER_SECOND = 512
 """A body that brings less than this over `STALL_SECONDS` is given up and resumed on another connection."""
 LARGEST = 64 * 2**30
-"""Bytes of the largest object that is fetched: a store that announces more is mistaken."""
+"""Bytes of the largest object that is fetched: if a store announces more, it must be wrong."""
 PART_SIZES = (5, 8, 10, 15, 16, 20, 25, 32, 50, 64, 100, 128, 256, 500, 512, 1000, 1024)
-"""Part sizes uploaders use, in MiB or MB: a multipart ETag, which does not name its part size, is proven with them."""
+"""Part sizes that uploaders use, in MiB or MB. A multipart ETag does not name its part size: these are tried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,13 +71,13 @@ class _Transfer:
 
     def write(self, position: int, data: bytes) -> None:
         self.spool.write(self.offset + position, data)
-        self._tell(len(data))
+        self._report(len(data))
 
     def take_back(self) -> None:
         """What arrived does not count: it has to come again."""
-        self._tell(-self._arrived)
+        self._report(-self._arrived)
 
-    def _tell(self, count: int) -> None:
+    def _report(self, count: int) -> None:
         with self._lock:
             self._arrived += count
             if self._moved:
@@ -95,9 +95,10 @@ def download(
 ) -> Download:
     """The object's bytes, whole and of one version, in the spool.
 
-    Length and ETag are checked; a body that breaks off is resumed; a change in mid-download begins anew.
-    `moved(bytes, total)` hears of every piece that arrives, from any thread; what has to come again is first reported
-    as a negative number. Raises `DamagedObject` if it cannot be had whole, and `SourceNotFound` and the like.
+    Length and ETag are checked; a body that breaks off is resumed; if the object changes meanwhile, the download begins
+    anew. `moved(bytes, total)` is called for every piece that arrives, from any thread; bytes that have to come again
+    are first reported as a negative number. Raises `DamagedObject` if the object cannot be fetched whole, and the
+    bucket's errors.
     """
     is_listed = listed is not None
     why = digest_before = ""
@@ -119,7 +120,7 @@ def download(
         except _RangesIgnored:
             threads, why = 1, "its body breaks off, and the store ignores the range that would resume it"
         except Changed:
-            listed, why = None, f"it changed while it was read, {VERSIONS} times over"
+            listed, why = None, f"it changed while it was read, {VERSIONS} times"
         except _Damaged as damage:
             why = str(damage)
         else:
@@ -143,7 +144,8 @@ def download(
 def _transfer(
     store: Bucket, transfer: _Transfer, response: dict[str, Any], listed: StoredObject | None, threads: int
 ) -> None:
-    """The body of the whole object into the spool: in one piece, or with ranges next to its beginning."""
+    """The body of the whole object into the spool: in one piece, or its beginning and, at the same time, the ranges
+    after it."""
     size, version = transfer.version.size, transfer.version
     if listed and listed.etag == version.etag and listed.size != size:
         response["Body"].close()
@@ -178,7 +180,8 @@ def _take_unmeasured(
     spool: Spool,
     moved: Callable[[int, int], None] | None,
 ) -> _Transfer:
-    """A body that does not say how long it is, read to its end. It cannot be resumed: raises `_Damaged`."""
+    """A body that does not say how long it is, read to its end. Raises `_Damaged` if it breaks off: it cannot be
+    resumed."""
     with closing(Spool()) as aside, response["Body"] as stream:
         size = 0
         try:
@@ -198,7 +201,7 @@ def _take_unmeasured(
 
 
 def _fetch(store: Bucket, transfer: _Transfer, start: int, end: int, response: dict[str, Any] | None = None) -> None:
-    """Bytes `start` to `end` into the spool, resumed where the body breaks off; `response` begins at `start`."""
+    """Bytes `start` to `end` into the spool, resumed if the body breaks off; `response` begins at `start`."""
     position, resumed_at, failures = start, start, 0
     while True:
         why = "the connection was closed early"
@@ -223,7 +226,7 @@ def _fetch(store: Bucket, transfer: _Transfer, start: int, end: int, response: d
 
 
 def _get(store: Bucket, key: str, *, is_listed: bool) -> dict[str, Any]:
-    """The whole object's response. One that is listed may answer 404 for a moment."""
+    """The response with the whole object. An object that is listed may answer 404 for a moment."""
     for attempt in range(1, VERSIONS + 1):
         try:
             return store.ask("get_object", store.name(key), Key=key)
@@ -276,7 +279,7 @@ def _disproof(store: Bucket, transfer: _Transfer, response: dict[str, Any]) -> s
 
 
 def _chunks(stream: Any, size: int) -> Iterator[bytes]:
-    """At most `size` bytes of the body, as they arrive. Raises TimeoutError when they only trickle."""
+    """At most `size` bytes of the body, as they arrive. Raises TimeoutError if they arrive too slowly."""
     mark, arrived = time.monotonic(), 0
     while size > 0:
         data: bytes = stream.read1(min(CHUNK, size))

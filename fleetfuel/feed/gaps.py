@@ -22,7 +22,7 @@ def find_gaps(times: Iterable[datetime]) -> list[tuple[datetime, datetime, int]]
 
 
 def describe_gaps(times: Iterable[datetime], *, most: int = 5) -> list[str]:
-    """The gaps in sentences, at most so many and the number of the others."""
+    """A sentence for each of the last `most` gaps, and one with the number of earlier gaps."""
     gaps = find_gaps(times)
     said = [
         f"no change file for {hours} {'hour' if hours == 1 else 'hours'} "

@@ -30,9 +30,10 @@ def parse_instant(key: str, zone: tzinfo) -> datetime | None:
     """The instant a key's name holds, UTC; None if it holds none, two, or one that can be read in two ways.
 
     Read: date and time, with `T`, `_`, `-` or a space between, `:` or `-` inside, with or without seconds and
-    fractions, with `Z`, `UTC`, `EAT` or an offset, else in `zone`; `20260611T202433Z`; a folder for the day
+    fractions, with `Z`, `UTC`, `GMT`, `EAT` or an offset, else in `zone`; `20260611T202433Z`; a folder for the day
     (`2026/06/11/20-24.json`); a word before or after. Not read: a date alone (midnight would place the file before all
-    others of its day), `-0300` (an offset or a number?), a span of two, times that a change of clocks repeats or skips.
+    others of its day), `-0300` (an offset or a number?), two times (a span), and times that a change of clocks repeats
+    or skips.
     """
     folder, _, name = unquote(key).rpartition("/")
     name = _EXTENSIONS.sub("", name)
@@ -54,7 +55,7 @@ def parse_instant(key: str, zone: tzinfo) -> datetime | None:
 
 
 def _is_plain(match: re.Match[str]) -> bool:
-    """Digits written together are a time only in a stamp that is written so throughout, or after a T."""
+    """Digits without separators are a time only if the whole stamp has none, or after a T."""
     if not match["mark"]:
         return not match["dash"] and not match["colon"] and match["second"] is not None
     if match["mark"] not in "Tt" and not match["colon"]:

@@ -1,4 +1,4 @@
-"""Local files → `Delivery`: copied to the spool or mapped where they lie. Bytes only: no row is parsed here."""
+"""Local files → `Delivery`: copied to the spool or memory-mapped. Bytes only: no row is parsed here."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from fleetfuel.feed.spool import GZIP, MEBIBYTE, Spool, Undecodable, hash_spoole
 from fleetfuel.model.files import Delivery, Reading, UnreadableFile
 
 MAPPED_FROM = 64 * 2**20
-"""Local files above this are mapped where they lie, smaller ones are copied to the spool: cutting a mapped
-file short kills the process (SIGBUS), and copying a large one to avoid that costs too much."""
+"""Local files of more bytes than this are memory-mapped, smaller ones are copied to the spool. If somebody shortens a
+mapped file, the process is killed (SIGBUS); but to copy a large file costs too much."""
 
 
 @contextmanager
@@ -27,7 +27,7 @@ def open_files(
 ) -> Iterator[Delivery]:
     """Local files in time order (the instant in the name, else mtime); their bytes are readable inside the block.
 
-    Small files are copied to the spool, those above `MAPPED_FROM` are mapped where they lie; gzip is inflated.
+    Small files are copied to the spool, those above `MAPPED_FROM` are memory-mapped; gzip is inflated.
     Raises `SourceNotFound`, `PermissionDenied`, and in a snapshot `BadInput` for bad gzip; a change file with bad gzip
     is reported as unreadable.
     """

@@ -30,6 +30,7 @@ class Fetched:
 
 @contextmanager
 def open_spool() -> Iterator[Spool]:
+    """A spool, closed at the end of the block. Raises `SpoolFull`."""
     spool = Spool()
     try:
         yield spool
@@ -39,6 +40,7 @@ def open_spool() -> Iterator[Spool]:
 
 @contextmanager
 def delivered(spool: Spool, fetched: Sequence[Fetched]) -> Iterator[tuple[SourceFile, ...]]:
+    """The fetched files in this order; their bytes are readable inside the block."""
     with spool.view() as view:
         files = tuple(
             SourceFile(
@@ -55,7 +57,7 @@ def delivered(spool: Spool, fetched: Sequence[Fetched]) -> Iterator[tuple[Source
 
 
 class Meter:
-    """Adds up what arrives and tells it."""
+    """Adds up what arrives and reports it."""
 
     def __init__(self, progress: Progress | None, total: int | None = None) -> None:
         self._progress = progress

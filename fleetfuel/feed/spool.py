@@ -1,4 +1,4 @@
-"""One temporary file for many bodies, and what is done to bytes in it: unpack gzip, make digests."""
+"""One temporary file for many bodies, and what is done with bytes in it: unpack gzip, make digests."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ MEBIBYTE = 2**20
 INFLATED_MAX = 4 * 2**30
 INFLATED_FREE = 64 * 2**20
 INFLATED_RATIO = 200
-"""A gzip body may grow to 64 MiB whatever it came from, beyond that to 200 times its size, and never above 4 GiB: JSON
-rows shrink 5 to 30 times, a bomb about 1,000 times."""
+"""A gzip body may always grow to 64 MiB, else to 200 times its size, and never above 4 GiB: JSON rows shrink 5 to 30
+times, a zip bomb about 1,000 times."""
 
 
 class Undecodable(Exception):
-    """The bytes are there and cannot be made into a file; the message says why."""
+    """The bytes are there, but cannot be unpacked; the message says why."""
 
 
 class Spool:
-    """One nameless temporary file for many bodies: the heap stays small, and nothing is left behind even by kill -9.
+    """One temporary file without a name for many bodies: little memory is used, and even kill -9 leaves nothing behind.
 
     It lies in TMPDIR; if that is a RAM disk, its bytes are memory.
     """
@@ -43,7 +43,7 @@ class Spool:
         self._map: mmap.mmap | None = None
 
     def reserve(self, size: int) -> int:
-        """The offset of `size` bytes that belong to the caller."""
+        """Reserve `size` bytes for the caller; their offset."""
         with self._lock:
             offset, self._end = self._end, self._end + size
         return offset
@@ -96,10 +96,10 @@ PLAIN_ENCODINGS = {"", "identity", "aws-chunked", "gzip", "x-gzip", "utf-8"}
 
 
 def inflate(spool: Spool, offset: int, size: int, encoding: str) -> tuple[int, int]:
-    """Where the file itself lies in the spool: as it came, or inflated after what is there.
+    """Offset and size of the file itself in the spool: as it came, or inflated, after what is there already.
 
-    The bytes decide, not the header: JSON never begins like gzip, and a header may outlive a proxy that inflated the
-    body. The stream is read twice, to measure and to write, so that its place in the spool is of one piece.
+    The bytes decide, not the header: JSON never begins like gzip, and a proxy may inflate the body but keep the header.
+    The stream is read twice, to measure and to write, so that it lies in the spool in one piece. Raises `Undecodable`.
     """
     unknown = {each.strip() for each in encoding.split(",")} - PLAIN_ENCODINGS
     if unknown:
@@ -146,6 +146,7 @@ def _inflated_pieces(spool: Spool, offset: int, size: int) -> Iterator[bytes]:
 
 
 def hash_spooled(spool: Spool, offset: int, size: int) -> str:
+    """An ETag for bytes that have none: `xxh3-` and the XXH3-128 of the bytes in hex."""
     import xxhash
 
     digest = xxhash.xxh3_128()
@@ -155,6 +156,7 @@ def hash_spooled(spool: Spool, offset: int, size: int) -> str:
 
 
 def hash_view(content: memoryview) -> str:
+    """The same as `hash_spooled`, of bytes in memory."""
     import xxhash
 
     return f"xxh3-{xxhash.xxh3_128(content).hexdigest()}"

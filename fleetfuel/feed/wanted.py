@@ -40,7 +40,8 @@ def fetch_changes(
     settings: Settings,
     progress: Progress,
 ) -> Iterator[Delivery]:
-    """The change files that no run has read: all since the watermark, late and overwritten ones in the look-back."""
+    """The change files that no run has read: those since the watermark, and late and overwritten ones since
+    `lookback_hours` before it. With `reseed`, all since that instant, read or not."""
     since = reseed or (watermark - timedelta(hours=settings.lookback_hours) if watermark else None)
     listing = deliver.list_changes(settings, since, read.unread)
     wanted = [
@@ -55,7 +56,7 @@ def fetch_changes(
 
 
 def _from(watermark: datetime | None, times: list[datetime]) -> list[datetime]:
-    """Times from the watermark on: what lies before it was looked at when it was new."""
+    """Times from the watermark on: earlier gaps were reported when they were new."""
     return [at for at in times if watermark is None or at >= watermark]
 
 

@@ -1,4 +1,4 @@
-"""Pure: a file whose JSON is broken inside some elements of its list → the texts of all of them, by their brackets."""
+"""Pure: a file whose JSON is broken inside some elements of its list → the texts of all elements, by their brackets."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _LIST: Final = re.compile(rb'"(?:%s)"\s*:\s*\[' % "|".join(LIST_KEYS).encode())
 
 
 def recover(content: memoryview) -> tuple[bytes, Sequence[bytes], Mapping[str, object]] | None:
-    """Metadata, elements, and what is next to their list; of a file whose JSON is broken inside elements only.
+    """Metadata, elements, and what stands next to their list. None, unless it is certain that the file's JSON is broken
+    inside elements only.
 
-    None if that is not sure.
-
-    It is sure if all brackets pair up to the end, what lies around the list is whole, and each broken element either
-    reads as JSON but for a character that is none, or is one of exactly as many elements as the file announces: a
-    quote lost in one record and found in another would swallow those between.
+    It is certain if all brackets have their partners up to the end, if the text around the list is sound JSON, and if
+    no elements can have been joined into one: a quote lost in one record and found in another would swallow those
+    between. So either each broken element is JSON to a loose reader (`reads_loosely`), or the file announces exactly as
+    many elements as were found.
     """
     spans: list[tuple[int, int]] = []
     metadata = b"null"

@@ -1,10 +1,10 @@
 """Pure: which texts of records need care, and why: the one table of reasons.
 
-Nearly all need none. They have the shape of the records around them: the names of its fields in their order, each once,
-and nothing but texts, numbers that a float holds, true, false and null. Any reader of JSON reads such a text as
-PostgreSQL does. Of the few others, `REASONS` has the signs. A reason with a proof is why jsonb would refuse a text: the
-record is rejected, so that it never fails a batch. A reason without one is why Polars may read a text otherwise than
-jsonb: it is spelled out first.
+Nearly all need none. They have the same shape as the records around them: the same fields in the same order, each once,
+and only texts, numbers that a float holds, true, false and null. Every reader of JSON reads such a text as PostgreSQL
+does. `REASONS` has the signs of the few others. A reason with a proof is why jsonb would refuse a text: the record is
+rejected, so that it never fails a batch. A reason without a proof is why Polars may read a text differently from jsonb:
+the text is spelled out first.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ import pyarrow as pa
 from fleetfuel.records.json_text import DEEPEST, decodes, depth, is_utf8, json_fields, numbers, width
 
 SPREAD: Final = 1_000_000
-"""Characters that the numbers of a record may add if they are written out, as jsonb writes them: 1e131000 adds
-130,994. What adds more could be stored, and hardly be read again."""
+"""Characters that the numbers of a record may add when jsonb writes them out: 1e131000 adds 130,994. A record that adds
+more could be stored, but hardly be read again."""
 
 SPREAD_TOGETHER: Final = 32 << 20
-"""The same of all records that are read at a time."""
+"""The same for all records that are read at a time."""
 
 LONG: Final = 10_000
-"""Bytes from which on a record may hold a number of too many digits."""
+"""Only a record of more bytes than this can hold a number with too many digits and no exponent."""
 
 Why = tuple[str, str]
 """Code and reason of a rejection."""
@@ -85,11 +85,12 @@ class Reason:
     code: str
     """The rule of a rejection; else a word for the sign."""
     sign: pl.Expr
-    """Cheap, never false if it is so; of the columns `text` (null if it is no UTF-8) and `is_recovered`."""
+    """A cheap test, true for every text to which the reason applies; over the columns `text` (null if it is no UTF-8)
+    and `is_recovered`."""
     proof: Callable[[bytes], bool] | None = None
-    """Whether it is so; None if the text is stored as it is, and only read with care."""
+    """Whether the reason applies; None if the text is stored as it is, and only read with care."""
     words: str = ""
-    """What a rejected record is reported."""
+    """The reason as it is reported."""
 
 
 _text: Final = pl.col("text").str
@@ -150,7 +151,7 @@ REASONS: Final = (
 
 
 def _repeats(names: Sequence[str]) -> Reason:
-    """Of repeated keys jsonb keeps the last, Polars the first."""
+    """jsonb keeps the last of repeated keys, Polars the first."""
     return Reason(
         code="a repeated key",
         sign=pl.any_horizontal(_text.count_matches(f'"{name}"', literal=True) > 1 for name in names),
@@ -189,7 +190,7 @@ def reads_otherwise(strings: pl.Series, names: Sequence[str]) -> pl.Series:
 
 
 def is_storable(text: bytes) -> bool:
-    """Whether jsonb takes this text, whatever it is."""
+    """Whether jsonb takes this text, whatever JSON value it is."""
     return not any(reason.proof(text) for reason in REASONS if reason.proof and reason.code != "not_an_object")
 
 
@@ -212,14 +213,14 @@ def _spread(text: bytes) -> int:
 # --- the shapes that need none --------------------------------------------------------------------------------------
 
 TRIES: Final = 4
-"""Records whose shape is tried: an export writes one or two."""
+"""At most so many records give the shape to look for: an export writes one or two shapes."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_ -]+")
 _VALUE: Final = r'(?:"(?:[^"\\\x00-\x1f]|\\["\\/bfnrt])*"|-?[0-9][0-9.]{0,14}|null|true|false)'
 
 
 def find_plain(texts: pl.Series, names: Set[str]) -> pl.Series:
-    """Whether each text (JSON objects, or null) is a record of one of the shapes met first, made of `names` only."""
+    """Whether each text (JSON objects, or null) has one of a few common shapes, with fields in `names` only."""
     is_plain = pl.repeat(value=False, n=len(texts), eager=True)
     left = texts.is_not_null().arg_true()
     misses = 0
@@ -237,7 +238,7 @@ def find_plain(texts: pl.Series, names: Set[str]) -> pl.Series:
 
 
 def _shape(text: str, names: Set[str]) -> str | None:
-    """The pattern of all records with the fields that this one has; None if it is not plain itself."""
+    """The pattern of all plain records with the same fields as this one; None if it has other fields than `names`."""
     try:
         fields = json_fields.decode(text)
     except (msgspec.DecodeError, RecursionError):

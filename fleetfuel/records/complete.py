@@ -1,6 +1,6 @@
 """Pure: whether a snapshot is complete, by what it says of itself: its metadata, its envelope, its markers, its count.
 
-A snapshot that is not complete is read like a change file: nothing is absent by it, and it leaves no mark.
+A snapshot that is not complete is read like a change file: it makes no row absent, and does not move the mark.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fleetfuel.records.json_text import json_fields, json_value
 MARKER_KEYS: Final = frozenset(
     {"success", "message", "error", "status", "ok", "code", "description", "stack", "timestamp"}
 )
-"""Fields of an element that is no record but a word of the exporter about itself."""
+"""Fields of a marker: an element that is no record, in which the exporter says how the export went."""
 
 MORE_FOLLOWS: Final = (
     *("has_more", "hasMore", "has_next", "hasNext", "truncated", "is_truncated", "isTruncated"),
@@ -34,10 +34,10 @@ FAILED: Final = frozenset(
     {"partial", "incomplete", "truncated", "error", "failed", "failure", "aborted", "cancelled", "canceled", "timeout",
      "in_progress", "running"}
 )  # fmt: skip
-"""What a `status` says of an export that did not come to its end."""
+"""What `status` says if the export did not finish."""
 SUCCEEDED: Final = frozenset({"ok", "success", "succeeded", "done", "complete", "completed", "finished"})
 FIRST_ERROR: Final = 400
-"""The `code` or `status` of an answer that is an error, from which on."""
+"""A `code` or `status` from this number on is an error, as in HTTP."""
 
 
 class Marker(Enum):
@@ -53,12 +53,12 @@ class CountFit(Enum):
 
     FITS = "fits"
     BY_MARKERS = "by markers"
-    """Only if elements are counted that are neither records nor words of success: nothing is absent."""
+    """It fits only if markers are counted that do not say success: the snapshot is not complete."""
     DIFFERS = "differs"
 
 
 def shows_partial(said: Mapping[str, object]) -> str | None:
-    """The field that says the file is not all there is, with its value, as it stands there; None if none does."""
+    """The field that says that the file is only a part, with its value; None if none does."""
     for name in MORE_FOLLOWS:
         if _is_true(said.get(name)):
             return _shown(name, said)
@@ -77,7 +77,7 @@ def shows_partial(said: Mapping[str, object]) -> str | None:
 
 
 def is_marker(text: bytes) -> bool:
-    """`{}` or an object of the exporter about itself."""
+    """Whether a text is `{}`, or an object with no fields but `MARKER_KEYS`."""
     try:
         return set(json_fields.decode(text)) <= MARKER_KEYS
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -85,7 +85,7 @@ def is_marker(text: bytes) -> bool:
 
 
 def read_marker(text: bytes) -> Marker:
-    """What a marker says: an error is one in whichever of its fields it stands."""
+    """What a marker says; an error in any of its fields makes it `ERROR`."""
     try:
         said = json_value.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -103,7 +103,7 @@ def read_marker(text: bytes) -> Marker:
 
 
 def fit_count(declared: int | None, elements: int, markers: Iterable[Marker]) -> CountFit:
-    """Whether `declared` is the number of records among the elements, or else that of all of them."""
+    """Compare an announced number with `elements`, of which `markers` are no records. Exporters count either way."""
     kinds = list(markers)
     if declared in (None, elements - len(kinds)):
         return CountFit.FITS

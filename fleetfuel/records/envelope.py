@@ -32,12 +32,12 @@ from fleetfuel.records.values import read_instant
 from fleetfuel.side import Pause, no_pause
 
 HEAD: Final = 1 << 16
-"""Bytes at the start of a file in which the list of its records starts, if it is to be cut piece by piece."""
+"""The list of records has to start within so many bytes if it is to be cut piece by piece."""
 A_FEW: Final = 16
-"""Elements of a file that is probably the answer to a failed request."""
+"""A file with more elements than this is not the answer to a failed request."""
 _DATE: Final = re.compile(r"\s*[0-9]{4}-?[0-9]{2}-?[0-9]{2}\s*")
 SHORT: Final = 10_000
-"""Bytes of a value next to the list of records that is looked at."""
+"""Values of more bytes than this, next to the list of records, are not looked at."""
 
 
 class _Envelope(msgspec.Struct):
@@ -100,14 +100,13 @@ def cut_file(file: SourceFile, zone: ZoneInfo, seed: int = 0, pause: Pause = no_
         records=records,
         is_recovered=is_recovered,
         remarks=tuple(
-            f"{file.key} has a {name} that is no number of records: it is compared with nothing"
-            for name in counts.unclear
+            f"{file.key} has a {name} that is no number of records: it is ignored" for name in counts.unclear
         ),
     )
 
 
 def _export_time(said: Mapping[str, object], zone: ZoneInfo) -> datetime | None:
-    """The first of its times that can be read. A date without a time is no time."""
+    """The first of its times that can be read. A date without a time does not count."""
     written = (said.get(name) for name in EXPORT_TIME_KEYS)
     times = (value for value in written if isinstance(value, str) and not _DATE.fullmatch(value))
     return next((at for value in times if (at := read_instant(value, zone, feed=zone))), None)
@@ -138,7 +137,7 @@ def _not_json(file: SourceFile, error: Exception) -> errors.BadInput:
 
 
 def _other_kind(head: bytes) -> str | None:
-    """What a file that is no JSON is instead, by how it begins; None if it may well be broken JSON."""
+    """What a file is that is not JSON, by its beginning; None if it may be broken JSON."""
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if not text:
         return "it is empty, it ends too early" if not head else "it holds nothing but white space, it ends too early"
@@ -165,7 +164,7 @@ def _cut(content: memoryview, seed: int, pause: Pause) -> tuple[bytes, Records |
 def _cut_out(
     content: memoryview, seed: int, pause: Pause = no_pause
 ) -> tuple[bytes, Records, Mapping[str, object]] | None:
-    """What `_cut` gives of a long file, whose list is cut first, and what is around it read then.
+    """What `_cut` gives, for a long file: its list is cut first, and the text around it is read then.
 
     None if the list that was cut is not the file's list of records, or if anything is wrong with the file.
     """
@@ -185,7 +184,7 @@ def _cut_out(
 
 
 def _find_list(content: memoryview) -> int | None:
-    """Where the elements of what is probably the list of records start: an envelope's, or the file's own."""
+    """Where the elements of the list of records probably start: a list in an envelope, or the file itself."""
     outer: int | None = None
     closers: list[bytes] = []
     before: list[bytes] = []  # the last two tokens
@@ -241,7 +240,8 @@ def _around(content: memoryview) -> Mapping[str, object]:
 
 
 def _refuse_other_lists(content: memoryview, records: Sequence[msgspec.Raw]) -> None:
-    """Of a repeated key the decoder keeps the last: what lies around the records says whether a list was lost so."""
+    """Raises `_Ambiguous` if the text around the records holds another list, or metadata twice: the decoder keeps only
+    the last of a repeated key."""
     start = end = 0
     if records:
         origin = pa.py_buffer(content).address

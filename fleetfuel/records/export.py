@@ -20,7 +20,7 @@ COUNT_KEYS: Final = (
 EXPORT_TIME_KEYS: Final = ("exported_at", "generated_at", "exportedAt", "generatedAt")
 
 _PLAIN: Final = re.compile(r"([0-9]{1,18})(?:\.0{1,2})?")
-"""`1.000` would be a thousand to some and one to others."""
+"""`1.000` is not read: some mean a thousand by it, others one."""
 _GROUPED: Final = re.compile(r"([0-9]{1,3}(?:[, _'\u00a0\u202f][0-9]{3}){1,5})(?:\.0{1,2})?")
 
 
@@ -40,8 +40,8 @@ def is_list_key(token: bytes) -> bool:
 
 
 def read_value(text: bytes | memoryview) -> object:
-    """A value of JSON; also one with NaN, bytes that are no UTF-8, or numbers of thousands of digits. None if it
-    cannot be read even so."""
+    """A JSON value; NaN, bytes that are not UTF-8 and numbers of thousands of digits are allowed. None if it cannot be
+    read even then."""
     try:
         return json_value.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -54,7 +54,7 @@ def read_value(text: bytes | memoryview) -> object:
 
 
 def read_object(text: bytes | memoryview) -> Mapping[str, object]:
-    """An object as values; nothing if it is none."""
+    """The fields of a JSON object; empty if the text is no object."""
     said = read_value(text)
     return said if isinstance(said, dict) else {}
 

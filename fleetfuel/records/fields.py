@@ -17,7 +17,7 @@ from fleetfuel.records.values import BLANKS, TEXT_MOST
 from fleetfuel.rules.book import Rules
 
 ARROW_MOST: Final = 1 << 31
-"""Bytes from which on Arrow joins nothing."""
+"""Arrow joins only texts of fewer bytes than this, all together."""
 
 
 def known_names(rules: Rules) -> Set[str]:
@@ -28,7 +28,7 @@ def known_names(rules: Rules) -> Set[str]:
 def read_fields(strings: pl.Series, texts: Mapping[int, bytes], rules: Rules) -> pl.DataFrame:
     """One column of text a canonical field: the first of its aliases that holds something.
 
-    `texts`, by row, hold what is to be read instead of the string of that row, and with care.
+    `texts`: row → the text that is read, with care, instead of that row's string.
     """
     aliases = [alias for names in rules.fields.values() for alias in names]
     if strings.is_empty():
@@ -66,7 +66,8 @@ def _spelled_out(text: bytes, names: Sequence[str]) -> str:
 
 
 def unknown_fields(texts: Mapping[int, bytes], markers: Set[int], rules: Rules) -> Mapping[str, tuple[int, str]]:
-    """Field → in how many records it is, and the first value met."""
+    """Field → how many of these records have it, and the first 60 bytes of the first value met. `texts` are by row;
+    rows in `markers` are left out."""
     known = known_names(rules)
     strict = _strict_decoder(frozenset(known))
     found: dict[str, tuple[int, str]] = {}
@@ -84,7 +85,7 @@ def unknown_fields(texts: Mapping[int, bytes], markers: Set[int], rules: Rules) 
 
 @functools.cache
 def _strict_decoder(known: frozenset[str]) -> msgspec.json.Decoder[msgspec.Struct]:
-    """Decodes a record and refuses a field that is not known: the cheapest way to see one."""
+    """A decoder that refuses a record with an unknown field: the cheapest way to find one."""
     names = sorted(known)
     record = msgspec.defstruct(
         "Record",

@@ -24,36 +24,36 @@ class FillNames:
     """What the feed calls the fields that say which fill a record is of."""
 
     plate: tuple[str, ...]
-    """The first that holds something is it; so of all three."""
+    """The first that holds something counts, as for the other two."""
     department: tuple[str, ...]
     day: tuple[str, ...]
     zone: ZoneInfo
-    """Of times without an offset."""
+    """The zone of times without an offset."""
 
 
 def fill_names(rules: Rules, zone: ZoneInfo) -> FillNames:
-    """As the rules have it."""
+    """The names that the rules have for these fields."""
     fields = rules.fields
     return FillNames(
         plate=tuple(fields["car"]), department=tuple(fields["department"]), day=tuple(fields["filled_at"]), zone=zone
     )
 
 
-def tell_fills(texts: pl.Series, names: FillNames) -> pl.DataFrame:
+def read_fills(texts: pl.Series, names: FillNames) -> pl.DataFrame:
     """Records as JSON text → `plate`, `department` (text as reported) and `day` (date in East Africa), one row each.
 
     Null if a record says none, or is no object.
     """
-    reported = _tell_all(texts, names)
+    reported = _read_all(texts, names)
     if reported is None:
-        rows = [_tell(text, names) for text in texts]
+        rows = [_read(text, names) for text in texts]
         reported = pl.DataFrame(rows, schema=dict.fromkeys(FILL, pl.String), orient="row")
     day = read_instants(reported["day"], names.zone, feed=names.zone).dt.convert_time_zone(EAST_AFRICA.key).dt.date()
     return reported.with_columns(day.alias("day"))
 
 
-def _tell_all(texts: pl.Series, names: FillNames) -> pl.DataFrame | None:
-    """All in one go, as texts; None if a text is none that Polars reads as jsonb does."""
+def _read_all(texts: pl.Series, names: FillNames) -> pl.DataFrame | None:
+    """All at once, as texts; None if Polars might read one of them differently from jsonb."""
     aliases = [*names.plate, *names.department, *names.day]
     of = texts.alias("text").to_frame()
     repeated = "|".join(rf'"{name}"\s*:.*"{name}"\s*:' for name in map(re.escape, aliases))
@@ -79,10 +79,10 @@ def _held(name: str) -> pl.Expr:
     return pl.when((text != "") & ~text.str.contains(r"^(?:[\[{]|true$|false$)")).then(text)
 
 
-def _tell(text: str | None, names: FillNames) -> tuple[str | None, ...]:
+def _read(text: str | None, names: FillNames) -> tuple[str | None, ...]:
     try:
         fields = _object.decode(text or "{}")
-    except (msgspec.DecodeError, RecursionError):  # a raw that somebody made no object, or nested without end
+    except (msgspec.DecodeError, RecursionError):  # somebody edited raw: it is no object, or nested too deep
         return (None,) * len(FILL)
     return tuple(_first(fields, each) for each in (names.plate, names.department, names.day))
 

@@ -1,4 +1,4 @@
-"""Pure: the ids of records that cannot be read as rows: those rows are in the feed, and so not absent."""
+"""Pure: the ids of records that cannot be read as rows. Those rows are in the feed, so they are not absent."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _WHOLE: Final = re.compile(rb'"?\s*([+-]?[0-9]{1,19})(?:\.0*)?\s*"?')
 
 
 def legible_ids(text: bytes) -> list[int]:
-    """The ids that a record names if they can be read, whatever else is wrong with it: such a row is in the feed.
+    """The ids that can be read in a record, whatever else is wrong with it.
 
-    Of ids at several depths (its own, its vehicle's; that of a record in a message) the outermost count; if brackets
-    and quotes are not to be trusted, every one.
+    If there are ids at several depths (its own, its vehicle's; that of a record in a message), the outermost count. If
+    brackets and quotes cannot be trusted, every id counts.
     """
     if not reads_loosely(text):
         return [key for whole in _ID.findall(text) if -(2**63) <= (key := int(whole)) < 2**63]
@@ -34,7 +34,7 @@ def legible_ids(text: bytes) -> list[int]:
 
 
 def why_no_id(given: str | None) -> tuple[str, str]:
-    """Code and reason of a record without a usable id; `given` is what stands there."""
+    """Code and reason for a record without a usable id; `given` is what it has in place of one."""
     if given is None:
         return "id_missing", "the record has no id"
     if re.fullmatch(r"\s*[+-]?[0-9]+(\.0*)?\s*|-?[1-9][0-9]*…", given):  # …: `written_out` cut a long number

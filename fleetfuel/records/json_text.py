@@ -1,4 +1,4 @@
-"""Pure: texts of JSON, looked at with no more care than each question needs; PostgreSQL's jsonb is the measure."""
+"""Pure: questions about JSON texts, each answered with as little work as possible, as PostgreSQL's jsonb sees them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ TOKEN: Final = re.compile(rb'"[^"]*"|[\[\]{},:]|[^\s"\[\]{},:]+|"')
 """A token of JSON, in a text `without_escapes`."""
 
 DEEPEST: Final = 500
-"""Brackets open at once: far beyond any record, far below what the database refuses, and what any Python reads."""
+"""Brackets open at once at most: far more than any record has, far fewer than the database refuses, and as many as
+every Python reads."""
 
 DIGITS: Final = 40
-"""Characters of a number that is read: what takes more, written out, is not meant."""
+"""A number of more characters, written out, is not read: nobody meant it."""
 
 _SCALAR: Final = re.compile(rb'"[^"]*"|-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|-?Infinity|NaN|true|false|null')
 _NUMBER: Final = re.compile(rb"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
@@ -49,7 +50,7 @@ def decodes(text: bytes) -> bool:
 
 
 def reads_loosely(text: bytes) -> bool:
-    """Whether it is JSON to a reader that takes half a surrogate pair, NaN and bytes that are no UTF-8."""
+    """Whether it is JSON to a reader that accepts half a surrogate pair, NaN and bytes that are not UTF-8."""
     try:
         json.loads(text.decode("utf-8", "replace"))
     except RecursionError:
@@ -60,8 +61,8 @@ def reads_loosely(text: bytes) -> bool:
 
 
 def is_well_formed(text: bytes) -> bool:
-    """Whether brackets, commas and colons stand as in JSON, however deep they are nested: how deep a reader that calls
-    itself can go differs from one Python to the next. What strings hold is not looked at."""
+    """Whether brackets, commas and colons stand as in JSON, at any depth: how deep a recursive reader can go differs
+    from one Python to the next. What strings hold is not looked at."""
     closers: list[bytes] = []
     expected = b"v"  # a value; "," what follows one; "k" a key; ":" what follows that
     may_close = False  # right after an opening bracket
@@ -96,9 +97,9 @@ def is_well_formed(text: bytes) -> bool:
 
 
 def without_escapes(text: bytes | memoryview) -> bytes | memoryview:
-    """The text, as long as it was, with no quote in it but those around strings.
+    """The text, with the same length, in which only the quotes around strings are left.
 
-    With it a pattern of a string needs no alternatives: those cost memory for each character that they are tried at.
+    So a pattern of a string needs no alternatives, which would cost memory for each character.
     """
     if not re.search(rb"\\", text):
         return text
@@ -111,7 +112,7 @@ def outside_strings(text: bytes) -> bytes:
 
 
 def depth(text: bytes) -> int:
-    """How many brackets are open at once."""
+    """How many brackets are open at once, at most."""
     steps = outside_strings(text).translate(_BRACKETS, _NO_BRACKET)
     return max(itertools.accumulate((3 - 2 * step for step in steps), initial=0))
 
@@ -122,7 +123,7 @@ def numbers(text: bytes) -> Sequence[str]:
 
 
 def width(number: str) -> int:
-    """Characters of a number of JSON if it is written out, about."""
+    """About how many characters a JSON number takes if it is written out."""
     value = decimal.Decimal(number)
     _, _, exponent = value.as_tuple()
     assert isinstance(exponent, int)
@@ -130,11 +131,12 @@ def width(number: str) -> int:
 
 
 def written_out(number: str) -> str:
-    """A number of JSON as jsonb gives it, digit for digit; after `DIGITS` characters it is cut, and read as none."""
+    """A JSON number as jsonb gives it, digit for digit. After `DIGITS` characters it is cut and ends with `…`, so that
+    it is not read as a number."""
     if len(number) <= DIGITS and width(number) <= DIGITS:
         return format(decimal.Decimal(number), "f")
     value = decimal.Decimal(number)
-    if not value and value.adjusted() >= 0:  # nought is nought, whatever its exponent
+    if not value and value.adjusted() >= 0:  # zero is zero, whatever its exponent
         return "0"
     digits = "".join(map(str, value.as_tuple().digits[:DIGITS]))
     whole = digits if value.adjusted() >= 0 else "0." + "0" * min(-value.adjusted() - 1, DIGITS) + digits

@@ -1,6 +1,7 @@
-"""Pure: the rules' checks, run by Pandera over rows; the only Pandera import. Bad data is a value here, never an error.
+"""Pure: the rules' checks, run by Pandera over rows. Only this module imports Pandera. Bad data is a value here, never
+an error.
 
-A check that itself fails is a bug (`Bug`): Pandera reports it without a row, and a finding without a row is no finding.
+If a check itself fails, that is a bug (`Bug`): Pandera reports it without a row.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ NOTICES: Final = columns(
 
 
 def part_sound(rows: pl.DataFrame, rules: Rules) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Rows (`TYPED`) that pass every check, found in one pass, and the others, for `validate_rows`."""
+    """Rows (`TYPED`) that pass every check, and the others, for `validate_rows`. One pass over the rows."""
     # A delete message says nothing of the fill.
     passes = pl.all_horizontal(pl.lit(value=True), *(_passes(check) for check in rules.checks)) | pl.col("is_delete")
     is_sound = rows.select(passes).to_series()
@@ -50,7 +51,7 @@ def part_sound(rows: pl.DataFrame, rules: Rules) -> tuple[pl.DataFrame, pl.DataF
 def validate_rows(rows: pl.DataFrame, rules: Rules) -> Verdict:
     """Judge rows (`TYPED`): accepted with `warned`, rejected whole, and a notice a row and check it fails.
 
-    It passes over each check: of many rows, `part_sound` finds the few that need it.
+    It takes a pass over the rows for each check: of many rows, let `part_sound` find the few that need it.
     """
     notices = _notices(rows, _failures(rows, rules), rules)
     rejecting = notices.filter(pl.col("severity").is_in(["reject", "stop"]))
@@ -83,7 +84,7 @@ def prove_rules(rules: Rules) -> None:
 
 
 def _example_rows(examples: Sequence[Mapping[str, object]], rules: Rules) -> pl.DataFrame:
-    """Examples, read like the records of a file of the day they were written."""
+    """Examples, read like the records of a file of 2026-06-11 12:00 UTC."""
     texts = [json.dumps({"id": number, **example}, default=str).encode() for number, example in enumerate(examples)]
     now = datetime(2026, 6, 11, 12, tzinfo=UTC)
     content = b"[" + b",".join(texts) + b"]"
@@ -189,7 +190,7 @@ def _in_order(checks: Sequence[Check], failures: pl.DataFrame) -> Sequence[Check
 
 
 def _slip(check: Check, rules: Rules) -> pl.Expr:
-    """The slip of a decimal point that would explain a number out of bounds, in words; empty if none would."""
+    """The shift of the decimal point that would explain a number out of bounds, in words; empty if none would."""
     bounds = [
         (
             each.min if isinstance(each.min, int | float) else None,

@@ -1,4 +1,4 @@
-"""Pure: change messages around records, `{"op": "update", "id": 7, "row": {…}}`: what they say, and what they hold."""
+"""Pure: change messages around records (`{"op": "update", "id": 7, "row": {…}}`): what they say and what they hold."""
 
 from __future__ import annotations
 
@@ -30,16 +30,17 @@ class Message:
     carries_record: bool
     """Whether `text` is the record as it is now, rather than the message alone or the record as it was."""
     fault: tuple[str, str] | None = None
-    """Rule and reason, if it is a message that says nothing to go by."""
+    """Rule and reason of its rejection, if nothing can be done with the message."""
 
 
 def find_messages(texts: Mapping[int, bytes]) -> Mapping[int, Message]:
-    """Row → the change message it is, for the rows that are one."""
+    """Row → its change message, for the rows that are one."""
     suspects = {row: text for row, text in texts.items() if any(key in text for key in _OPERATION_NAMES)}
     return {row: message for row, text in suspects.items() if (message := read_message(text)) is not None}
 
 
 def read_message(text: bytes) -> Message | None:
+    """The change message that a text is; None if it is a plain record."""
     try:
         fields = json_fields.decode(text)
         operation = next((msgspec.json.decode(fields[key]) for key in OPERATION_KEYS if key in fields), None)

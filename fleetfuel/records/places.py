@@ -28,7 +28,7 @@ class FeedTexts:
     """The texts of records in the files of a delivery. Nothing is copied before it is asked for."""
 
     def __init__(self, files: Sequence[Records], unwrapped: Mapping[Place, Unwrapped] | None = None) -> None:
-        """`unwrapped`: the records that the files hold messages around."""
+        """`unwrapped`: the records that lie inside messages."""
         self._files = files
         self._unwrapped = unwrapped or {}
 
@@ -48,7 +48,7 @@ class FeedTexts:
         return pa.array(texts, type=pa.large_binary())
 
     def fingerprints(self, files: pl.Series, positions: pl.Series) -> pl.Series:
-        """The fingerprints of records: of a message's record, that of its own text and id."""
+        """The fingerprints of records, as numbers; for a record in a message, that of its own text and id."""
         if not self._unwrapped and len(file := files.unique()) == 1:
             return pl.Series(self._files[file[0]].fingerprints.gather(positions))
         places = zip(files.to_list(), positions.to_list(), strict=True)
@@ -62,7 +62,7 @@ class FeedTexts:
 
 
 def part_texts(contents: Sequence[bytes]) -> tuple[list[str | None], list[bytes | None]]:
-    """Contents as text that PostgreSQL can hold, and those that are none as bytes: one of the two for each."""
+    """Each content as text, if PostgreSQL can hold it as text, else as bytes; the other of the two is None."""
     texts = [_as_text(content) for content in contents]
     return texts, [None if text is not None else content for text, content in zip(texts, contents, strict=True)]
 

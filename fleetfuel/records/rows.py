@@ -1,7 +1,7 @@
 """Pure: the texts of records → typed columns, step by step. No I/O, no clock, no verdict on values.
 
-A record's text is kept to the byte, because that is what is stored and fingerprinted; the typed columns next to it are
-read for validation and for deciding.
+A record's text is kept to the byte, because that is what is stored and fingerprinted. The typed columns are read from
+it to validate and to decide.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from fleetfuel.rules.book import Rules
 from fleetfuel.rules.fields import COMPUTED, FIELDS, FLAGS, NUMBERS, OF_FILL, READ, TEXTS, TIMES
 
 CHUNK: Final = 40_000
-"""Records read into columns at a time: what bounds memory."""
+"""Records read into columns at a time: this bounds memory."""
 
 
 def columns(names: Mapping[str, PolarsDataType]) -> pl.Schema:
@@ -41,7 +41,8 @@ INSTANT: Final = pl.Datetime("us", "UTC")
 
 YES: Final = r"^(?i:true|t|yes|y|1(\.0*)?)$"
 YES_OR_NO: Final = r"^(?i:true|t|yes|y|1(\.0*)?|false|f|no|n|0(\.0*)?|)$"
-"""What a flag says; the database's trigger reads the same as yes. Anything else is flagged, and means no."""
+"""What a flag may hold. The database's trigger reads the same texts as yes (`YES`). Anything else is noticed, and means
+no."""
 
 TYPED: Final = columns(
     {
@@ -92,7 +93,7 @@ LEGIBLE: Final = {reason.code for reason in REASONS if reason.proof} - {"not_an_
 def read_rows(index: pl.DataFrame, cuts: Sequence[Cut], rules: Rules, zone: ZoneInfo, seed: int) -> Rows:
     """Read the records that `index` (`INDEX`) names into columns; reject what cannot be stored or keyed.
 
-    Rows are counted within `index`. `odd` holds the few texts that need care as they lie, `own` what is read instead.
+    Rows are counted within `index`. `odd` holds the few texts that need care, as they lie; `own` what is read instead.
     """
     strings, odd, unstorable = _look(index, cuts, rules)
     messages = find_messages({row: text for row, text in odd.items() if row not in unstorable})
@@ -175,7 +176,7 @@ def _typed(
         )
         .with_columns(
             is_delete=pl.col("is_delete") | (pl.col("is_deleted") & ~pl.col("carries_values")),
-            # A message's record tells when the record was last changed, not when it was deleted.
+            # The record in a delete message says when it was last changed, not when it was deleted.
             has_own_time=_own_time_is_usable(rules) & ~pl.col("is_delete"),
         )
         .with_columns(source_at=pl.when("has_own_time").then("updated_at").otherwise("file_at"))
@@ -221,13 +222,14 @@ def _flags(height: int, rows: set[int]) -> pl.Series:
 
 
 def _own_time_is_usable(rules: Rules) -> pl.Expr:
-    """A record's own time later than its file's, beyond a clock's error, would shut out every later version."""
+    """Whether `updated_at` is at most `future_source_time_hours` after the file's time: a later one would keep out all
+    versions after it."""
     latest = pl.col("file_at") + pl.duration(minutes=round(rules.guards.future_source_time_hours * 60))
     return (pl.col("updated_at") <= latest).fill_null(value=False)
 
 
 def own_time_is_disbelieved() -> pl.Expr:
-    """Over `TYPED`: whether the record has a time of its own that is not usable, for being so much later."""
+    """Over `TYPED`: whether the record has an own time that lies too long after the file's to be used."""
     return pl.col("updated_at").is_not_null() & ~pl.col("has_own_time") & ~pl.col("is_delete")
 
 

@@ -36,16 +36,16 @@ PIECE: Final = 1 << 20
 """Bytes cut at a time: they stay in the processor's cache until they are fingerprinted."""
 
 TRIES: Final = 64
-"""Ends that are tried before a list is given up as not to be cut piece by piece."""
+"""If so many possible ends of a piece fail, the list cannot be cut piece by piece."""
 
 REACH: Final = 1 << 12
-"""Bytes in which an end is looked for at a time."""
+"""Bytes that are searched for an end at a time."""
 
 TOGETHER: Final = 32
-"""Pieces that are laid out together."""
+"""Pieces whose bounds are computed together."""
 
 MANY: Final = 500
-"""Records from which on it pays to lay them out: fewer are decoded again before a column is made."""
+"""The bounds of at least so many records are computed from their lengths; fewer are decoded again."""
 
 JSON_BLANKS: Final = b" \t\n\r"
 
@@ -76,13 +76,13 @@ class Records:
         self._firsts = [0, *itertools.accumulate(len(piece.lengths) for piece in pieces)]
         """Position of each piece's first record, and of the one that would come next."""
         self.fingerprints = pl.concat([_fingerprints([], 0), *(piece.fingerprints for piece in pieces)], rechunk=True)
-        """One a record: XXH3-128 of its text, as a number, which is half the work of a join."""
+        """One a record: XXH3-128 of its text, as a number, because numbers are joined in half the time."""
         self._lengths = pl.concat([pl.Series([], dtype=pl.UInt32), *(piece.lengths for piece in pieces)], rechunk=True)
-        bounds = pa.allocate_buffer(16 * max(len(self), 1))  # what nobody writes to takes no memory
+        bounds = pa.allocate_buffer(16 * max(len(self), 1))  # pages that nobody writes to take no memory
         self._bounds = memoryview(bounds).cast("B").cast("q")
         """Where each record starts and where it ends, alternating, in the pieces that were located."""
         self._bounds[0] = self._bounds[-1] = 0
-        if len(self):  # Arrow makes room by the ends of the whole
+        if len(self):  # Arrow computes the size from the first and the last bound
             self._bounds[0], self._bounds[-1] = pieces[0].start, pieces[-1].end
         self._located: set[int] = set()
         self._locating = threading.Lock()
@@ -128,8 +128,8 @@ class Records:
     def _is_even(self, pieces: range) -> bool:
         """Whether the same separator stands between all records of these pieces; if so, their bounds are now known.
 
-        The bounds are computed from the lengths as if it were so, and then looked at: a comma between blanks has to
-        stand at each computed place, and an object has to start after it.
+        The bounds are computed from the lengths as if it were so. Then each computed place is checked: a comma between
+        blanks has to stand there, and an object has to start after it.
         """
         first, after = self._firsts[pieces.start], self._firsts[pieces.stop]
         if after - first < MANY:
@@ -156,16 +156,16 @@ class Records:
 
 
 def is_long(content: memoryview) -> bool:
-    """Whether a file is worth to be cut piece by piece."""
+    """Whether a file is so long that it is cut piece by piece."""
     return len(content) > PIECE
 
 
 def cut_list(content: memoryview, start: int, seed: int, pause: Pause = no_pause) -> tuple[Records, int]:
     """Cut the JSON list whose elements begin at `start`: the records, and where its bracket closes.
 
-    Piece by piece, each ending where one object ends and the next starts. That this is between elements of the list,
-    and not in a text or a list within one, the decoder proves: between brackets, only whole elements are an array.
-    Raises `ValueError` if no piece can be cut so: the list is not JSON, or not of this kind.
+    Each piece ends where one object ends and the next starts. The decoder proves that this place is between elements of
+    the list, and not inside one of them: put between brackets, only whole elements are an array.
+    Raises `ValueError` if no piece can be cut: the list is not JSON, or its elements are not objects.
     """
     pieces: list[_Piece] = []
     has_more = True
@@ -199,7 +199,7 @@ def _bounds(elements: Sequence[msgspec.Raw], origin: int) -> tuple[int, int]:
 
 
 def records_of(texts: Sequence[bytes], seed: int) -> Records:
-    """Records of texts that stand for themselves."""
+    """Records of texts that are not part of one list."""
     content = memoryview(b"".join(texts))
     found = Records(content, [_piece(0, len(content), texts, seed)])
     bounds = memoryview(array("q", itertools.accumulate(map(len, texts), initial=0)))
@@ -243,7 +243,7 @@ def _piece(start: int, end: int, elements: Sequence[bytes | msgspec.Raw], seed: 
 
 
 def _runs(pieces: Sequence[int]) -> Iterator[range]:
-    """Neighbours among pieces (sorted), so many at a time."""
+    """Ranges of neighbouring pieces among these (sorted), at most `TOGETHER` long."""
     start = 0
     for number, piece in enumerate(pieces, 1):
         if number == len(pieces) or pieces[number] != piece + 1 or number - start == TOGETHER:

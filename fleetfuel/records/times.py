@@ -1,4 +1,4 @@
-"""Pure: when a file was true. No file is newer than its writing, nor than now, whatever it says of itself."""
+"""Pure: when a file was true. No file is newer than its modification time, or than now, whatever it says of itself."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Final
 from fleetfuel.model.records import Cut
 
 WRONG_CLOCK: Final = timedelta(hours=24)
-"""A file written this long before the time it claims was written by a store whose clock is wrong: that bounds nothing.
-A claim this far in the future is no claim, if there is another."""
+"""If a file was written this long before the time it claims, the store's clock is wrong, and its time is no limit. A
+claim this far in the future is not used if there is another."""
 
 WORTH_SAYING: Final = timedelta(minutes=1)
-"""Clocks a little apart are everyday, and stores write times in whole seconds."""
+"""Smaller differences are usual: clocks differ a little, and stores write times in whole seconds."""
 
 
 def believe_time(cut: Cut, now: datetime) -> Cut:
     """The cut with the time that is believed; `now` is the database's clock.
 
-    Believed is the first claim of metadata, key and modification time, but no time later than the file's writing or
-    than now. What was not believed is among the remarks.
+    The first claim of metadata, key and modification time is believed, but no time later than the file's modification
+    time or than now. A claim that is not believed gets a remark.
     """
     usable = [claim for claim in cut.claims if claim[1] <= now + WRONG_CLOCK]
     origin, claimed = (usable or cut.claims[-1:])[0]

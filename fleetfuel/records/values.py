@@ -21,7 +21,7 @@ TEXT_MOST: Final = 2000
 """Characters of a field that are read, here and in the database; `raw` keeps them all."""
 
 NUMBER_MOST: Final = 40
-"""Characters of a number, its thousands not parted, beyond which it is not meant."""
+"""A number of more characters, separators of thousands left out, is not read: nobody meant it."""
 
 UTC_ZONE: Final = ZoneInfo("UTC")
 EAT_OFFSET: Final = timedelta(hours=3)
@@ -73,11 +73,12 @@ def instant(text: pl.Expr, zone: ZoneInfo, *, feed: ZoneInfo = EAST_AFRICA, keep
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST: Final = datetime(1, 1, 2, tzinfo=UTC)
 _LAST: Final = datetime(9999, 12, 31, tzinfo=UTC)
-"""Years of four digits in any zone."""
+"""Within these, a year has four digits in every zone."""
 
 
 def _in_zone(clock: pl.Expr, zone: ZoneInfo) -> pl.Expr:
-    """A clock's time as an instant; if clocks go back the later one, if they go forward as if they had not."""
+    """A local time as an instant. A time that occurs twice (clocks go back) is the later one; a time that is skipped
+    (they go forward) is read as if they had not."""
     if zone.key == "UTC":
         return clock.dt.replace_time_zone("UTC")
     hour = pl.duration(hours=1)
@@ -92,8 +93,8 @@ _CURRENCY: Final = (
 
 
 def number(text: pl.Expr) -> pl.Expr:
-    """The number a text holds, with thousands commas or spaces, `KSH` or `/=` around it or not; null if it is none,
-    too long (more than 40 characters) or too large (1e18 and beyond) or too small (below 1e-9) to be meant.
+    """The number a text holds, with or without commas or spaces between thousands, and `KSH` or `/=` around it. Null if
+    it is no number, or one that nobody can mean: longer than 40 characters, 1e18 or more, or below 1e-9.
     `fuel.read_number` in the database reads the same."""
     plain = text.str.strip_chars(BLANKS)
     plain = pl.when(plain.str.len_chars() <= 200).then(plain)
@@ -111,7 +112,7 @@ def number(text: pl.Expr) -> pl.Expr:
 
 
 def read_numbers(texts: pl.Series) -> pl.Series:
-    """`number` of a column, the plain digits that most texts are without its care."""
+    """`number` of a column; plain digits, as most texts are, are read in a quicker way."""
     text = pl.col(texts.name)
     plain = pl.when(text.str.contains(r"^[0-9]{1,15}(\.[0-9]{1,6})?$")).then(text)
     bare = text.str.strip_chars(BLANKS)
@@ -125,7 +126,7 @@ def read_numbers(texts: pl.Series) -> pl.Series:
 def read_instants(
     texts: pl.Series, zone: ZoneInfo, *, feed: ZoneInfo = EAST_AFRICA, keeps_unknown: bool = False
 ) -> pl.Series:
-    """`instant` of a column, the shapes that most texts have without its care."""
+    """`instant` of a column; the shapes that most texts have are read in a quicker way."""
     text = pl.col(texts.name)
     quick = [
         _usual(text, rf"T{_CLOCK}:[0-5][0-9]:[0-5][0-9](\.[0-9]{{3}})?Z", "T%H:%M:%S%.fZ"),
@@ -139,13 +140,13 @@ def read_instants(
 
 
 def _usual(text: pl.Expr, clock: str, written: str) -> pl.Expr:
-    """The instant of a text that is a usual day and such a clock in UTC, else null."""
+    """The instant of a text that is a usual day and a time of this pattern, in UTC; else null."""
     found = pl.when(text.str.contains(f"^{_USUAL_DAY}{clock}$")).then(text)
     return found.str.to_datetime(f"%Y-%m-%d{written}", time_unit="us", strict=False).dt.replace_time_zone("UTC")
 
 
 def _read(texts: pl.Series, readings: Sequence[pl.Expr], dtype: pl.DataType) -> pl.Series:
-    """Each text by the first reading that makes something of it; a reading is asked for what those before it left."""
+    """Each text by the first reading that understands it; a reading gets only the texts that those before it left."""
     read = pl.repeat(None, len(texts), dtype=dtype, eager=True).alias(texts.name)
     left = texts.is_not_null().arg_true()
     for reading in readings:
@@ -166,7 +167,7 @@ def integer(text: pl.Expr) -> pl.Expr:
 _USUAL_TIME: Final = re.compile(
     r"20\d\d-(?:0[1-9]|1[0-2])-(?:[01][1-9]|10|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{3})?Z"
 )
-"""How exporters write a time: read without setting a query engine in motion, once a file."""
+"""How exporters write a time. It is read without Polars, which would be slow for a single text."""
 
 
 def read_instant(value: object, zone: ZoneInfo, *, feed: ZoneInfo = EAST_AFRICA) -> datetime | None:

@@ -84,7 +84,7 @@ ANSWERS: dict[str, tuple[bytes, type[errors.FleetfuelError], str]] = {
     "a redirect to nowhere": (
         b"HTTP/1.1 302 Found\r\nLocation: http://[::1/\r\nContent-Length: 0\r\n\r\n",
         errors.BucketUnavailable,
-        "redirects to an address that is none",
+        "redirects to something that is no address",
     ),
     "plain HTTP on a port with TLS": (
         b"HTTP/1.1 400 Bad Request\r\nContent-Length: 48\r\n\r\nClient sent an HTTP request to an HTTPS server.\n",
