@@ -7,10 +7,10 @@ from typing import ClassVar
 
 
 class FleetfuelError(Exception):
-    """What a command ends with: a line or three on stderr, and an exit code."""
+    """What a command that fails ends with: one to three lines on stderr, and an exit code."""
 
     message: ClassVar[str] = "fleetfuel failed: {reason}"
-    """A format of the facts. An attribute, because `python -OO` has no docstrings."""
+    """A format string for the facts. No docstring, because `python -OO` removes those."""
     exit_code: ClassVar[int] = 70
 
     def __init__(self, **facts: object) -> None:
@@ -20,7 +20,7 @@ class FleetfuelError(Exception):
 
 class Bug(FleetfuelError):
     message = """fleetfuel has a bug: {reason}
-    Nothing is half-written: what was not committed is rolled back, and `fleetfuel runs last` shows what was.
+    Nothing is half-written: what was not committed is rolled back; `fleetfuel runs last` shows what was committed.
     Please report this line together with the run's report folder."""
 
 
@@ -40,7 +40,7 @@ class PlanApplied(PlanNoLongerFits):
 
 
 class UndoConflicts(PlanNoLongerFits):
-    message = """{conflicts:,} rows that run {run_id} wrote were written since: the undo would not give back what was.
+    message = """{conflicts:,} rows that run {run_id} wrote were written again since: the undo would overwrite that.
     Nothing was written. They are in notices.parquet of the report; --skip-conflicts leaves them as they are."""
 
 
@@ -84,7 +84,7 @@ class WrongEnvelope(BadInput):
 
 class BadChangeFile(BadInput):
     message = """{key} cannot be read: {reason}.
-    What precedes it {preceding}; this file and those after it were left alone.
+    The files before it {preceding}; this file and those after it were left alone.
     Repair or remove the file, or go on without it: --skip-bad-files quarantines it in the ledger."""
 
 
@@ -108,12 +108,12 @@ class DatabaseUnavailable(FleetfuelError):
 
 class DatabaseInterrupted(DatabaseUnavailable):
     message = """The database connection was lost ({reason}) while talking to {target}.
-    The transaction is rolled back by the server; repeat the command."""
+    The server rolls the transaction back; repeat the command."""
 
 
 class CommitUnknown(DatabaseUnavailable):
     message = """The connection was lost while the commit of run {run_id} was under way ({reason}).
-    Whether it committed is in the ledger: `fleetfuel runs {run_id}` says; running again is safe either way."""
+    `fleetfuel runs {run_id}` says whether it committed; running again is safe either way."""
 
 
 class BucketUnavailable(FleetfuelError):
@@ -214,8 +214,8 @@ class MigrationError(ConfigurationError):
 
 
 class Interruption(BaseException):
-    """Ctrl-C or SIGTERM on its way up. No Exception, as libraries take those for failures of their own; no
-    KeyboardInterrupt, as Python may then end by another signal than the one that came."""
+    """Raised by Ctrl-C or SIGTERM. It is not an Exception: libraries would take it for a failure of their own. It is
+    not a KeyboardInterrupt: Python might then end by another signal than the one that came."""
 
 
 class Interrupted(FleetfuelError):

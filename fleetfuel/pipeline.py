@@ -1,4 +1,4 @@
-"""THE ORDER of a run, written once: plan → evidence → apply. A dry run is one that never comes to `apply`."""
+"""THE ORDER of a run, written once: plan → evidence → apply. A dry run is a run that does not call `apply`."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ ATTEMPTS: Final = 3
 """How often a run is planned if somebody else keeps writing the same rows."""
 
 LONG_FILES: Final = 1 << 23
-"""Bytes of files from which on it pays to cut them in a thread of their own."""
+"""From this many bytes of files on, they are cut in a thread of their own."""
 
 
 NOTHING: Final = Delivery(reading="changes", source="", files=())
-"""What is fetched if nothing is."""
+"""The delivery of a run that fetches no file."""
 
 
 # --- the stages ---------------------------------------------------------------------------------------------------
@@ -74,7 +74,7 @@ def plan_import(delivery: Delivery, table: Table, run: Run) -> Plan:
     reading, partial, known, batch = _read(delivery, cuts, current, mark, run)
     texts = FeedTexts([cut.records for cut in cuts], batch.unwrapped)
     said = words.find_words(reading, batch, cuts, current)
-    batch = replace(batch, accepted=batch.accepted.select("id"))  # the words hold the rest, until they are decided
+    batch = replace(batch, accepted=batch.accepted.select("id"))  # `said` holds the rest until it is decided
     decisions = [words.compare_words(reading, said, texts, mark, table)]
     if reading == "snapshot" and cuts:
         decisions.append(words.find_gone(known, batch, texts, cuts[-1].file_at, current, mark, table))
@@ -91,7 +91,7 @@ def plan_undo(run_id: str, database: Database, run: Run) -> Plan:
 
 
 def plan_saved(plan: Plan, database: Database, rules: Rules) -> Plan:
-    """A plan that was read from a report, if it still fits as a whole; its rows are looked at as they are staged.
+    """A plan that was read from a report, if it still fits as a whole; its rows are checked when they are staged.
 
     Raises `PlanApplied`, and `PlanNoLongerFits` under other rules, or if a newer snapshot was applied since.
     """
@@ -99,7 +99,7 @@ def plan_saved(plan: Plan, database: Database, rules: Rules) -> Plan:
     if applied:
         raise errors.PlanApplied(plan=plan.planned_by, run_id=applied[0]["run_id"])
     if plan.as_of:
-        raise errors.PlanNoLongerFits(plan=plan.planned_by, reason="it was made against the table as it stood once")
+        raise errors.PlanNoLongerFits(plan=plan.planned_by, reason="it was made against an earlier state of the table")
     changed = sorted(dict(set(plan.rule_files.items()) ^ set(rules.file_digests.items())))
     if changed:
         raise errors.PlanNoLongerFits(
@@ -122,7 +122,8 @@ def apply(
 ) -> Receipt:
     """Write the plan in the open transaction, prove that it did just that, and commit.
 
-    `evidence` is called before the commit: it raises if there is no report, and says the report's checksum.
+    `evidence` is called before the commit. It returns the summary with the report's checksum, and raises if the report
+    could not be written.
     """
     receipt = load.load_plan(plan, database, progress)
     ledger.record_applied(plan, as_applied(evidence() if evidence else summary), database)
@@ -131,8 +132,8 @@ def apply(
 
 
 def run(request: Request, settings: Settings, database_url: str, progress: Progress = silence) -> Outcome:
-    """Run what is asked: an import, an undo, or a saved plan. Raises every error that keeps it from being planned, or
-    rolls it back."""
+    """Run what is asked: an import, an undo, or a saved plan. Raises the error that kept it from being planned, or that
+    rolled it back; what else went wrong is in the outcome."""
     saved = plan_file.read_plan(request.plan, request.run_id, request.started_at) if request.plan else None
     course = choose(request, settings, saved)
     with database.connect(database_url, application_name=f"fleetfuel {request.run_id}") as connection:
@@ -170,7 +171,7 @@ def run(request: Request, settings: Settings, database_url: str, progress: Progr
 def _cut_and_read_state(
     delivery: Delivery, table: Table, run: Run
 ) -> tuple[tuple[tuple[Cut, ...], tuple[FileCount, ...]], State]:
-    """Both at a time if that pays: while the server sends its rows, long files are cut."""
+    """Long files are cut while the server sends its rows."""
     if sum(file.size for file in delivery.files) < LONG_FILES:
         return cut_files(delivery, run), table.state()
     with start_work("fleetfuel-cut", partial(cut_files, delivery, run)) as cut:
@@ -189,8 +190,8 @@ def _mark(delivery: Delivery, current: State, run: Run) -> Mark:
 def _read(
     delivery: Delivery, cuts: tuple[Cut, ...], current: State, mark: Mark, run: Run
 ) -> tuple[Reading, str | None, pl.DataFrame, Batch]:
-    """How the delivery is read, why if not as it came, and what matched and what did not. A snapshot that shows that it
-    is not complete is read like a change file: nothing is absent by it."""
+    """How the delivery is read, why not as it was asked, the records that match, and the others. A snapshot that shows
+    that it is not complete is read like a change file: it makes no row absent."""
     known, batch = _match(delivery.reading, cuts, current, mark, run)
     partial = find_partial(cuts, read_markers(cuts, batch.markers)) if delivery.reading == "snapshot" else None
     if partial is None:
@@ -248,6 +249,6 @@ def _prove(rules: Rules, standing: Standing) -> None:
 
 
 def record_failure(request: Request, database_url: str, error: errors.FleetfuelError) -> None:
-    """Close the ledger's line of a run that began and failed; if even that cannot be done, nothing."""
+    """Close the ledger's line of a run that began and failed. If that fails, too, nothing happens."""
     with contextlib.suppress(errors.FleetfuelError), database.connect(database_url) as connection:
         ledger.record_failure(request.run_id, error, connection)

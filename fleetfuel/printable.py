@@ -1,8 +1,8 @@
-"""Pure: foreign text → text that can be shown: no control of the terminal in it, and no longer than it is useful.
+"""Pure: foreign text → text that can be shown: it cannot control the terminal, and is not too long.
 
 What a feed, a bucket or a server says may hold anything: escape sequences that move the cursor or write to the
-clipboard, marks that turn the reading direction round, megabytes. It leaves through here wherever it leaves: on the
-terminal, in logs, in the ledger.
+clipboard, marks that turn the reading direction round, megabytes. All of it goes through here before it reaches the
+terminal, a log or the ledger.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _MARKS: Final = f"({_COMBINING}{{3}}){_COMBINING}+"
 
 @functools.cache
 def _pattern(text: str) -> re.Pattern[str]:
-    """Compiled when something foreign is shown for the first time: help shows nothing foreign."""
+    """Compiled when foreign text is shown for the first time: `--help` shows none, and has to be fast."""
     return re.compile(text)
 
 
 def printable(text: str) -> str:
-    """The text with everything that is no character to look at written as JSON escapes it; lines stay lines.
+    """The text, with every character that cannot be seen written as JSON escapes it; lines stay lines.
 
     JSON stays the same JSON: only strings of it can hold such characters.
     """

@@ -1,4 +1,4 @@
-"""The environment (and `.env`) as one frozen `Settings`. Nothing else reads the environment."""
+"""The environment (and `.env`) as one frozen `Settings`. No other module reads a setting of a run."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ class Settings:
     log: str = "text"
     """`FLEETFUEL_LOG`: `text` or `json`."""
     ping_url: str | None = field(default=None, repr=False)
-    """`FLEETFUEL_PING_URL`: called when an applying run begins and how it ends, as healthchecks.io reads it."""
+    """`FLEETFUEL_PING_URL`: called when an applying run begins and when it ends, as healthchecks.io expects it."""
 
     env_file: Path | None = None
     """The `.env` that was read; None = there is none, or it was passed over."""
     remarks: tuple[str, ...] = ()
-    """What a person should hear of the settings, in sentences: names that are none, a file that was not read."""
+    """What somebody should know of the settings, in sentences: unknown names, a file that was not read."""
 
     def require_database_url(self, *, may_be_embedded: bool = False) -> str:
         """The database's URL. Raises `MissingSetting`, which names --embedded if the command has it."""
@@ -113,7 +113,7 @@ def read_settings(environment: Mapping[str, str] | None = None, env_file: Path |
 
 
 NEEDED: Final = ("DATABASE_URL", "RUSTFS_ENDPOINT", "RUSTFS_ACCESS_KEY", "RUSTFS_SECRET_KEY")
-"""If the environment has all of these, a `.env` that cannot be read is passed over."""
+"""The settings without a default. If the environment has all of them, a `.env` that cannot be read is passed over."""
 
 OTHERS: Final = frozenset({"FLEETFUEL_DEBUG", "FLEETFUEL_POSTGRES_BIN"})
 """Variables of ours that are no settings of a run."""
@@ -124,7 +124,8 @@ def _given(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _read_env_file(path: Path | None, remarks: list[str], *, is_needed: bool) -> dict[str, str] | None:
-    """The file's names and values. One that was not asked for may lack, or lie where this user may not look."""
+    """The file's names and values. A file that was not asked for may be missing, or lie in a folder that this user may
+    not read."""
     is_asked_for = path is not None
     path = path or Path(".env")
     try:
@@ -182,7 +183,7 @@ def _unknown_names(names: Iterable[str], where: str) -> list[str]:
         if not name.startswith(("FLEETFUEL_", "RUSTFS_")) or name in known or name.startswith("FLEETFUEL_TEST_"):
             continue
         near = difflib.get_close_matches(name, known, 1, 0.6)
-        shown = name if name.isascii() and name.isprintable() and len(name) <= 60 else "a name that is none"
+        shown = name if name.isascii() and name.isprintable() and len(name) <= 60 else "a name that cannot be shown"
         found.append(f"{shown}, in {where}, is no setting{f': is {near[0]} meant?' if near else ''}")
     return found
 
@@ -207,6 +208,7 @@ def _prefix(text: str) -> str:
 
 
 LONGEST_LOOKBACK: Final = 24 * 366 * 10
+"""Hours: ten years."""
 
 
 def _hours(text: str) -> int:
@@ -263,16 +265,16 @@ _CONVERSIONS: Mapping[str, Callable[[str], object]] = {
 
 
 FOREIGN: Final = re.compile(r"PANDERA_|POLARS_(?!MAX_THREADS$|SKIP_CPU_CHECK$)|NARWHALS_|ADBC_|AWS_|BOTO_|BOTOCORE_")
-"""Variables with which other libraries are told to validate less, to compute elsewhere, or to call other hosts."""
+"""Variables that make other libraries validate less, compute elsewhere, or call other hosts."""
 
 
 def forget_foreign() -> None:
-    """Take other libraries' variables out of this process, before the libraries are imported: a run does the same in
-    every environment. The proxy's, OpenSSL's and libpq's (HTTPS_PROXY, SSL_CERT_FILE, PGPASSFILE, …) stay."""
+    """Remove other libraries' variables from this process, before the libraries are imported, so that a run does the
+    same in every environment. Those of proxies, OpenSSL and libpq (HTTPS_PROXY, SSL_CERT_FILE, PGPASSFILE, …) stay."""
     for name in [name for name in os.environ if FOREIGN.match(name)]:
         del os.environ[name]
 
 
 def temporary_folder() -> Path:
-    """TMPDIR or /tmp: `tempfile.gettempdir` tries folders with a file, which a kill in that instant leaves behind."""
+    """TMPDIR or /tmp. Not `tempfile.gettempdir`: it tries a folder by writing a file, which a kill leaves behind."""
     return Path(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108

@@ -1,4 +1,4 @@
-"""Work next to other work, in a thread of its own that ends soon if the other does not end well."""
+"""Work in a thread of its own, which is given up if the work next to it fails."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fleetfuel import errors
 T = TypeVar("T")
 
 Pause = Callable[[], None]
-"""Called between the pieces of long work, where it may be given up: raises if nobody waits for it any more."""
+"""Called between the pieces of long work: raises if nobody waits for its result any more."""
 
 
 def no_pause() -> None:
@@ -24,8 +24,8 @@ def no_pause() -> None:
 def start_work(name: str, work: Callable[[Pause], T]) -> Iterator[Callable[[], T]]:
     """Begin `work` in a thread of this name; what is yielded waits for its result, or raises what it raised.
 
-    If the block is left by an error or an interruption, the work is given up at its next pause (`Interrupted`, which
-    nobody sees) and waited for: it may have the bytes of a file under its hands.
+    If the block is left by an error or an interruption, the work is given up at its next pause (by an `Interrupted`
+    that nobody sees). The block waits for that, because the work may still be reading the bytes of a file.
     """
     is_given_up = threading.Event()
 

@@ -1,4 +1,4 @@
-"""The rows that a plan has written: which columns they have, and in what pieces they travel."""
+"""The rows that a plan writes: their columns, and the pieces in which they are sent."""
 
 from __future__ import annotations
 
@@ -28,22 +28,23 @@ WRITES: Final = columns(
         "seen": pl.Int64,  # tells whether the row is still the one that the plan saw; null for an insert
     }
 )
-"""Rows to write. Actions: insert, update, restore, soft_delete_flagged, soft_delete_absent; and, without meaning for a
-reader of the table, refresh (fingerprint and times of an unchanged row), forget (newer change files are void) and
-mark_absent (a deleted row is gone, too)."""
+"""Rows to write. Actions: insert, update, restore, soft_delete_flagged, soft_delete_absent; and three that change
+nothing for a reader of the table: refresh (fingerprint and times of an unchanged row), forget (what newer change files
+said of the row is void) and mark_absent (a deleted row is absent, too)."""
 
 
 INSERTS: Final = columns(
     {name: WRITES[name] for name in ("id", "file", "position", "fingerprint", "source_at", "change_at")}
 )
-"""What is to be said of a row that is new, neither deleted nor absent: the other columns of `WRITES` are null."""
+"""The columns of a row that is new, and neither deleted nor absent: its other columns of `WRITES` are null."""
 
 
 QUIET: Final = ("refresh", "forget", "mark_absent")
+"""Actions that change nothing for a reader of the table."""
 
 
 def batches(diff: Diff, height: int) -> Iterator[pl.DataFrame]:
-    """What is written, all of it (`WRITES`), `height` rows at most at a time."""
+    """All rows to write (`WRITES`), at most `height` at a time."""
     for rows in diff.inserts.iter_slices(height):
         yield pl.concat([WRITES.to_frame(), rows], how="diagonal").with_columns(action=pl.lit("insert"))
     yield from diff.others.iter_slices(height)

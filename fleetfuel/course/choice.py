@@ -1,4 +1,4 @@
-"""Which course a request takes."""
+"""From a request to its course."""
 
 from __future__ import annotations
 

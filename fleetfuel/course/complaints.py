@@ -1,4 +1,4 @@
-"""What a run that was planned complains of in the end."""
+"""The errors that a planned run can end with."""
 
 from __future__ import annotations
 

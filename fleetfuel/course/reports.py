@@ -22,10 +22,10 @@ log = logging.getLogger("fleetfuel")
 
 
 LONG_REPORT: Final = 100_000
-"""Rows of a report from which on it pays to write it in a thread of its own."""
+"""A report of at least so many rows is written in a thread of its own."""
 
 
-def has_something_to_tell(plan: Plan) -> bool:
+def has_something_to_report(plan: Plan) -> bool:
     """Whether an applying run leaves a report. A dry run always does: it is what would be applied."""
     counts = plan.counts
     return bool(
@@ -39,7 +39,8 @@ def report_folder(request: Request, settings: Settings, plan: Plan) -> Path | No
 
 @contextmanager
 def report_written(plan: Plan, summary: Summary, folder: Path | None) -> Iterator[Callable[[], Summary]]:
-    """Write the report: a long one while the server is at work. What is yielded waits until it is there."""
+    """Write the report; a long one while the server is at work. What is yielded waits until it is written, and returns
+    the summary with its checksum."""
     if folder and plan.diff.height >= LONG_REPORT:
         with start_work("fleetfuel-report", partial(evidence.write_report, plan, summary, folder)) as written:
             yield written
@@ -50,7 +51,8 @@ def report_written(plan: Plan, summary: Summary, folder: Path | None) -> Iterato
 
 
 def finish_report(summary: Summary, folder: Path) -> None:
-    """The run is committed: what goes wrong here cannot make it fail, and the next run makes up for it."""
+    """Note in the report that the run is applied. It is committed: what goes wrong here cannot make it fail, and the
+    next run completes the report."""
     try:
         evidence.finish_report(summary, folder)
     except OSError as error:
@@ -58,7 +60,7 @@ def finish_report(summary: Summary, folder: Path) -> None:
 
 
 def complete_report(run: Summary) -> None:
-    """Complete the report of the last applied run, should that run have been cut short right after its commit."""
+    """Complete the report of the last applied run, if that run was cut short right after its commit."""
     if not run.report:
         return
     folder = Path(run.report)

@@ -17,7 +17,7 @@ from fleetfuel.report.summary import Summary, as_object
 
 
 def new_run_id() -> str:
-    """When it began, and what tells it from another of that second."""
+    """The time of its start in UTC and six random digits: `20261126T022030Z-cbb9bc`."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
@@ -48,17 +48,17 @@ class Request:
     skip_conflicts: bool = False
     """Mode undo: rows written since stay as they are."""
     as_of: datetime | None = None
-    """Dry runs: the table is taken as it stood then."""
+    """Dry runs: compare with the table as it was at this instant."""
     reseed: datetime | None = None
     """Changes mode: read again from this instant on, whatever the ledger says."""
     wait_seconds: float = 0
     run_id: str = field(default_factory=new_run_id)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     clock: float = field(default_factory=time.monotonic)
-    """What `time.monotonic` said when it was asked."""
+    """What `time.monotonic` gave when it was asked for, in seconds."""
 
     def seconds(self) -> float:
-        """How long ago that was."""
+        """Seconds since then."""
         return round(time.monotonic() - self.clock, 3)
 
 
@@ -68,7 +68,7 @@ class Outcome:
 
     summary: Summary
     error: errors.FleetfuelError | None
-    """What the exit code tells of, if the run did not end well but was planned and, as far as it goes, loaded."""
+    """What gives the exit code, if the run was planned, and loaded as far as possible, but did not end well."""
 
     @property
     def run(self) -> dict[str, Any]:

@@ -13,10 +13,10 @@ log = logging.getLogger("fleetfuel")
 
 
 FILLS_A_RUN: Final = 5_000
-"""Fills whose stored facts a run computes anew at most. The views compute the others when they are read."""
+"""A run computes the stored facts of at most so many fills. The views compute the others when they are read."""
 
 FILLS_AT_FIRST: Final = 100_000
-"""A first load of no more records computes the facts of all, which takes no longer than the load itself."""
+"""A first load of at most so many records computes the facts of all. That takes no longer than the load itself."""
 
 
 def refresh_facts(connection: Database, plan: Plan | None = None) -> None:
@@ -37,7 +37,7 @@ def refresh_facts(connection: Database, plan: Plan | None = None) -> None:
 
 
 def copy_devices(connection: Database) -> None:
-    """Make the copy of the vehicles' devices anew. They are somebody else's: what is wrong with them stops no run."""
+    """Copy the vehicles' devices anew. They belong to another program: what is wrong with them stops no run."""
     try:
         connection.take_lock()
         found = connection.rows("copy_devices", False)[0]  # noqa: FBT003

@@ -13,7 +13,7 @@ from fleetfuel.course.looking import Apply, Looking
 from fleetfuel.course.reports import (
     complete_report,
     finish_report,
-    has_something_to_tell,
+    has_something_to_report,
     report_folder,
     report_written,
 )
@@ -36,7 +36,7 @@ from fleetfuel.table.standing import Standing, read_files, read_standing, read_u
 from fleetfuel.table.state import Now
 
 GRACE: Final = 10.0
-"""Seconds that a run which has fetched its files waits for the lock at least."""
+"""A run that has fetched its files waits at least so many seconds for the lock."""
 
 
 class Writing(Looking):
@@ -44,14 +44,14 @@ class Writing(Looking):
     released while files are fetched, and taken again for the transaction that reads the table and writes it.
     """
 
-    preceding = "was applied"
+    preceding = "were applied"
 
     def summarise(self, plan: Plan, folder: Path | None, connection: Database) -> Summary:
-        """Says that it is to be applied: the report that is written from it is there before the load."""
+        """The summary of a run that is to be applied: its report is written before the load."""
         return msgspec.structs.replace(super().summarise(plan, folder, connection), to_apply=True)
 
     def begin(self, connection: Database) -> Standing:
-        """Also the line that the run began, and what the last run left undone."""
+        """Also write the ledger's line of the run, and complete what the last run left unfinished."""
         request = self.request
         migrate.require_current(connection, packaged("migrations"))
         connection.take_lock(wait_seconds=request.wait_seconds)
@@ -118,7 +118,7 @@ class Writing(Looking):
         return replace(delivery, files=tuple(files))
 
     def finish(self, plan: Plan, connection: Database, apply: Apply) -> Outcome:
-        folder = report_folder(self.request, self.settings, plan) if has_something_to_tell(plan) else None
+        folder = report_folder(self.request, self.settings, plan) if has_something_to_report(plan) else None
         summary = self.summarise(plan, folder, connection)
         refusal = refusal_of(plan)
         if refusal:
@@ -143,9 +143,7 @@ class Writing(Looking):
 
 
 class Approved(Writing):
-    """A saved plan, applied: its report is the evidence, so that no other is written."""
-
-    preceding = "was applied"
+    """A saved plan, applied: its report is the evidence, so no other report is written."""
 
     def __init__(self, request: Request, settings: Settings, saved: Summary) -> None:
         super().__init__(request, settings)
@@ -176,7 +174,7 @@ class Approved(Writing):
 
 
 def _needs_override(applied: Summary, rules: Rules, overrides: Overrides) -> bool:
-    """Whether a snapshot that was let through once would not be again: that is for the whole run to say."""
+    """Whether the snapshot passed the guards only by an option that is not given now: then the whole run decides."""
     counts = applied.counts
     reported = Counts(records=counts.records, rejected=counts.rejected)
     totals = Totals(reading="snapshot", cuts=(), counts=reported, live_before=0, mark=None, stops=())

@@ -17,7 +17,7 @@ class SourceFile:
     key: str
     """Bucket key, or the path as it was given."""
     etag: str
-    """What tells one version of the key from another: the store's ETag, or a hash of a local file's content."""
+    """Differs between versions of the same key: the store's ETag, or a hash of a local file's content."""
     size: int
     """Bytes, as parsed (after gzip)."""
     modified_at: datetime
@@ -68,7 +68,7 @@ Version = tuple[str, str, datetime]
 
 
 def version_of(key: str, etag: str, modified_at: datetime) -> Version:
-    """Listings know fractions of a second that other answers of the same store do not."""
+    """A version with its time in whole seconds: a store gives fractions of a second in listings only."""
     return key, etag, modified_at.replace(microsecond=0)
 
 
@@ -77,14 +77,14 @@ class FilesRead:
     """What runs have read of the change files."""
 
     versions: frozenset[Version] = frozenset()
-    """Of each file the version that was read last."""
+    """The version of each file that was read last."""
     unread: frozenset[str] = frozenset()
     """Keys of files that could not be had when they were looked at last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeListing:
-    """The change files of the bucket, none of them fetched. What a listing lacks is not thereby gone."""
+    """The change files of the bucket, none of them fetched. A file that the listing lacks may still exist."""
 
     files: tuple[Listed, ...]
     """Sorted by (`at`, `key`)."""

@@ -89,17 +89,17 @@ class Guard:
     """What the run would do, with its number."""
     limit: str
     override: str
-    """The option that lets exactly this through once."""
+    """What lets exactly this through once: an option, or another step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Diff:
-    """What has to be written so that the table equals the delivery, one row a table row: see `diff.batches`."""
+    """What has to be written so that the table equals the delivery, one row a table row: see `writes.batches`."""
 
     inserts: pl.DataFrame
-    """Rows that are simply new: `diff.INSERTS`. A first load holds millions."""
+    """Rows that are simply new: `writes.INSERTS`. A first load holds millions."""
     others: pl.DataFrame
-    """All others: `diff.WRITES`."""
+    """All others: `writes.WRITES`."""
 
     @property
     def height(self) -> int:
@@ -108,20 +108,20 @@ class Diff:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undo:
-    """What an undo does next to the rows."""
+    """What an undo does apart from writing rows."""
 
     run_id: str
     """The run that it undoes."""
     reopened: tuple[int, ...]
     """`reject_id`s that the run had resolved: open again."""
     marks: Mapping[str, Mapping[str, Any] | None]
-    """Feed whose mark goes back → where it stood before the run; None = nowhere."""
+    """Feed whose mark goes back → what `fuel.ingest_state` held before the run; None = nothing."""
     held: tuple[Mapping[str, str], ...]
     """The lists of records that the run had applied: `list_hash`, `rules_digest`, `reading`."""
     releases: str | None
-    """The undo that is undone: what it holds is held no longer."""
+    """The undo that this one undoes: the lists it holds are no longer held."""
     redone: tuple[Mapping[str, str], ...]
-    """The lists of records that stand again, if it undoes an undo."""
+    """The lists of records that are applied again, if it undoes an undo."""
     conflicts: int
     """Rows written since, which stay as they are."""
 
@@ -163,9 +163,9 @@ class Plan:
     watermark_before: datetime | None
     rules_digest: str
     remarks: tuple[str, ...]
-    """What the reader and the framing noticed, in sentences: shown, and kept in plan.json."""
+    """What was noticed of the feed, in sentences: shown, and kept in plan.json."""
     mark_before: datetime | None
-    """Where the snapshots stood when it was made."""
+    """The mark when it was made; None before the first snapshot."""
     keys: tuple[str | None, ...]
     """Where versions of rows come from: what `file` in `diff` and `rejected` counts. Keys of `origins`, unless it is
     made from the history."""
@@ -177,7 +177,7 @@ class Plan:
     """Of the report that it was read from."""
     undo: Undo | None = None
     as_of: datetime | None = None
-    """The instant of the table that it was made against; None = as it stands."""
+    """The instant whose table it was made against; None = now."""
 
     @property
     def source_at(self) -> datetime | None:

@@ -35,9 +35,9 @@ class Cut:
     records: Records
     """The elements of the file's list, in file order; an index is a record's position."""
     is_recovered: bool
-    """Whether the file's JSON is broken and its elements were told apart by their brackets."""
+    """Whether the file's JSON is broken, and its elements were found by their brackets."""
     remarks: tuple[str, ...] = ()
-    """What the framing noticed of the file, in sentences."""
+    """What was noticed of the file while it was cut, in sentences."""
 
     @property
     def at(self) -> datetime:
@@ -71,7 +71,7 @@ class Rows:
     markers: Sequence[Place]
     """Where there are elements that are no records: `{}`, `{"success": true}`, `{"message": …, "error": …}`."""
     unwrapped: Mapping[Place, Unwrapped]
-    """The records that the list holds messages around."""
+    """The records that lie inside messages."""
     unknown_fields: Mapping[str, tuple[int, str]]
     """Field the rules do not know → how many records have it, and one value as JSON text."""
 
@@ -85,4 +85,4 @@ class Verdict:
     rejected: pl.DataFrame
     """`rows.REJECTED`: the records that a rule rejects."""
     notices: pl.DataFrame
-    """`validate.NOTICES`: one row a record and rule it breaks, whatever the rule's severity."""
+    """`judge.NOTICES`: one row a record and rule it breaks, whatever the rule's severity."""

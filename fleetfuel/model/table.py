@@ -26,13 +26,13 @@ class State:
     watermark: datetime | None
     """Time of the newest change file applied."""
     disbelieved: tuple[str, ...]
-    """Stored times that are yet to come, and so count as none, in sentences."""
+    """Stored times that lie in the future, and so count as none, in sentences."""
     open_rejects: pl.DataFrame
     """Unresolved rows of fuel.rejects: `reject_id`, `id`, `rule`, `source_key`."""
 
 
 class Table(Protocol):
-    """READER 2: fuel.records as it stands, or as it stood."""
+    """READER 2: fuel.records as it is now, or as it was at an instant."""
 
     def state(self) -> State: ...
 
@@ -66,7 +66,7 @@ class HeldList:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Undone:
-    """A run as its undoing needs it, from the ledger and the history."""
+    """A run, with what is needed to undo it, from the ledger and the history."""
 
     run_id: str
     source: str
@@ -77,11 +77,11 @@ class Undone:
     resolved_rejects: tuple[int, ...]
     """Rejects that it resolved, and that open again."""
     marks: Mapping[str, Mapping[str, Any] | None]
-    """Feed whose mark it moved, and that still stands where it left it → where that stood before."""
+    """Feed whose mark it moved, if that is still where it left it → what `fuel.ingest_state` held before."""
     held: tuple[Mapping[str, str], ...]
     """The lists of records that it applied."""
     undid: str | None
-    """The run that it had undone itself."""
+    """The run that it had undone, if it was an undo itself."""
     redone: tuple[Mapping[str, str], ...]
     """The lists of records that that run had applied."""
     reopened: tuple[int, ...]

@@ -25,8 +25,8 @@ def find_absent(state: State, known: pl.DataFrame, other_ids: pl.Series) -> pl.S
 
 
 def without_unkeyed(details: pl.DataFrame, unkeyed: Sequence[bytes]) -> pl.DataFrame:
-    """Rows that a snapshot lacks (`state.DETAILS`), without those whose values a record with a broken id holds: such a
-    record is the row, so the row is there."""
+    """Rows that a snapshot lacks (`state.DETAILS`), without those whose values stand in a record with a broken id: that
+    record is the row, so the row is not gone."""
     values = {_values(text) for text in unkeyed} - {None}
     if not values:
         return details
@@ -34,7 +34,7 @@ def without_unkeyed(details: pl.DataFrame, unkeyed: Sequence[bytes]) -> pl.DataF
 
 
 def _values(text: bytes) -> str | None:
-    """What a record says but for its id, equal for equal JSON values; None if it says nothing else."""
+    """What a record says apart from its id, equal for equal JSON values; None if it says nothing else."""
     try:
         fields = json.loads(text.decode("utf-8", "replace"), parse_int=decimal.Decimal, parse_float=decimal.Decimal)
         said = {name: value for name, value in fields.items() if name != "id"}
@@ -71,7 +71,7 @@ def mark_absent(details: pl.DataFrame, snapshot_at: datetime, mark: Mark) -> pl.
 
 
 def find_forgotten(state: State, snapshot_at: datetime, decided_ids: pl.Series) -> pl.Series:
-    """Ids of the rows of which a restored source says nothing, and of which a change file newer than it did."""
+    """Ids of the rows that a restored source does not name, and that a change file newer than it does."""
     is_newer = (state.rows["change_at"] > snapshot_at).fill_null(value=False)
     return (
         state.rows["id"].filter(is_newer & ~rows_of(decided_ids, state))
@@ -81,7 +81,7 @@ def find_forgotten(state: State, snapshot_at: datetime, decided_ids: pl.Series) 
 
 
 def forget_changes(details: pl.DataFrame, snapshot_at: datetime) -> pl.DataFrame:
-    """Rows that keep what they hold (`state.DETAILS`) → `DECISIONS` that make void what newer change files said."""
+    """Rows that keep their values (`state.DETAILS`) → `DECISIONS` that make void what newer change files said."""
     return details.select(
         action=pl.lit("forget"),
         id="id",

@@ -24,7 +24,7 @@ from fleetfuel.records.places import FeedTexts
 from fleetfuel.rules.fields import LOSABLE, SPELT
 
 REMARKS: Final = 200
-"""Remarks on the feed that a summary holds; notices.parquet of the report holds more."""
+"""A summary holds at most so many remarks on the feed; notices.parquet of the report may hold more."""
 
 
 def make_plan(

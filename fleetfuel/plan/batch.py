@@ -24,7 +24,8 @@ READERS: Final = 2
 """Chunks read at a time: Polars lets other threads run meanwhile."""
 
 JUDGED: Final = 50
-"""Chunks whose odd rows are judged together, or fewer if these fill a chunk: what Pandera costs, it costs once."""
+"""Chunks whose suspect rows are judged together, or fewer if these fill a chunk: a call of Pandera is dear, however few
+rows it gets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -32,24 +33,33 @@ class Batch:
     """The records that had to be read: what may load, what is rejected, and what was noticed."""
 
     accepted: pl.DataFrame
+    """`decide.CANDIDATES`, in the order of the records."""
     accepted_of: Counter[int]
     """Number of a file → how many of its records are accepted."""
     warned: int
+    """Accepted records that a rule flags."""
     rejected: pl.DataFrame
+    """`rows.REJECTED`."""
     notices: pl.DataFrame
+    """`judge.NOTICES`."""
     unwrapped: dict[Place, Unwrapped]
     unknown_fields: Counter[str]
+    """Field that the rules do not know → records that have it."""
     samples: dict[str, str]
+    """Field that the rules do not know → one value as JSON text."""
     spellings: Counter[tuple[str, str]]
+    """(field, its text) → accepted records, for the fields in `SPELT`."""
     given: Counter[str]
+    """Field in `LOSABLE` → accepted records that have it."""
     disbelieved: Counter[int]
-    """Id → how many of its accepted records say that they were changed so long after their file that it is not true."""
+    """Id → how many of its accepted records have an own time too long after their file's to be believed."""
     markers: list[Place]
     legible_ids: list[int]
 
 
 def judge_records(index: pl.DataFrame, cuts: tuple[Cut, ...], run: Run) -> Batch:
-    """What the records say, in their order. The odd rows of a few chunks are judged together."""
+    """Read and judge the records of `index` (`rows.INDEX`), in their order. The suspect rows of a few chunks are judged
+    together."""
     judged = group = NOTHING_READ
     suspects: list[pl.DataFrame] = []
     done = odd = 0
@@ -149,6 +159,7 @@ NOTHING_READ: Final = Batch(
 
 
 def join_batches(*parts: Batch) -> Batch:
+    """All parts as one, in their order."""
     return Batch(
         accepted=pl.concat([part.accepted for part in parts]),
         accepted_of=sum((part.accepted_of for part in parts), Counter()),

@@ -28,7 +28,7 @@ class Decisions:
 
 
 def count_decisions(chunks: Iterable[pl.DataFrame]) -> Decisions:
-    """`chunks`: of `decide.DECISIONS`, taken one by one."""
+    """Count the decisions, and keep those that write. `chunks` (`decide.DECISIONS`) are taken one by one."""
     actions: Counter[str] = Counter()
     of_files: Counter[tuple[int, str]] = Counter()
     inserts, others = [writes.INSERTS.to_frame()], [writes.WRITES.to_frame()]
@@ -64,7 +64,8 @@ def count_records(cuts: tuple[Cut, ...], known: pl.DataFrame, batch: Batch, deci
 
 
 def count_rules(batch: Batch) -> dict[str, RuleCount]:
-    """Rule → its severity and how many records broke it: those that only flag first, then those that reject."""
+    """Rule → its severity and how many records broke it: first the checks of `rules/`, the most broken first; then
+    those that reject whatever the rules say."""
     rules = {
         code: RuleCount(severity=severity, rows=rows)
         for code, severity, rows in batch.notices.group_by("rule", "severity")
@@ -80,7 +81,7 @@ def count_rules(batch: Batch) -> dict[str, RuleCount]:
 
 
 def count_files(cuts: tuple[Cut, ...], known: pl.DataFrame, batch: Batch, decided: Decisions) -> Iterable[FileCount]:
-    """What became of each file's records. A row is counted where the version that decides it lies."""
+    """What became of each file's records. A row is counted for the file of the version that decides it."""
     counts: list[Counter[str]] = [Counter(records=len(cut.records)) for cut in cuts]
     for file, _ in batch.markers:
         counts[file].update(skipped=1, records=-1)

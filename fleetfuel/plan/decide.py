@@ -24,7 +24,7 @@ _DECIDING: Final = (
 
 
 CANDIDATES: Final = columns({name: TYPED[name] for name in _DECIDING})
-"""What of an accepted record the decision needs, its fingerprint and its file's time apart."""
+"""The columns of an accepted record that the decision needs, without its fingerprint and its file's time."""
 
 
 DECISIONS: Final = columns({**WRITES, "said_by": pl.UInt32})

@@ -4,7 +4,7 @@ A snapshot of file time S, for the row it meets (or lacks):
 
 | the row's change_at | both own times, the snapshot's is later | --force-old-snapshot | its word |
 |---------------------|-----------------------------------------|----------------------|----------|
-| null, or not past S |                                         |                      | taken    |
+| null, or up to S    |                                         |                      | taken    |
 | newer than S        | yes                                     |                      | taken    |
 | newer than S        | no                                      | no                   | not      |
 | newer than S        | no                                      | yes                  | taken    |
@@ -17,7 +17,7 @@ before the mark by more than the overlap:
 | its own is earlier        |                     |       | stale (a) |
 | its own is later          |                     | no    | taken     |
 | equal, or one has none    | newer than F        |       | stale (b) |
-| equal, or one has none    | null, or not past F | no    | taken     |
+| equal, or one has none    | null, or up to F    | no    | taken     |
 |                           |                     | yes   | stale (c) |
 
 An id that the table does not hold always comes in; by (c) as absent, because the snapshot of the mark lacked it.
@@ -43,7 +43,7 @@ class Mark:
     at: datetime | None
     """File time of the last applied snapshot; None before the first, or if it lies in the future."""
     overlap: timedelta
-    """So long before the mark a change may be missing in its snapshot: exports take time."""
+    """A change up to this long before the mark may be missing in the mark's snapshot: exports take time."""
     is_forced: bool = False
     """`--force-old-snapshot`: the source was restored to this snapshot."""
 
@@ -66,7 +66,7 @@ def change_is_newer() -> pl.Expr:
 
 
 def before_the_mark(mark: Mark) -> pl.Expr:
-    """(c): the mark's snapshot knew it, or knew better."""
+    """(c): the mark's snapshot knew this change, or a newer one."""
     if mark.at is None:
         return pl.lit(value=False)
     known_from = pl.lit(mark.at - mark.overlap, dtype=INSTANT)

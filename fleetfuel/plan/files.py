@@ -25,7 +25,9 @@ from fleetfuel.side import Pause, no_pause
 
 
 def cut_files(delivery: Delivery, run: Run, pause: Pause = no_pause) -> tuple[tuple[Cut, ...], tuple[FileCount, ...]]:
-    """The files cut into records, and those that cannot be: unless they are to be skipped, none from the first on.
+    """The files cut into records, and those that cannot be read. Unless these are to be skipped, the run stops before
+    the first of them: it alone is returned, with the cuts of the files before it. Raises `BadInput` if one cannot be
+    read that is no change file of the bucket.
 
     `pause` is called between pieces of a long file."""
     cuts: list[Cut] = []
@@ -111,7 +113,7 @@ def origin_of(cut: Cut) -> Origin:
         modified_at=cut.file.modified_at,
         at=cut.at,
         file_at=cut.file_at,
-        # As a text of its source if jsonb would refuse it.
+        # What jsonb would refuse is kept as one JSON string.
         metadata=cut.metadata if care.is_storable(cut.metadata.encode()) else json.dumps(cut.metadata),
         records=len(cut.records),
         list_hash=_list_hash(cut.records.fingerprints),
@@ -119,7 +121,8 @@ def origin_of(cut: Cut) -> Origin:
 
 
 def stalled_feed(written_at: datetime, now: datetime, rules: Rules) -> Iterator[str]:
-    """A snapshot that the export has not written for long: it is applied again and again, and looks green."""
+    """A sentence if the export has not written the snapshot for `stale_feed_hours`: without it, runs that apply the
+    same snapshot again and again look green."""
     age = now - written_at
     limit = rules.guards.stale_feed_hours
     if age > timedelta(hours=limit):
@@ -129,7 +132,7 @@ def stalled_feed(written_at: datetime, now: datetime, rules: Rules) -> Iterator[
 
 
 def remarks_on(reading: Reading, partial: str | None, cuts: tuple[Cut, ...]) -> Iterator[str]:
-    """What was noticed of the files, in sentences."""
+    """What was noticed of the files, in sentences. `partial`: why a snapshot is not complete."""
     for cut in cuts:
         yield from cut.remarks
         if partial:
@@ -147,7 +150,8 @@ def _list_hash(fingerprints: pl.Series) -> str:
 def find_held(
     reading: Reading, cuts: tuple[Cut, ...], held: tuple[HeldList, ...], rules: Rules
 ) -> tuple[HeldList, ...]:
-    """The lists among these that were undone and are held. Under other rules the records are hashed again as then."""
+    """The lists among these that were undone and are held. If the rules were others then, the records are hashed again
+    with the seed of those rules."""
     found: list[HeldList] = []
     for cut in cuts:
         if not held or (reading == "changes" and not len(cut.records)):

@@ -1,7 +1,7 @@
-"""Pure: what is left of an id after the words on it were weighed, whoever said them and however often.
+"""Pure: the words on one id, weighed one after another → what its row is to hold.
 
-`SETTLED` is what a row is to hold: a snapshot says it once, change files one after another. Files are folded in the
-order of (file time, key), records by position: a catch-up gives what single runs in that order would give.
+A snapshot has one word on an id, change files may have several. Files are folded in the order of (file time, key),
+records by position: a catch-up gives what single runs in that order would give.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Final
 
 import polars as pl
 
-from fleetfuel.plan.evidence import Mark, before_the_mark, change_is_stale, snapshot_is_taken
+from fleetfuel.plan.evidence import Mark, before_the_mark, change_is_newer, change_is_stale, snapshot_is_taken
 
 _MET: Final = ("row_own_at", "row_change_at", "row_deleted_at", "row_is_absent", "is_met")
-"""What of a row the words on it are weighed against; `is_met` is whether there is a row."""
+"""The columns of a row against which the words on it are weighed; `is_met` is whether there is a row."""
 
 _SAID: Final = ("file", "position", "is_delete", "has_own_time", "source_at", "says_deleted")
-"""What is kept of the last record whose word was taken; of the last one at all if none was."""
+"""What is kept of the last record whose word was taken; of the last record if none was taken."""
 
 _PLACE: Final = {"value_file": "file", "value_position": "position"}
 """Where the values lie that the row is to hold: a delete message alone keeps those before it."""
@@ -27,8 +27,8 @@ SETTLED: Final = (
     *("id", "file", "position", "is_delete", "source_at", "says_deleted", "value_file", "value_position"),
     *("is_taken", "change_at", "deleted_at", "is_absent"),
 )
-"""What is left of an id: whether anybody's word on it was taken and whose (or else whose was not), where the values lie
-that the row is to hold, and what the row is to be: its `change_at`, `deleted_at`, and whether it is absent."""
+"""What is decided of an id: whether a word on it was taken, which record's that was (if none: the last record), where
+the values lie that the row is to hold, its `change_at` and `deleted_at`, and whether it is absent."""
 
 
 def says_deleted() -> pl.Expr:
@@ -40,7 +40,8 @@ def carries_values() -> pl.Expr:
 
 
 def deleted_since() -> pl.Expr:
-    """When the record whose word is taken was deleted: as it says, else its version; of reports the first counts."""
+    """When the record whose word is taken was deleted: its own `deleted_at`; else, for a delete message on a deleted
+    row, that of the row; else its source time."""
     return pl.when(says_deleted()).then(
         pl.coalesce("deleted_at", pl.when("is_delete").then("row_deleted_at"), "source_at")
     )
@@ -61,8 +62,7 @@ def settle_snapshot(winners: pl.DataFrame, mark: Mark) -> pl.DataFrame:
 
 def change_is_forgotten(mark: Mark) -> pl.Expr:
     """Whether a restored source makes void what a newer change file said."""
-    newer = (pl.col("row_change_at") > pl.col("file_at")).fill_null(value=False)
-    return newer if mark.is_forced else pl.lit(value=False)
+    return change_is_newer() if mark.is_forced else pl.lit(value=False)
 
 
 def in_turn(candidates: pl.DataFrame) -> pl.DataFrame:
@@ -71,7 +71,7 @@ def in_turn(candidates: pl.DataFrame) -> pl.DataFrame:
 
 
 def whole_ids(words: pl.DataFrame, height: int) -> Iterator[pl.DataFrame]:
-    """`words`, sorted by id or one row an id, in slices of about so many rows, none of which parts an id."""
+    """`words`, sorted by id or one row an id, in slices of about `height` rows. The rows of one id stay together."""
     start = 0
     while start < words.height:
         end = min(start + height, words.height)

@@ -37,7 +37,7 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overrides:
-    """What the person at the keyboard lets through this once."""
+    """What the options let through in this run."""
 
     max_deletes: Allowance | None = None
     max_rejects: Allowance | None = None
@@ -76,7 +76,7 @@ class Limit:
     """Name of the option in `Overrides` that lets its run through; empty if none does."""
 
     def trip(self, totals: Totals, rules: Rules, overrides: Overrides) -> Iterator[Guard]:
-        """What it says of a run that exceeds it; nothing of another."""
+        """Yield the guard if the run exceeds it."""
         raise NotImplementedError
 
     def lets_through(self, guard: Guard, totals: Totals, overrides: Overrides) -> bool:
@@ -126,7 +126,7 @@ class CountMismatch(Limit):
                 held = len(cut.records) - len(markers)
                 yield self.guard(
                     f"the export announces {' and '.join(differing)}, the file holds {counted(held, 'record')}",
-                    "a snapshot is deleted from only when it is complete",
+                    "only a complete snapshot deletes what it lacks",
                     "--as changes (loads what is there, deletes nothing by absence)",
                 )
 
@@ -264,5 +264,5 @@ GUARDS: Final[tuple[Limit, ...]] = (
 
 
 def part_of(share: float, base: int) -> int:
-    """Whole rows of a share: 29 % of 100 are 29, whatever 0.29 * 100 is to a double."""
+    """Whole rows of a share, rounded down: 29 % of 100 are 29, though 0.29 * 100 is a little less in floating point."""
     return math.floor(round(share * base, 6))

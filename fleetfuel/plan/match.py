@@ -13,17 +13,17 @@ from fleetfuel.plan.evidence import Mark
 from fleetfuel.records.rows import INSTANT
 
 TOGETHER: Final = 2_000_000
-"""Fingerprints looked up at a time, roughly: the hash table of a join takes more room than both its sides."""
+"""About so many fingerprints are looked up at a time: a join's hash table takes more memory than both its sides."""
 
 
 def match_rows(
     index: pl.DataFrame, state: State, mark: Mark, file_times: Sequence[datetime] | None = None
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Records whose very text the table holds as it stands (`INDEX` with `row`, the place in `state.rows`), and the
-    others (`INDEX`).
+    """Records whose exact text the table holds (`INDEX` with `row`, the place in `state.rows`), and the others
+    (`INDEX`).
 
-    Changes come with the times of their files: that a newer file said the same has to be noted, so such a record is
-    among the others. A snapshot needs no such note: its mark speaks of every row.
+    `file_times` are given for change files. If a newer file says the same again, that has to be noted in the row, so
+    such a record is among the others. A snapshot needs no such note: its mark speaks of every row.
     """
     rows = state.rows.select("fingerprint").with_row_index("row")
     is_sound = state.rows["fingerprint"].is_not_null() & state.rows["is_present"]
@@ -67,13 +67,14 @@ def _look_up(fingerprints: pl.Series, rows: pl.DataFrame) -> pl.Series:
 
 def _join(looked_up: pl.DataFrame, rows: pl.DataFrame) -> pl.Series:
     found = looked_up.join(rows.select("row", "fingerprint"), on="fingerprint", how="left", maintain_order="left")
-    if found.height > looked_up.height:  # a row was copied by hand: of two that are alike, none is taken at its word
+    if found.height > looked_up.height:  # somebody copied a row by hand: neither of the two is trusted
         return _join(looked_up, rows.filter(pl.col("fingerprint").is_unique()))
     return found["row"]
 
 
 def split_repeated(known: pl.DataFrame, accepted_ids: pl.Series, state: State) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """`known` without, and only, the records whose id occurs again in the delivery: their order has to be found."""
+    """`known` without the records whose id occurs again in the delivery, and those records: they have to be read, to
+    find which one counts."""
     again = rows_of(accepted_ids, state).gather(known["row"])
     if rows_met(known, state).sum() < known.height:
         again |= known["row"].is_duplicated()
@@ -81,12 +82,12 @@ def split_repeated(known: pl.DataFrame, accepted_ids: pl.Series, state: State) -
 
 
 def rows_met(known: pl.DataFrame, state: State) -> pl.Series:
-    """Whether a row of the table is that of a known record, for each row."""
+    """For each row of the table, whether a known record is that row."""
     return pl.repeat(value=False, n=state.rows.height, eager=True).scatter(known["row"], values=True)
 
 
 def rows_of(ids: pl.Series, state: State) -> pl.Series:
-    """Whether a row of the table has one of these ids, for each row."""
-    if ids.is_empty() or state.rows.is_empty():  # no table of all ids for nothing
+    """For each row of the table, whether its id is one of these."""
+    if ids.is_empty() or state.rows.is_empty():  # saves a hash table of all ids
         return pl.repeat(value=False, n=state.rows.height, eager=True)
     return state.rows["id"].is_in(ids.implode())

@@ -1,4 +1,4 @@
-"""Pure: what a run noticed of the feed as a whole, once each with a count: `validate.NOTICES` without a place.
+"""Pure: what a run noticed of the feed as a whole, once each with a count: `judge.NOTICES` without a place.
 
 A notice says that the feed drifts: a field nobody knows, a spelling nobody wrote into `rules/`, a type that flipped,
 ids that jumped. It changes nothing of what is loaded.
@@ -13,23 +13,24 @@ from typing import Final
 
 import polars as pl
 
-from fleetfuel.printable import MOST, shown
+from fleetfuel.printable import MOST, counted, shown
 from fleetfuel.records.judge import NOTICES
 from fleetfuel.rules.book import Rules
 
 SEVERITY: Final = "notice"
 NAMED: Final = 50
-"""Unknown fields and spellings of each kind that are named: the commonest."""
+"""At most so many unknown fields, and so many unknown spellings, are named: the most frequent."""
 
 FLIPPED: Final = 10
-"""Updated rows in which a field's type changed alike, from which on it is said."""
+"""From this many updated rows with the same change of type on, it is noticed."""
 
 JUMP: Final = 1_000
-"""New ids this far beyond the greatest one known, and ten times further than there are new rows, jumped."""
+"""New ids jumped if they lie further than this beyond the greatest known one, and further than ten times the number of
+new rows."""
 
 
 def feed_notices(notices: Iterable[tuple[str, str | None, str | None, str]]) -> pl.DataFrame:
-    """(rule, field, value, reason) of each as `validate.NOTICES`."""
+    """(rule, field, value, reason) of each as `judge.NOTICES`."""
     rows = [
         {"rule": rule, "severity": SEVERITY, "field": field, "value": value, "reason": reason}
         for rule, field, value, reason in notices
@@ -42,7 +43,8 @@ def unknown_fields(
 ) -> Iterator[tuple[str, str | None, str | None, str]]:
     """Fields that no rule names. The sample stays in the report: it may be personal."""
     for name, count in counts.most_common(NAMED):
-        yield "unknown_field", shown(name), samples.get(name), f"unknown field {shown(name)!r} in {_records(count)}"
+        reason = f"unknown field {shown(name)!r} in {counted(count, 'record')}"
+        yield "unknown_field", shown(name), samples.get(name), reason
     if len(counts) > NAMED:
         yield "unknown_field", None, None, f"{len(counts) - NAMED:,} more unknown fields"
 
@@ -58,7 +60,7 @@ def unknown_spellings(
         near = difflib.get_close_matches(spelling.strip()[:MOST].upper(), canonical, n=1, cutoff=0.6)
         hint = f"; nearest known: {near[0]} ({canonical[near[0]]})" if near else ""
         named = shown(spelling)
-        reason = f"unknown {field.replace('_', ' ')} {named!r} in {_records(counts[field, spelling])}{hint}"
+        reason = f"unknown {field.replace('_', ' ')} {named!r} in {counted(counts[field, spelling], 'record')}{hint}"
         yield f"unknown_{field}", field, named, reason
     if len(ordered) > NAMED:
         yield "unknown_spelling", None, None, f"{len(ordered) - NAMED:,} more unknown spellings"
@@ -69,15 +71,16 @@ def _spellings(names: Mapping[str, Sequence[str]]) -> Mapping[str, str]:
 
 
 def type_flips(flips: Counter[tuple[str, str, str]]) -> Iterator[tuple[str, str | None, str | None, str]]:
-    """Fields whose JSON type changed in many updated rows alike; a few typed by hand are everyday."""
+    """Fields whose JSON type changed in many updated rows alike; a few such rows are usual, from typing by hand."""
     for (field, before, after), count in flips.most_common():
         if count < FLIPPED:
             return
-        yield "type_flip", shown(field), None, f"{shown(field)} turned from {before} to {after} in {_records(count)}"
+        reason = f"{shown(field)} turned from {before} to {after} in {counted(count, 'record')}"
+        yield "type_flip", shown(field), None, reason
 
 
 def id_jump(new_ids: pl.Series, greatest: int | None) -> Iterator[tuple[str, str | None, str | None, str]]:
-    """New ids far beyond those known: another source, or an id column that was mistaken."""
+    """New ids far beyond those known: another source, or another column taken for the id."""
     if greatest is None or new_ids.is_empty():
         return
     furthest = new_ids.max()
@@ -87,7 +90,8 @@ def id_jump(new_ids: pl.Series, greatest: int | None) -> Iterator[tuple[str, str
 
 
 def disbelieved_times(disbelieved: Counter[int], hours: float) -> Iterator[str]:
-    """Own times later than their file's, in a sentence: a source's clock that runs ahead, or mistyped years."""
+    """A sentence if own times lie too long after their file's: the source's clock runs ahead, or years are mistyped.
+    `disbelieved`: id → records."""
     if disbelieved:
         count, one = disbelieved.total(), next(iter(disbelieved))
         says, its, which = (
@@ -96,10 +100,6 @@ def disbelieved_times(disbelieved: Counter[int], hours: float) -> Iterator[str]:
             else ("say that they were", "their", f"id {one}, for one")
         )
         yield (
-            f"{_records(count)} {says} changed more than {hours:g} hours after {its} file's time:"
+            f"{counted(count, 'record')} {says} changed more than {hours:g} hours after {its} file's time:"
             f" {its} updated_at is not believed ({which})"
         )
-
-
-def _records(count: int) -> str:
-    return f"{count:,} record" if count == 1 else f"{count:,} records"

@@ -26,9 +26,9 @@ class Run:
     trusts_nothing: bool = False
     """Compare every row's `raw`, whatever its fingerprint says."""
     as_of: datetime | None = None
-    """The instant of the table that it is planned against; None = as it stands."""
+    """The instant whose table it is planned against; None = now."""
     progress: Progress = silence
-    """Hears how far the stages are."""
+    """Called with how far each stage is."""
 
     @property
     def seed(self) -> int:

@@ -16,7 +16,7 @@ def changed_fields(before: bytes, after: bytes) -> list[str]:
     """Names of the top-level fields in which two JSON objects differ as values: 1.10 is 1.1, order does not count."""
     try:
         old, new = _fields.decode(before), _fields.decode(after)
-    except (msgspec.ValidationError, RecursionError):  # a raw that somebody made no object, or nested without end
+    except (msgspec.ValidationError, RecursionError):  # somebody edited raw: it is no object, or nested too deep
         return ["raw"] if not same_json(before, after) else []
     names = [*new, *(name for name in old if name not in new)]
     return [name for name in names if name not in old or name not in new or not same_json(old[name], new[name])]

@@ -11,16 +11,16 @@ import polars as pl
 
 from fleetfuel.model.plan import Diff, RowSample, Sample
 from fleetfuel.printable import shown
-from fleetfuel.records.fills import FillNames, tell_fills
+from fleetfuel.records.fills import FillNames, read_fills
 from fleetfuel.records.values import EAST_AFRICA
 from fleetfuel.rules.book import Rules
 
 NAMED: Final = 100
-"""Changed fields that are named: those that changed in most rows."""
+"""At most so many changed fields are named: those that changed in most rows."""
 
 
 LOOKED_AT: Final = 5_000
-"""Updated rows that are looked at for samples."""
+"""At most so many updated rows are looked at for samples."""
 
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -91,11 +91,11 @@ def sample_rows(
         "soft_deletes": (gone["id"], gone["before"]),
         "inserts": (new["id"], pl.Series([text_of(*place).decode() for place in places], dtype=pl.String)),
     }
-    return {name: _told_rows(ids, records, names) for name, (ids, records) in texts.items() if ids.len()}
+    return {name: _row_samples(ids, records, names) for name, (ids, records) in texts.items() if ids.len()}
 
 
-def _told_rows(ids: pl.Series, records: pl.Series, names: FillNames) -> list[RowSample]:
-    fills = tell_fills(records, names).select("plate", "day").iter_rows()
+def _row_samples(ids: pl.Series, records: pl.Series, names: FillNames) -> list[RowSample]:
+    fills = read_fills(records, names).select("plate", "day").iter_rows()
     return [
         RowSample(id=number, plate=plate or "", day=day.isoformat() if day else "")
         for number, (plate, day) in zip(ids, fills, strict=True)

@@ -34,7 +34,7 @@ from fleetfuel.records.rows import INSTANT, REJECTED
 
 
 class HistoryTexts:
-    """The texts of versions that come back, by their line."""
+    """The texts of the versions that come back: `position` is the line in `undone.WRITTEN`, `file` is not used."""
 
     def __init__(self, texts: pl.Series) -> None:
         self._texts = texts.cast(pl.Binary)
@@ -47,7 +47,7 @@ class HistoryTexts:
 
 
 def plan_rows(undone: Undone, run: Run) -> Plan:
-    """The plan of an undo: rows, counts, guards, and what goes back next to them."""
+    """The plan of an undo: rows, counts, guards, and what else goes back."""
     written = undone.written.with_row_index("line")
     conflicts = written.filter("is_conflict")
     rows = written.filter(~pl.col("is_conflict"))
@@ -207,7 +207,7 @@ def _conflict_notices(conflicts: pl.DataFrame, run_id: str) -> pl.DataFrame:
 
 
 def _author(last_run: str | None, run_id: str) -> str:
-    """Who wrote a row last: an edit by hand leaves the run as it was."""
+    """Who wrote a row last. An edit by hand leaves `last_run` as it was."""
     return "hand" if last_run in (None, run_id) else f"run {last_run}"
 
 
@@ -218,7 +218,7 @@ def _remarks(undone: Undone, conflicts: int) -> tuple[str, ...]:
         to = "nowhere"
         if mark:
             to = f"{datetime.fromisoformat(mark['watermark']).astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
-        said.append(f"the mark of the {feed} goes back to {to}")
+        said.append(f"the {'mark' if feed == 'snapshot' else 'watermark'} of the {feed} goes back to {to}")
     if undone.undid:
         said.append(f"this gives back what run {undone.undid} had done")
     return tuple(said)

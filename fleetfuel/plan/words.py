@@ -19,8 +19,8 @@ from fleetfuel.records.rows import CHUNK, INSTANT
 
 
 def find_words(reading: Reading, batch: Batch, cuts: tuple[Cut, ...], current: State) -> deque[pl.DataFrame]:
-    """What is said of each id, with `file_at` and `has_row`: whether there is a row to compare it with. A snapshot says
-    one thing of an id, its last word; change files say one after the other. In chunks, to be freed one by one."""
+    """The words on each id (`decide.CANDIDATES`), with `file_at` and `has_row`: whether there is a row to compare with.
+    A snapshot has one word on an id, change files may have several. In chunks, so that each can be freed."""
     file_times = pl.Series([cut.file_at for cut in cuts], dtype=INSTANT)
     words = decide.last_words(batch.accepted) if reading == "snapshot" else fold.in_turn(batch.accepted)
     met = current.rows["id"].filter(match.rows_of(words["id"], current))
@@ -51,8 +51,8 @@ def find_gone(
     mark: Mark,
     table: Table,
 ) -> Iterator[pl.DataFrame]:
-    """What a complete snapshot lacks; and, if the source was restored to it, what newer change files said of the rows
-    that it leaves as they are."""
+    """`DECISIONS` for the rows that a complete snapshot lacks; and, if the source was restored to it, for the rows that
+    stay as they are and of which newer change files spoke."""
     legible = pl.Series(batch.legible_ids, dtype=pl.Int64)
     others = pl.concat([batch.accepted["id"], batch.rejected["id"].drop_nulls(), legible])
     unkeyed = _unkeyed(batch, texts)
@@ -68,6 +68,6 @@ def find_gone(
 
 
 def _unkeyed(batch: Batch, texts: FeedTexts) -> Sequence[bytes]:
-    """Texts of the records that hold no usable id: which rows they are, only their other values can tell."""
+    """Texts of the records without a usable id: only their other values can show which rows they are."""
     nameless = batch.rejected.filter(pl.col("id").is_null())
     return [texts.text(file, position) for file, position in nameless.select("file", "position").iter_rows()]

@@ -90,7 +90,7 @@ GUARDS: Final = {
     "count_mismatch": Refusal(
         content=envelope(HUNDRED[:95], at(1), record_count=100),
         seen="the export announces 100, the file holds 95 records",
-        limit="a snapshot is deleted from only when it is complete",
+        limit="only a complete snapshot deletes what it lacks",
         option="--as changes",
     ),
     "old_snapshot": Refusal(
