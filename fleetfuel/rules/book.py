@@ -42,11 +42,11 @@ class Rules:
     """Everything `rules/` says."""
 
     digest: str
-    """Hex digest of what decides what validation says of a record; a comment or a reason does not alter it."""
+    """Hex digest of everything that decides how a record is validated; comments and reasons do not change it."""
     file_digests: Mapping[str, str]
     """Hex digest of what each file says, by file name."""
     fields: Mapping[str, tuple[str, ...]]
-    """Canonical field to its names in the feed, the first that holds a value wins."""
+    """Canonical field → its names in the feed; the first that holds a value wins."""
     zone: ZoneInfo
     """The zone of times that name none."""
     personal: frozenset[str]
@@ -54,9 +54,9 @@ class Rules:
     ignore: tuple[IgnoredField, ...]
     """Fields of the feed that are known and left alone."""
     fuel_types: Mapping[str, tuple[str, ...]]
-    """Canonical fuel type to other spellings, as people write them."""
+    """Canonical fuel type → other spellings, as people write them."""
     departments: Mapping[str, tuple[str, ...]]
-    """Canonical department to other spellings, as people write them."""
+    """Canonical department → other spellings, as people write them."""
     pump_prices: tuple[PumpPrice, ...]
     """Capped prices, by cycle and fuel."""
     vehicle_classes: tuple[VehicleClass, ...]

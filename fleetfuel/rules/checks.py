@@ -1,6 +1,6 @@
 """`checks.toml`: what validation says of a record.
 
-Whether a check agrees with its own examples, `records.judge` proves.
+`records.judge` proves that each check agrees with its own examples.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CHECKED: Final[Mapping[str, str]] = MappingProxyType(
         COMPUTED: "computed",
     }
 )
-"""What a check may look at, and what it holds there."""
+"""Field that a check may look at → its kind."""
 
 PREDICATES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
@@ -35,12 +35,13 @@ PREDICATES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "max_hours_ahead": ("time",),
     }
 )
-"""What a check may ask, and of which kinds of field."""
+"""Predicate → the kinds of field that it can judge."""
 
 _CODE: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
 def read_checks(file: RuleFile, fields: Mapping[str, tuple[str, ...]]) -> tuple[Check, ...]:
+    """Every [[check]], in the order of the file; `fields` are those of fields.toml. Raises `RulesError`."""
     names = {alias for aliases in fields.values() for alias in aliases}
     checks: dict[str, Check] = {}
     for line, block in file.blocks("check"):
@@ -64,7 +65,7 @@ def read_checks(file: RuleFile, fields: Mapping[str, tuple[str, ...]]) -> tuple[
 
 
 def _need_predicate(file: RuleFile, check: Check, block: Mapping[str, Any]) -> None:
-    """Exactly one predicate, of a sort the field can answer."""
+    """Refuse a check that has not exactly one predicate, or one that cannot judge its field."""
     if check.field not in CHECKED:
         known = ", ".join(CHECKED)
         file.refuse(f"no check can look at `{check.field}`, only at {known}", file.key("field", check.line))
@@ -98,6 +99,7 @@ def _need_bound(file: RuleFile, name: str, value: Any, kind: str, line: int) -> 
 
 
 def need_code(file: RuleFile, code: str, taken: Collection[str], line: int) -> None:
+    """Refuse a code that is no snake_case word, or that is `taken`."""
     if not _CODE.fullmatch(code):
         file.refuse(f"code `{code}` must be a snake_case word", file.key("code", line))
     if code in taken:
@@ -105,7 +107,8 @@ def need_code(file: RuleFile, code: str, taken: Collection[str], line: int) -> N
 
 
 def need_pattern(file: RuleFile, pattern: str, line: int) -> None:
-    """Refuse what is no regular expression, and what only some engines know: Polars' and PostgreSQL's have to agree."""
+    """Refuse what is no regular expression, or uses what only some engines know: those of Python, Polars and PostgreSQL
+    have to agree."""
     try:
         re.compile(pattern)
     except re.error as error:

@@ -15,7 +15,7 @@ AnomalySeverity = Literal["info", "warn"]
 FuelType = Literal["PETROL", "DIESEL", "KEROSENE"]
 
 MOST: Final = 1_000_000
-"""No hours, kilometres, litres or prices reach it: a greater number is a slip, and would overflow in a view."""
+"""No hours, kilometres, litres or prices reach it: a greater number is a mistake, and would overflow in a view."""
 Amount = Annotated[float, Meta(ge=0, le=MOST)]
 Positive = Annotated[float, Meta(gt=0, le=MOST)]
 
@@ -70,7 +70,7 @@ class VehicleClass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownVehicle:
-    """What somebody knows of one vehicle; everything but what it is called may be left out."""
+    """What somebody knows of one vehicle; everything but its plate or name may be left out."""
 
     plate: str | None = None
     """The number plate it goes by; or `name`."""
@@ -92,7 +92,7 @@ class KnownVehicle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One thing validation says of a record: a field and exactly one predicate that an innocent record satisfies."""
+    """One check of a record: a field, and exactly one predicate that a good record satisfies."""
 
     code: str
     """The finding as a snake_case fact."""
@@ -163,11 +163,11 @@ class Guards:
     max_rejects: ShareLimit
     """Of the records, how many may be rejected."""
     max_updates: ShareLimit
-    """Of the stored rows, how many may change."""
+    """Of the live rows, how many may be updated."""
     lost_column: ShareLimit
     """A field that this share of the stored records has must not be gone from all new ones."""
     empty_snapshot: Switch
-    """A snapshot holds at least one record."""
+    """A snapshot holds at least one record that can be loaded."""
     count_mismatch: Switch
     """Metadata and file agree on the number of records."""
     old_snapshot: Switch
@@ -201,7 +201,7 @@ class Efficiency:
     max_km_per_hour: Positive
     """Most kilometres a vehicle drives in an hour."""
     gap_days: Positive
-    """From so many days on, a span that is too long lacks fills rather than a right digit."""
+    """If a span is too long, fills are missing if it lasts at least so many days; else a digit is wrong."""
     gap_km_per_day: Positive
     """Most kilometres a day that are believed over such a gap."""
     stop_minutes: Positive

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 Kind = Literal["key", "flag", "time", "number", "text", "apart"]
-"""What a field holds. `apart` is read by nobody: it is kept in `raw`, and only counts as something said."""
+"""What a field holds. `apart` is not read: it is kept in `raw`, and only counts as something that a record says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,9 +20,9 @@ class Field:
     """Its canonical name: of the column that it is read into, and of the key in `rules/fields.toml`."""
     kind: Kind
     of_fill: bool = False
-    """Whether it says something of the fill. A deleted record without any such field is only the news of its deletion;
-    a time of the fill is written by a person, so it is read in the feed's zone; a feed that lost such a column of kind
-    time, number or text is noticed."""
+    """Whether it says something of the fill. A deleted record without any such field only reports its deletion. A time
+    of the fill is written by a person, so it is read in the feed's zone. If the feed loses such a column of kind time,
+    number or text, a guard trips."""
 
 
 FIELDS: Final = (
@@ -59,7 +59,7 @@ TIMES: Final = named("time")
 TEXTS: Final = named("text")
 NUMBERS: Final = named("number")
 READ: Final = (*TIMES, *NUMBERS)
-"""Fields whose text has to be read: `<field>_text` is what was written, null if nothing was."""
+"""Fields that are read from text: `<field>_text` is what was written, null if nothing was."""
 FLAGS: Final = named("flag")
 """Fields that say yes or no: `<field>_text` is what was written if it says neither."""
 OF_FILL: Final = tuple(field.name for field in FIELDS if field.of_fill)

@@ -63,6 +63,7 @@ class _Cycle:
 
 
 def read_pump_prices(file: RuleFile) -> tuple[PumpPrice, ...]:
+    """The prices of every [[cycle]], oldest first. Raises `RulesError`, also for cycles that overlap."""
     cycles = sorted(
         ((file.read(_Cycle, block, line), line) for line, block in file.blocks("cycle")),
         key=lambda pair: (pair[0].valid_from, pair[1]),
@@ -91,6 +92,7 @@ def read_pump_prices(file: RuleFile) -> tuple[PumpPrice, ...]:
 
 
 def read_vehicle_classes(file: RuleFile) -> tuple[VehicleClass, ...]:
+    """Every [[vehicle_class]] by rank, the default last. Raises `RulesError`."""
     classes: list[VehicleClass] = []
     plates: dict[str, str] = {}
     for line, block in file.blocks("vehicle_class"):
@@ -126,6 +128,7 @@ def read_vehicle_classes(file: RuleFile) -> tuple[VehicleClass, ...]:
 
 
 def read_anomalies(file: RuleFile) -> tuple[tuple[Anomaly, ...], Efficiency]:
+    """Every [[anomaly]] in the order of the file, and [efficiency]. Raises `RulesError`, also if one is missing."""
     efficiency = file.read(Efficiency, file.need("efficiency"), file.header("efficiency"))
     anomalies: dict[str, Anomaly] = {}
     for line, block in file.blocks("anomaly"):

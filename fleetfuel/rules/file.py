@@ -1,6 +1,6 @@
 """One file of `rules/`: what it says, and the line where it says it.
 
-tomllib tells no line numbers: lines are found again by their keys and headers, which people write one to a line.
+tomllib gives no line numbers: lines are found again by their keys and headers, which people write one to a line.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _HEADER: Final = re.compile(r"\s*\[\[?[^\[\]]+\]\]?\s*(#.*)?")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RuleFile:
-    """A file of rules that is TOML; what it may say is for its reader to know."""
+    """A file of rules, parsed as TOML. Its readers know what it may hold."""
 
     path: Path
     """Where it lies."""
     lines: tuple[str, ...]
-    """Its text, for telling where."""
+    """Its text by lines, to find where something stands."""
     data: Mapping[str, Any]
     """What tomllib read."""
     headers: tuple[tuple[int, str], ...]
@@ -109,7 +109,7 @@ class RuleFile:
 
 
 def _sets(line: str, name: str) -> bool:
-    """Whether the line begins by setting the key; no pattern of its own for each key, which would take longer."""
+    """Whether the line begins by setting the key. A regular expression for each key would take longer."""
     for quoted in (name, f'"{name}"', f"'{name}'"):
         if line.lstrip().startswith(quoted):
             return line.lstrip().removeprefix(quoted).lstrip().startswith("=")

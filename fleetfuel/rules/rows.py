@@ -57,7 +57,8 @@ def _alias_rows(spellings: Mapping[str, Sequence[str]]) -> Iterator[Row]:
 
 
 def _class_rows(classes: Sequence[VehicleClass]) -> Iterator[Row]:
-    """One row per class. Listed plates join the pattern; no pattern means every plate, `^$` those of vehicles.toml."""
+    """One row per class. Listed plates are added to its pattern. No pattern means every plate; `^$` matches none, so
+    such a class has only vehicles that vehicles.toml puts into it."""
     for item in classes:
         patterns = [item.plate_pattern] if item.plate_pattern is not None else []
         if item.plates:

@@ -21,7 +21,7 @@ def read_lists(file: RuleFile, name: str) -> dict[str, tuple[str, ...]]:
 def cleaned(spelling: str) -> str:
     """How two spellings are compared here: upper case, punctuation as a space, spaces collapsed, no final DEPT.
 
-    A little coarser than the database's normalisers: what they hold to be one spelling must not look like two here.
+    A little coarser than the database's normalisers: what is one spelling to them must not look like two here.
     """
     words = re.sub(r"[\W_]+", " ", unicodedata.normalize("NFKC", spelling).upper()).split()
     while len(words) > 1 and words[-1] in ("DEPT", "DEPARTMENT"):
@@ -30,6 +30,7 @@ def cleaned(spelling: str) -> str:
 
 
 def read_spellings(file: RuleFile, name: str) -> Mapping[str, tuple[str, ...]]:
+    """The table `[name]`: canonical name → other spellings. Raises `RulesError`, also if one belongs to two."""
     block = file.header(name)
     spellings = read_lists(file, name)
     claimed: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""READER 2: the table as it stood at an instant, from what its history kept."""
+"""READER 2: the table as it was at an instant, from its history."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from fleetfuel.table.state import DETAILS, LOSABLE_NAMES, OPEN_REJECTS, ROWS, No
 
 
 class AsOf(Now):
-    """The table as it stood at an instant, from what its history kept."""
+    """The table as it was at an instant, from its history."""
 
     def __init__(self, database: Database, instant: datetime) -> None:
-        """Raises `NotKept` if the history does not reach back so far, or the instant is yet to come."""
+        """Raises `NotKept` if the history does not reach back so far, or the instant lies in the future."""
         super().__init__(database)
         self._instant = instant
         kept = database.rows("read_history_kept", instant)[0]
         if kept["is_future"]:
-            raise NotKept(instant=f"{instant:%Y-%m-%d %H:%M:%SZ}", reason="it is yet to come")
+            raise NotKept(instant=f"{instant:%Y-%m-%d %H:%M:%SZ}", reason="it lies in the future")
         if kept["since"] and kept["since"] > instant:
             first = f"the first instant that can be asked for is {kept['since'].isoformat().replace('+00:00', 'Z')}"
             raise NotKept(instant=f"{instant:%Y-%m-%d %H:%M:%SZ}", reason=first)
@@ -43,7 +43,7 @@ class AsOf(Now):
         )
 
     def marks(self) -> Mapping[str, datetime]:
-        """Feed → where it stood."""
+        """Feed → where it stood: the mark of the snapshots, the watermark of the changes."""
         then = self._database.rows("read_marks_as_of", self._instant)
         if then:
             marks = json.loads(then[0]["marks"] or "{}")
@@ -62,17 +62,17 @@ class AsOf(Now):
         return shares(self._database.rows("read_column_shares_as_of", LOSABLE_NAMES, self._instant)[0]["counted"])
 
     def held_lists(self) -> tuple[HeldList, ...]:
-        """None: what is held now says nothing of then."""
+        """Empty: which lists were held then is not known."""
         return ()
 
 
 class NotKept(errors.FleetfuelError):
-    message = """The table as it stood at {instant} cannot be had: {reason}."""
+    message = """The table as it was at {instant} cannot be shown: {reason}."""
     exit_code = 66
 
 
 def read_standing_as_of(database: Database, instant: datetime) -> Standing:
-    """What a dry run has to know that looks back: the files that had been read then, and the marks of then."""
+    """What a dry run with `--as-of` has to know: the files that had been read then, and the marks of then."""
     now = read_standing(database, with_files=False)
     marks = {feed: {"watermark": at} for feed, at in AsOf(database, instant).marks().items()}
     return replace(now, marks=marks, read=files_read(database.table("read_files_as_of", instant)))

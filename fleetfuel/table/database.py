@@ -29,13 +29,13 @@ T = TypeVar("T")
 
 DEFAULTS: Final = (
     ("connect_timeout", "10"),
-    # A server that vanished without a word is noticed within a minute or so, not after the kernel's two hours.
+    # A server that vanished silently is noticed within about a minute, not after the kernel's two hours.
     ("keepalives_idle", "30"),
     ("keepalives_interval", "10"),
     ("keepalives_count", "3"),
     ("tcp_user_timeout", "60000"),
 )
-"""libpq's settings if the URI names none."""
+"""Settings of libpq that the URL need not name."""
 
 SEARCH_PATH: Final = "set local search_path = pg_catalog, pg_temp"
 """First in every transaction: no statement finds anything in a schema that somebody else may create in."""
@@ -44,8 +44,8 @@ SEARCH_PATH: Final = "set local search_path = pg_catalog, pg_temp"
 def _with_defaults(uri: str, application_name: str) -> dict[str, str]:
     """The URL's parameters, with time-outs and our application name if it names none, and always with UTF-8.
 
-    client_encoding goes with the first message to the server, so it stands above PGCLIENTENCODING, the role's setting
-    and the database's: in another encoding texts would arrive garbled, and stay so.
+    client_encoding goes with the first message to the server, so it outranks PGCLIENTENCODING and the settings of role
+    and database: in another encoding texts would arrive garbled, and stay so.
     Raises `ConfigurationError`.
     """
     try:
@@ -64,7 +64,8 @@ class ReadOnly(errors.ConfigurationError):
 
 
 JUST_FREED: Final = 2.0
-"""Seconds that a lock is tried again for after its time, if nobody is found to hold it: it was freed just now."""
+"""If the time to wait for a lock is up but nobody is found to hold it, it was freed just now: it is tried for so many
+seconds more."""
 
 
 class Database:
@@ -81,13 +82,14 @@ class Database:
         self.target = describe(read_url(uri))
         self._surroundings: dict[str, Any] = {}
         self._settings: tuple[str, ...] = (SEARCH_PATH,)
-        """What every transaction sets for itself. Each setting ends with it, so that nothing is left in a pooler's
-        connection, and none takes a snapshot, so that a lock can still come first."""
+        """What every transaction sets for itself. Each setting ends with its transaction, so that nothing is left in a
+        pooler's connection. None takes a snapshot, so that a lock can still come first."""
 
     # -- transactions ---------------------------------------------------------------------------------------------
 
     def look_around(self) -> None:
-        """What server and role have set, asked once a connection. Raises `ConfigurationError` if it is not UTF-8."""
+        """Ask, once a connection, what server and role have set. Raises `ConfigurationError` for a database that is not
+        in UTF-8."""
         found = self._surroundings = self.rows("read_surroundings")[0]
         self.rollback()
         wanted = {
@@ -111,7 +113,7 @@ class Database:
     def begin(self, isolation: Isolation = "read committed", *, read_only: bool = False) -> None:
         """Start a fresh transaction (anything open is rolled back first).
 
-        Raises `ReadOnly` for one that writes if the server says that nobody should.
+        Raises `ReadOnly` for a transaction that writes if the server is set to read only.
         """
         if not read_only:
             self.demand_writable()
@@ -120,7 +122,7 @@ class Database:
         self._begin(f"set transaction isolation level {isolation} {'read only' if read_only else 'read write'}")
 
     def _begin(self, *first: str) -> None:
-        """A fresh transaction with its settings, in one message: over a network each statement costs a way and back.
+        """A fresh transaction with its settings, in one message: over a network each statement costs a round trip.
 
         The driver commits what is open before it runs a script; so what is open is rolled back first.
         """
@@ -132,7 +134,7 @@ class Database:
         self._is_settled = True
 
     def demand_writable(self) -> None:
-        """Raises `ReadOnly`, or `DatabaseUnavailable` for a replica: to be asked before any work is done."""
+        """Raises `ReadOnly`, or `DatabaseUnavailable` for a replica. Called before any work is done."""
         around = self._surroundings
         if around["is_replica"]:
             raise errors.DatabaseUnavailable(reason="it is a replica, which nobody can write to", target=self.target)
@@ -174,12 +176,12 @@ class Database:
             yield second
 
     def take_lock(self, isolation: Isolation = "read committed", *, wait_seconds: float = 0) -> None:
-        """Start a transaction that holds the run lock. Raises `AnotherRun` when it is held past `wait_seconds`.
+        """Start a transaction that holds the run lock. Raises `AnotherRun` if somebody holds it beyond `wait_seconds`.
 
-        It is a table lock, which only who may write in `fuel` can take, and which ends with the transaction: nothing of
-        it is left in a pooler's connection. It is taken before anything is read: a snapshot of REPEATABLE READ that is
-        older than the lock would lack what the holder wrote. Each try is a transaction of its own, so that its now()
-        comes after what the holder wrote.
+        It is a table lock. Only a role that may write in `fuel` can take it, and it ends with the transaction, so that
+        nothing is left in a pooler's connection. It is taken before anything is read: a snapshot of REPEATABLE READ
+        that is older than the lock would lack what the holder wrote. Each try is a transaction of its own, so that its
+        now() comes after what the holder wrote.
         """
         self.demand_writable()
         deadline = time.monotonic() + wait_seconds
@@ -204,7 +206,7 @@ class Database:
     # -- statements -----------------------------------------------------------------------------------------------
 
     def table(self, name: str, *parameters: object) -> pa.Table:
-        """The result of the named statement as an Arrow table; without parameters it is read as it streams in."""
+        """The result of the named statement as an Arrow table. A statement without parameters streams."""
         statement = named_sql(name)
         with self._cursor() as cursor:
 
@@ -215,7 +217,7 @@ class Database:
             return self._driver.call(read, cursor.adbc_cancel)
 
     def stream(self, name: str, take: Callable[[pa.RecordBatch], T]) -> list[T]:
-        """What `take` makes of each batch of the named statement's result: for what is not to be held twice."""
+        """What `take` makes of each batch of the named statement's result: for results too large to be held twice."""
         statement = named_sql(name)
         with self._cursor() as cursor:
 
@@ -242,9 +244,10 @@ class Database:
         self._begin("set transaction isolation level read committed read write", text)
 
     def ingest(self, table: str, stream: pa.RecordBatchReader) -> int:
-        """COPY a stream into a temporary table of this transaction, which has to have the stream's types exactly.
+        """COPY a stream into a temporary table of this transaction, which has to have exactly the stream's types.
 
-        The driver would read the stream to its end before it hears of an interruption; so the stream ends itself.
+        Returns the number of rows. The driver would read the stream to its end before it notices an interruption; so
+        the stream ends itself.
         """
         failures: list[BaseException] = []
 
@@ -292,7 +295,8 @@ class Database:
             raise translate(error, self.target, is_interrupted=self._is_cancelled()) from error
 
     def _is_cancelled(self) -> bool:
-        """Whether a statement that was cancelled was so by a person: here, or at the server if no limit is set."""
+        """Whether a person cancelled a statement: here, or at the server. If the server has a time limit, a statement
+        that was not interrupted here ran into that."""
         return self._driver.is_interrupted.is_set() or not self._surroundings.get("has_time_limit")
 
     def _close(self) -> None:
@@ -310,7 +314,7 @@ class Database:
 def connect(uri: str, *, application_name: str = "fleetfuel") -> Iterator[Database]:
     """Connect. Raises `DatabaseUnavailable`, `PermissionDenied` or `ConfigurationError`, never with a password.
 
-    No setting of the session is changed: behind a pooler it is shared with others.
+    No setting of the session is changed: with a pooler, it is shared with others.
     """
     parameters = _with_defaults(uri, application_name)
     driver = Driver()

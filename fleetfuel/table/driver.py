@@ -19,17 +19,17 @@ from fleetfuel import errors
 T = TypeVar("T")
 
 WAITING: Final = 1.0
-"""Seconds waited for a call at a time: a signal that comes right before a wait begins is heard after it."""
+"""Seconds of one wait for a call: a signal that comes right before a wait begins is handled only after it."""
 
 LETTING_GO: Final = 10.0
 """Seconds that the driver gets to end a call that was interrupted."""
 
 
 class _Call(Generic[T]):
-    """A call of the driver, its right to begin, and what came of it.
+    """A call of the driver, the right to begin it, and its outcome.
 
-    Made of SimpleQueues, whose operations an interruption finds done or not begun. A Future has a lock that is taken in
-    Python: an interruption between the taking and what gives it back leaves it locked for ever: the next call hangs.
+    It uses SimpleQueues, because an interruption cannot come in the middle of their operations. A Future takes and
+    frees a lock in Python: an interruption in between would leave it locked for ever, and the next call would hang.
     """
 
     def __init__(self, call: Callable[[], T]) -> None:
@@ -42,7 +42,7 @@ class _Call(Generic[T]):
         self.is_done = False
 
     def claim(self) -> bool:
-        """Whether the caller has the right to begin it, or to see to it that nobody does. One of all who ask has."""
+        """True for the first who asks only: that one may begin the call, or keep it from ever beginning."""
         try:
             self._right.get_nowait()
         except queue.Empty:
@@ -58,7 +58,7 @@ class _Call(Generic[T]):
         self._ended.put(None)
 
     def wait(self, seconds: float) -> bool:
-        """Whether it has ended, after waiting for that so long."""
+        """Wait for its end, at most so long; whether it has ended."""
         if not self.is_done:
             with contextlib.suppress(queue.Empty):
                 self._ended.get(timeout=seconds)
@@ -78,15 +78,16 @@ class Driver:
         self._calls: queue.SimpleQueue[_Call[Any] | None] = queue.SimpleQueue()
         self.is_interrupted = threading.Event()
         self.answers = True
-        """Not if a call that was interrupted does not end, nor after the end: what is open is then left as it is,
-        for the end of the process. A generator that an interruption left half-way may ask as late as that."""
+        """Whether it can still be called. Not if an interrupted call does not end, nor after `end`: then what is open
+        is left as it is until the process ends. A generator that an interruption left half-way may ask as late as
+        that."""
         self._cancelling: list[threading.Thread] = []
         threading.Thread(target=self._serve, name="fleetfuel-database", daemon=True).start()
 
     def call(self, call: Callable[[], T], cancel: Callable[[], None] | None = None, *, finish: bool = False) -> T:
-        """The call's result. An interruption cancels it, waits until it has ended, and goes on its way.
+        """The call's result. An interruption cancels the call, waits until it has ended, and is raised again.
 
-        With `finish` a call that ends well after all is as good as never interrupted: its result is returned.
+        With `finish`, if the call ends well all the same, its result is returned and the interruption is dropped.
         """
         if not self.answers:
             raise errors.Interrupted()
@@ -134,7 +135,7 @@ class Driver:
 
 
 left_open: Final[list[object]] = []
-"""Kept, because the driver would crash if what it is working on is freed."""
+"""Kept, because the driver would crash if what it is working on were freed."""
 
 
 def quietly(call: Callable[[], None]) -> Callable[[], None]:

@@ -37,7 +37,7 @@ def demand_fitting_schema(database: Database, migrations: Path) -> None:
 
 
 def demand_no_row_security(secured: str) -> None:
-    """Rows that a policy hides would be taken for rows that are not there."""
+    """Raises `ConfigurationError`; `secured` names the tables."""
     raise errors.ConfigurationError(
         reason=f"Row level security is on for {secured}: rows that it hides would be taken for missing.",
         next_step="Switch it off: alter table … disable row level security. Nothing was changed.",

@@ -9,6 +9,7 @@ from fleetfuel.records.texts import as_numbers
 
 
 def as_frame(table: pa.Table, schema: pl.Schema) -> pl.DataFrame:
+    """The columns of `schema`, in its types; fingerprints (uuid) as numbers. Other columns are dropped."""
     if table.num_rows == 0:
         return schema.to_frame()
     plain = pa.table(

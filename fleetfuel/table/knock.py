@@ -1,7 +1,7 @@
-"""Why a server lets nobody in: its SQLSTATE, asked for by speaking the protocol's first words ourselves.
+"""Why a server refuses a login: its SQLSTATE, asked for by speaking the beginning of the protocol ourselves.
 
-libpq tells of a refused login in a text alone, which is in the server's language. Here the same login is tried once
-more, as far as the answer that has the code: https://www.postgresql.org/docs/current/protocol-flow.html
+libpq reports a refused login only as a text in the server's language. Here the same login is tried once more, up to the
+answer that has the code: https://www.postgresql.org/docs/current/protocol-flow.html
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Final
 PATIENCE: Final = 5.0
 """Seconds for each answer."""
 LONGEST: Final = 64 * 1024
-"""Bytes of an answer that are read at most."""
+"""At most so many bytes of an answer are read."""
 
 
 def ask_why(parameters: Mapping[str, str]) -> str | None:
@@ -56,7 +56,7 @@ def _connected(host: str, port: int, parameters: Mapping[str, str]) -> socket.so
 
 
 def _context(mode: str, parameters: Mapping[str, str]) -> ssl.SSLContext:
-    """Verifies as much as libpq just did."""
+    """A context that verifies as much as libpq just did."""
     root = parameters.get("sslrootcert") or os.environ.get("PGSSLROOTCERT")
     context = ssl.create_default_context(cafile=None if root in (None, "", "system") else root)
     context.check_hostname = mode == "verify-full"

@@ -15,11 +15,11 @@ from fleetfuel.printable import sentence
 from fleetfuel.table.database import Database
 
 MARK: Final = ("watermark", "key", "etag", "modified_at", "rules_digest", "run_id")
-"""What is kept of where a feed stands."""
+"""The columns of `fuel.ingest_state` that the ledger keeps of a feed, before and after a run."""
 
 
 def begin_run(run_id: str, mode: str, source: str, started_at: datetime, database: Database) -> None:
-    """The line of a run that begins, in a transaction of its own: whatever becomes of the run, it is seen."""
+    """The line of a run that begins. The caller commits it at once: so it is seen, whatever becomes of the run."""
     database.execute("write_start", run_id, mode, source, started_at.isoformat(), __version__)
 
 
@@ -93,7 +93,7 @@ def _marks(database: Database) -> dict[str, Any]:
 
 
 def record_refusal(plan: Plan, summary: Any, database: Database) -> None:
-    """The line of a run that a guard refused: all that it writes."""
+    """The line of a run that a guard refused: the run writes nothing else."""
     message = "; ".join(f"{guard.code}: {guard.seen}, limit {guard.limit}" for guard in plan.guards)
     database.begin()
     _write_run(plan, summary, database, status="refused", exit_code=3, message=message)
@@ -111,7 +111,7 @@ def record_untouched(summary: Any, database: Database) -> None:
 
 
 def record_failure(run_id: str, error: errors.FleetfuelError, database: Database) -> None:
-    """The line of a run that failed; if it never began, or has ended, nothing."""
+    """The line of a run that failed. Nothing is written if it never began, or has ended."""
     message = sentence(str(error).splitlines()[0])
     database.begin()
     database.execute("write_failure", run_id, error.exit_code, message)
@@ -157,7 +157,7 @@ def _list(origin: Origin, plan: Plan) -> dict[str, Any]:
 
 
 METADATA_MOST: Final = 1 << 16
-"""Bytes of a file's metadata that the ledger keeps, verbatim; of more it keeps how much it was."""
+"""Characters of a file's metadata that the ledger keeps, verbatim. If there are more, it keeps only their number."""
 
 
 def _metadata(text: str) -> msgspec.Raw | str:
@@ -192,8 +192,8 @@ def _file_lines(plan: Plan) -> Iterator[dict[str, object]]:
 def _mark(plan: Plan) -> dict[str, object] | None:
     """Where the feed stands after this run; None if nothing of the feed was read.
 
-    A snapshot stands at its export time, because it vouches for what it held then. Change files stand at the time their
-    keys name, because that is what finds the next ones; a file of markers advances nothing.
+    A snapshot stands at its file time, because it is true for that time. Change files stand at the time that their keys
+    name, because the next files are found by it; a file that holds only markers moves nothing.
     """
     if plan.reading == "snapshot":
         at = {origin.key: origin.file_at for origin in plan.origins}

@@ -29,10 +29,10 @@ log = logging.getLogger("fleetfuel")
 SETTLING: Final = 60.0
 """Seconds to find out what became of a commit whose answer was lost."""
 LINGERING: Final = 5.0
-"""Seconds of these that a session which lost its client gets to end by itself."""
+"""Seconds of these in which a session that lost its client may end by itself."""
 
 BATCH: Final = 20_000
-"""Rows staged at a time: the driver encodes a whole batch in memory."""
+"""Rows staged at a time: the driver holds a whole encoded batch in memory."""
 
 STAGE: Final = pa.schema(
     [
@@ -80,13 +80,13 @@ def load_plan(plan: Plan, database: Database, progress: Progress = silence) -> R
         if plan.planned_by != plan.run_id:
             _check_seen(plan, database)
         _merge(plan, planned, database, progress)
-    _quarantine(plan, database)
+    _write_rejects(plan, database)
     refreshed = sum(planned.get(action, 0) for action in writes.QUIET)
     return Receipt(written=sum(planned.values()) - refreshed, refreshed=refreshed)
 
 
 def _check_seen(plan: Plan, database: Database) -> None:
-    """A saved plan writes over what it saw, and nothing else. Raises `PlanNoLongerFits`."""
+    """Raises `PlanNoLongerFits` if a row is no longer as the saved plan saw it: it overwrites nothing else."""
     moved = database.rows("find_moved")[0]
     if moved["rows"]:
         by = f", last by run {moved['run_id']}" if moved["run_id"] else ""
@@ -156,7 +156,8 @@ def _prove(
     counted: Mapping[str, Any],
     database: Database,
 ) -> None:
-    """Hold the merge against the plan: its own counts, every staged row, the history, and what else was written."""
+    """Compare the merge with the plan: its counts, every staged row, the history, and what else was written. Raises
+    `LoadMismatch`."""
     total = sum(planned.values())
     for action, rows in planned.items():
         if done.get(action) != rows:
@@ -174,11 +175,11 @@ def _prove(
 
 
 def _rows(database: Database, statement: str, *parameters: object) -> int:
-    """How many rows the statement wrote, counted by itself: the driver does not say if there are parameters."""
+    """How many rows the statement wrote, as it counts itself: with parameters the driver does not say."""
     return int(database.rows(statement, *parameters)[0]["rows"])
 
 
-def _quarantine(plan: Plan, database: Database) -> None:
+def _write_rejects(plan: Plan, database: Database) -> None:
     if plan.rejected.height:
         database.execute("create_reject_stage")
         database.ingest("fuel_reject_stage", pa.RecordBatchReader.from_batches(REJECT_STAGE, [_reject_batch(plan)]))
@@ -213,8 +214,8 @@ def _reject_batch(plan: Plan) -> pa.RecordBatch:
 
 
 def commit_plan(plan: Plan, database: Database) -> None:
-    """Commit what `load_plan` wrote. If the answer is lost, the database is asked; only if that cannot be had
-    either it raises `CommitUnknown`."""
+    """Commit what `load_plan` wrote. If the answer is lost, the database is asked. Raises `CommitUnknown` if it cannot
+    be asked either, and `DatabaseUnavailable` if it did not commit."""
     transaction = database.rows("read_transaction")[0]
     try:
         database.commit(is_last=True)
@@ -240,7 +241,7 @@ def _not_committed(error: errors.DatabaseUnavailable, reason: str, database: Dat
 def _find_out(run_id: str, transaction: Mapping[str, Any], database: Database) -> bool | None:
     """Whether the run is in the ledger, once its transaction has ended; None if the server cannot be asked in time.
 
-    A session that lost its client without noticing keeps its transaction open, and the run lock with it: it is ended.
+    A session that has not noticed that its client is gone keeps its transaction open, and the run lock: it is ended.
     """
     began = time.monotonic()
     while time.monotonic() < began + SETTLING:

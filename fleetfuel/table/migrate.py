@@ -38,7 +38,7 @@ class AppliedMigration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MigrationPlan:
-    """What was applied and what is to be."""
+    """What was applied, and what is to be applied."""
 
     files: tuple[MigrationFile, ...]
     """Every file of the folder, in order."""
@@ -77,9 +77,9 @@ class MigrationReceipt:
     rules: Mapping[str, RowChanges]
     """The rules tables that changed, by name."""
     rederived: int | None
-    """Records whose derived columns changed; None if nothing asked for deriving them again."""
+    """Records whose derived columns changed; None if there was no reason to derive them again."""
     devices: str | None
-    """What was found of the vehicles' devices, in words; None before the migration that brings their copy."""
+    """What was found of the vehicles' devices, in words; None if no migration has made their copy yet."""
     refreshed: int
     """Vehicles whose stored facts were stale and are computed anew."""
     rights: tuple[str, ...]
@@ -102,8 +102,8 @@ def plan_migrations(database: Database, folder: Path) -> MigrationPlan:
 
 
 def require_current(database: Database, folder: Path) -> None:
-    """Refuse a database that another release's migrations shaped, an earlier one or a later one. It reads the ledger,
-    which there is, in the open transaction.
+    """Refuse a database that an earlier or a later release migrated. It reads the ledger of migrations, which has to
+    exist, in the open transaction.
 
     Raises `SchemaNotReady` and `MigrationError`.
     """
@@ -123,7 +123,7 @@ class MissingRight:
 
 
 def find_missing_rights(database: Database) -> tuple[MissingRight, ...]:
-    """What this login may not do and would have to; nothing for an owner."""
+    """What this login would have to do and may not; nothing for an owner."""
     database.begin(read_only=True)
     found = database.rows("read_migration_needs")
     database.rollback()
@@ -135,9 +135,9 @@ def apply_migrations(
 ) -> MigrationReceipt:
     """Apply the pending files, one transaction each, then sync the rules in another.
 
-    Rights are looked at before the first file; a login that lacks some, and has nothing to do, hears so.
-    Holds the run lock all the while, in a transaction of a second connection; a run that waited for it applies only
-    what is still pending then.
+    Rights are checked first. A login that lacks some gets `NOTHING_DONE` if there is nothing to do. The run lock is
+    held all the time, in a transaction of a second connection; a migrate that waited for it applies only what is still
+    pending then.
     Raises `PermissionDenied`, `AnotherRun`, `MigrationError`, and what `database` raises. A file that fails leaves
     nothing of itself; the files before it stay applied.
     """
@@ -185,7 +185,7 @@ def _synced(rules: Rules, ledger: Sequence[AppliedMigration]) -> dict[str, str]:
 
 
 def _read_ledger(database: Database, *, create: bool = False) -> tuple[AppliedMigration, ...]:
-    """The ledger's lines in order. If it does not exist: none, or a new one."""
+    """The ledger's lines in order; none if it does not exist, in which case `create` makes it."""
     database.begin(read_only=True)
     if database.rows("has_migration_ledger")[0]["present"]:
         lines = _ledger_lines(database)
@@ -246,7 +246,7 @@ def _apply(database: Database, file: MigrationFile) -> AppliedMigration:
 
 
 _DERIVING: Final = frozenset({"feed_rule", "source_field", "fuel_type_alias", "department_alias", "known_vehicle"})
-"""The rules tables that derived columns are read with."""
+"""The rules tables on which derived columns depend."""
 
 
 def _sync(
@@ -254,8 +254,8 @@ def _sync(
 ) -> MigrationReceipt:
     """Rules into their tables and what follows from them, in one transaction.
 
-    What was synced is remembered together with the last migration: should the sync after a migration fail, the next
-    run derives the records again though it has no migration left to apply.
+    What was synced is remembered together with the last migration: if the sync after a migration fails, the next run
+    derives the records again, though it has no migration left to apply.
     """
     database.begin()
     changes = {
@@ -286,7 +286,7 @@ FILLS_A_TRANSACTION: Final = 200_000
 
 
 def _refresh_facts(database: Database) -> int:
-    """Compute the stored facts of all stale vehicles anew, some transactions long; how many vehicles these were."""
+    """Compute the stored facts of all stale vehicles anew, in several transactions; how many vehicles these were."""
     database.begin()
     if not database.rows("has_function", "fuel.refresh_fill_facts(bigint)")[0]["present"]:
         return 0
@@ -303,7 +303,7 @@ def _refresh_facts(database: Database) -> int:
 
 
 def _copy_devices(database: Database) -> str | None:
-    """Whoever migrates takes the devices as they are now: a table or a column that is gone is gone on purpose."""
+    """Copy the devices as they are now: after a migrate, a table or a column that is gone counts as gone on purpose."""
     if not database.rows("has_function", "fuel.copy_devices(boolean)")[0]["present"]:
         return None
     return str(database.rows("copy_devices", True)[0]["said"])  # noqa: FBT003

@@ -1,4 +1,4 @@
-"""The files of `migrations/`: named in order, in a transaction of the runner's own, never edited once applied."""
+"""The files of `migrations/`: numbered in order, each applied in one transaction, never edited once applied."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class MigrationFile:
 
 
 def read_migrations(folder: Path) -> tuple[MigrationFile, ...]:
-    """Every migration of the folder in order. Raises `MigrationError` if one could not be applied as it stands."""
+    """Every migration of the folder in order. Raises `MigrationError` for a wrong name or number, or a file that cannot
+    be read."""
     paths = sorted(folder.glob("*.sql"), key=lambda path: path.name)
     if not paths:
         raise errors.MigrationError(

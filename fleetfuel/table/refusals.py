@@ -1,7 +1,7 @@
-"""What the driver, libpq or the server complains of → one of our errors, by SQLSTATE, whatever language it speaks.
+"""An error of the driver, libpq or the server → one of our errors, by SQLSTATE, in whatever language its text is.
 
-The driver passes on the SQLSTATE of a statement that failed, and none of a connection that was refused: libpq has only
-a text for that, in the server's language. In English it is read; in any other the server is asked again (`knock`).
+The driver passes on the SQLSTATE of a statement that failed, but none of a connection that was refused: libpq has only
+a text for that, in the server's language. An English text is read; for any other, the server is asked again (`knock`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class TimeLimit(errors.DatabaseUnavailable):
 def translate(error: adbc.Error, target: str, *, is_interrupted: bool = False) -> errors.FleetfuelError:
     """The driver's error about a statement. `reason` is the server's first line, without detail: details quote data.
 
-    `is_interrupted`: a statement that was cancelled was so by a person.
+    `is_interrupted`: if the statement was cancelled, a person did it.
     """
     state = str(getattr(error, "sqlstate", None) or "")
     reason = _first_line(error)
@@ -70,7 +70,7 @@ def translate(error: adbc.Error, target: str, *, is_interrupted: bool = False) -
 
 
 def translate_refusal(error: adbc.Error, parameters: Mapping[str, str]) -> errors.FleetfuelError:
-    """The driver's error about a connection that did not come about."""
+    """The driver's error about a connection that could not be made, as one of our errors; no secret in it."""
     text, target = str(error), describe(parameters)
     reason = _without_secrets(_first_line(error), parameters)
     for words, advice in _SETTINGS:
@@ -120,7 +120,7 @@ _SAID: Final = (
     (r"too many (clients|connections)|connection slots", "53300"),
     (r"starting up|shutting down|recovery|not (yet )?accepting", "57P03"),
 )
-"""What PostgreSQL and PgBouncer say in English to somebody whom they do not let in → SQLSTATE."""
+"""What PostgreSQL and PgBouncer say in English when they refuse a login → SQLSTATE."""
 
 _NOBODY: Final = (
     r"Connection refused|timeout expired|timed out|could not translate host name|No route|unreachable|No such file"
@@ -130,8 +130,8 @@ _NOBODY: Final = (
 
 _BY_ITSELF: Final = """Without sslrootcert, libpq looks for a file of its own. To trust the system's certificates, add
 &sslrootcert=system to DATABASE_URL; else let sslrootcert name the file."""
-_UNTRUSTED: Final = """The server's certificate is not trusted: let sslrootcert in DATABASE_URL name the file of
-who signed it, and the host the name it was made for."""
+_UNTRUSTED: Final = """The server's certificate is not trusted: let sslrootcert in DATABASE_URL name the certificate
+of whoever signed it, and let the host be the name that it was made for."""
 _POOLER: Final = """A pooler does not know this parameter: take it out of DATABASE_URL, or let the pooler ignore it
 (ignore_startup_parameters)."""
 _UNREADABLE: Final = (
@@ -145,11 +145,11 @@ _SETTINGS: Final = (
     (r"unsupported startup parameter", _POOLER),
     (
         r"authentication method requirement|channel binding",
-        "Let require_auth and channel_binding fit the server's way.",
+        "Let require_auth and channel_binding in DATABASE_URL fit what the server asks for.",
     ),
     (_UNREADABLE, "Correct DATABASE_URL (or the PG… variables); .env.example says what it may hold."),
 )
-"""What only a setting can mend, by libpq's words → the step that helps."""
+"""libpq's words for faults that only a setting can mend → the step that helps."""
 
 
 def _without_secrets(reason: str, parameters: Mapping[str, str]) -> str:

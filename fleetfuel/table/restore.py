@@ -1,4 +1,4 @@
-"""What migrations made besides tables: remembered after each, and made again if it is missing."""
+"""What migrations make besides tables: remembered after each `migrate`, and made again if it is missing."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ _REPORT: Final = re.compile(r"\bview\s+reporting\.([a-z_0-9]+)", re.IGNORECASE)
 
 
 def demand_room(database: Database) -> None:
-    """A schema of our name may be there, made for us; what somebody else filled or owns is his.
-
-    Raises `ConfigurationError`.
+    """Raises `ConfigurationError` if there is a schema `fuel` that holds objects already, or belongs to somebody else.
+    An empty one that was made for us is fine.
     """
     found = next(iter(database.rows("read_schema_owner")), None)
     database.rollback()
@@ -34,7 +33,7 @@ def demand_room(database: Database) -> None:
 
 
 def restore_objects(database: Database) -> str | None:
-    """Make again what is missing, committed; what it was, in words."""
+    """Make again what is missing, and commit; what it was, in words."""
     database.begin()
     restored: str | None = None
     if database.rows("has_function", "fuel.restore_objects()")[0]["present"]:
@@ -45,7 +44,7 @@ def restore_objects(database: Database) -> str | None:
 
 
 def remember_objects(database: Database, files: Sequence[MigrationFile]) -> None:
-    """Remember what is there, committed. Of schema reporting the views that migrations make: others are not ours."""
+    """Remember what is there, and commit. In the schema reporting only the views that migrations make are ours."""
     database.begin()
     if database.rows("has_function", "fuel.remember_objects(text[])")[0]["present"]:
         reports = sorted({name for file in files for name in _REPORT.findall(file.text)})

@@ -20,13 +20,13 @@ class Standing:
     marks: Mapping[str, Mapping[str, Any]]
     """Feed → where it stands, by fuel.ingest_state, unless that lies in the future."""
     read: FilesRead
-    """The change files that runs have read; none if nobody asked."""
+    """The change files that runs have read; empty if they were not asked for."""
     proven: Mapping[str, str]
     """File of `rules/` → digest of what it said when `migrate` proved and synced it."""
     last_summary: str | None
     """The `--json` object of the last run that was applied, as text."""
     has_stale_facts: bool
-    """Whether stored facts of fills are to be computed anew."""
+    """Whether stored facts of fills have to be computed anew."""
 
     @property
     def watermark(self) -> datetime | None:
@@ -48,12 +48,13 @@ def read_standing(database: Database, *, with_files: bool) -> Standing:
 
 
 def read_marks(database: Database) -> Mapping[str, Mapping[str, Any]]:
-    """Feed → where it stands, as the table says, and `asked_at`."""
+    """Feed → its row of fuel.ingest_state, believed or not, and `asked_at`: the database's now()."""
     return {mark["feed"]: mark for mark in database.rows("read_marks")}
 
 
 def believed_marks(marks: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mapping[str, Any]]:
-    """Feed → where it stands, without `asked_at`; no feed whose mark lies in the future, which is a wrong clock's."""
+    """Feed → where it stands, without `asked_at`. A mark in the future comes from a wrong clock: its feed is left
+    out."""
     return {
         feed: {name: value for name, value in mark.items() if name != "asked_at"}
         for feed, mark in marks.items()
@@ -62,8 +63,8 @@ def believed_marks(marks: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mappi
 
 
 def read_untouched(database: Database, mark: Mapping[str, Any], *, skips_proof: bool) -> str | None:
-    """The `--json` object of the run that set the snapshot's mark, as text, if that still stands and nobody has touched
-    the table since; else None. `skips_proof` takes the table's part as given."""
+    """The `--json` object of the run that set the snapshot's mark, as text, if the mark is still the same and nobody
+    has touched the table since; else None. With `skips_proof`, the table is not looked at."""
     now = believed_marks(read_marks(database)).get("snapshot")
     if now != mark:
         return None
@@ -79,6 +80,7 @@ def read_files(database: Database) -> FilesRead:
 
 
 def files_read(table: pa.Table) -> FilesRead:
+    """The rows of the statements `read_files` and `read_files_as_of` as a value."""
     rows = table.to_pylist()
     return FilesRead(
         versions=frozenset(

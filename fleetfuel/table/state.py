@@ -1,4 +1,4 @@
-"""READER 2: the table as it stands. Reads only; what it read means something only within its transaction."""
+"""READER 2: the table as it is now. It only reads, and what it read holds only within its transaction."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ OPEN_REJECTS: Final = columns({"reject_id": pl.Int64, "id": pl.Int64, "rule": pl
 
 
 class Now:
-    """The table as it stands, in the open transaction."""
+    """The table as it is now, in the open transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -72,7 +72,7 @@ class Now:
         return DETAILS.to_frame() if wanted == "{}" else as_frame(self._database.table("read_details", wanted), DETAILS)
 
     def unknown_spellings(self, spellings: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
-        """(field, spelling) of those that the database's normalisers do not know; they are its alone to judge."""
+        """(field, spelling) of those that the database's normalisers do not know; only the database decides that."""
         rows = self._database.rows("read_unknown_spellings", json.dumps(spellings))
         return [(row["field"], row["spelling"]) for row in rows]
 
@@ -89,13 +89,15 @@ LOSABLE_NAMES: Final = "{" + ",".join(LOSABLE) + "}"
 
 
 def shares(counted: str) -> Mapping[str, float]:
+    """Counts as JSON text (`{"rows": 10, "litres": 9, …}`) → column → share of the rows; empty if there are none."""
     held = json.loads(counted)
     rows = held.pop("rows")
     return {name: count / rows for name, count in held.items()} if rows else {}
 
 
 def _whole(parts: list[pl.DataFrame]) -> pl.DataFrame:
-    """The parts (it takes them) as one, each column in one piece: by columns, so that one at most is held twice."""
+    """The parts as one, each column in one piece. It empties `parts` column by column, so that at most one column is
+    held twice."""
     parts.append(ROWS.to_frame())
     columns = []
     for name in ROWS.names():

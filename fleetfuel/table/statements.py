@@ -1,6 +1,6 @@
 """The SQL of the program: `sql/<room>.sql`, one file a room, each statement after a line `-- name: <statement>`.
 
-A statement keeps the comment that says what it is for, so that the server's log shows it, too.
+A statement keeps its comment, which says what it is for, so that the server's log shows it, too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 
 def named_sql(name: str) -> str:
-    """The text of the statement of this name, whatever its room."""
+    """The text of the statement of this name, in whichever room."""
     return _statements()[name]
 
 

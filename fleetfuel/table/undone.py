@@ -60,7 +60,7 @@ NOTED: Final = columns(
 
 
 def read_undone(database: Database, beginning: str) -> Undone:
-    """A run as its undoing needs it; `beginning` of its id, or `last`. In the open transaction.
+    """A run, with what is needed to undo it. `beginning`: of its id, or `last`. In the open transaction.
 
     Raises `SourceNotFound` for a run that the ledger does not hold, and `CannotUndo`.
     """
@@ -116,6 +116,6 @@ def read_undone(database: Database, beginning: str) -> Undone:
 
 
 def _is_undone(database: Database, run_id: str) -> bool:
-    """Whether an undo was undone itself, so that what it undid stands again."""
+    """Whether an undo was undone itself, so that what it undid is applied again."""
     by = database.rows("read_undoable", run_id)[0]["undone_by"]
     return bool(by) and not _is_undone(database, by)

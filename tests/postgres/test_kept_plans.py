@@ -358,5 +358,5 @@ def test_older_than_the_kept_history_is_refused_with_the_first_instant(held: Tab
         assert refused.value.exit_code == 66
     finally:
         held.write("delete from fuel.history_kept")
-    with pytest.raises(errors.FleetfuelError, match="yet to come"):
+    with pytest.raises(errors.FleetfuelError, match="lies in the future"):
         held.load(envelope(AFTER, at(1)), apply=False, as_of=at(1_000_000))

@@ -21,7 +21,7 @@ select
     ) as hides_rows;
 
 -- name: limit_lock_waits
--- Waits for a lock end after half a minute; sent unless the URL, the role or the server says otherwise.
+-- A wait for a lock ends after half a minute; sent unless the URL, the role or the server sets another limit.
 set local lock_timeout = '30s';
 
 -- name: notice_a_lost_client
@@ -29,7 +29,7 @@ set local lock_timeout = '30s';
 set local client_connection_check_interval = '5s';
 
 -- name: limit_idleness
--- Work on long files between two statements is no reason to end the run; a run that is frozen is, after a while.
+-- The run may work on long files between two statements, but a run that is frozen is ended after a while.
 set local idle_in_transaction_session_timeout = '15min';
 
 -- name: take_lock

@@ -1,7 +1,7 @@
--- What the demo plays besides the feed.
+-- What the demo needs besides the feed.
 
 -- name: create_demo_schema
--- The schema of the tracking application, which the demo plays.
+-- The schema of the tracking application, in whose place the demo acts.
 create schema tracksolid;
 
 -- name: create_demo_devices
@@ -25,7 +25,7 @@ order by filled_at desc, id desc
 limit 6;
 
 -- name: read_demo_month
--- The last whole month by cost centre: spend, and consumption if it is right.
+-- The last whole month by cost centre: spend, and consumption from spans that can be right.
 select to_char(month, 'YYYY-MM') as month, coalesce(cost_centre, '-') as cost_centre, sum(fills)::text as fills,
        to_char(sum(amount_kes), 'FM999,999,990') as amount_kes, sum(unbelievable_fills)::text as left_out,
        round(sum(distance_km) / nullif(sum(span_litres), 0), 2)::text as km_per_litre, sum(warn_fills)::text as to_look_at

@@ -1,7 +1,7 @@
 -- What `fleetfuel doctor` looks at.
 
 -- name: read_server
--- What doctor tells of the server, and of this login on it.
+-- What doctor reports of the server, and of this login on it.
 select
     current_setting('server_version') as version,
     current_setting('server_version_num')::integer as number,
@@ -12,7 +12,7 @@ select
     clock_timestamp() as now;
 
 -- name: read_missing_rights
--- Rights an import needs and this login lacks. A table that is not there yet is for the migrations to bring.
+-- Rights that an import needs and this login lacks. A table that does not exist yet is left out: migrations make it.
 with needed (schema, relation, privileges) as (
     values
         ('fuel', 'records', array['select', 'insert', 'update']),
@@ -51,12 +51,12 @@ where r.rolname = 'grafana_ro' and n.nspname = 'reporting';
 select said, is_broken, cardinality(columns) > 0 as is_read, since from fuel.devices_state;
 
 -- name: read_health
--- How each mode does: its last run, when one was last applied, how old its feed is.
+-- The health of each mode: its last run, when one was last applied, how old its feed is.
 select mode, run_id, status, exit_code, age_seconds, last_applied_age_seconds, source_age_seconds
 from reporting.v_ingest_health
 where mode in ('snapshot', 'changes')
 order by mode desc;
 
 -- name: missing_objects
--- What migrations made and is no longer there.
+-- What migrations made and is missing now.
 select name from fuel.missing_objects();

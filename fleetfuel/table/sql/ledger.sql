@@ -1,8 +1,8 @@
 -- What the ledger holds, for people to look at.
 
 -- name: read_runs
--- The newest lines of the ledger of runs ($1: only of this status, if it is not null; $2: how many). A run that began and
--- did not end is at work as long as its session is there.
+-- The newest lines of the ledger of runs ($1: only those of this status, if it is not null; $2: how many). A run that began
+-- and did not end is at work if its session still exists.
 select
     run_id, mode, source, source_at, started_at, finished_at, status, exit_code, counts::text as counts, message, version, role,
     plan_run_id, plan_checksum, undone_run, false as is_at_work
@@ -53,7 +53,7 @@ order by last_seen_at desc, source_key, position, reject_id
 limit $3::bigint;
 
 -- name: read_record
--- One record as it stands.
+-- One record as it is now.
 select
     raw::text as raw, deleted_at, absent_since, source_key, source_at, run_id, last_changed_at as valid_from, first_seen_at,
     plate, filled_at

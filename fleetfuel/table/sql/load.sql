@@ -1,7 +1,7 @@
--- THE WRITER: stage, merge, prove, and a run's lines in the ledger. All in one transaction, the questions after a lost commit apart.
+-- THE WRITER: stage, merge, prove, and a run's lines in the ledger. All in one transaction, except the questions after a lost commit.
 
 -- name: copy_devices
--- Copy the vehicles' devices as they are now ($1: whether a table or a column that is gone is gone on purpose).
+-- Copy the vehicles' devices as they are now ($1: whether a table or a column that is missing was removed on purpose).
 select said, is_broken from fuel.copy_devices($1::boolean);
 
 -- name: create_stage
@@ -41,8 +41,8 @@ select
 from moved;
 
 -- name: count_writes
--- Rows of fuel.records that this session wrote and the server has not reported yet: the difference between two looks in one
--- transaction is what was written in between, whoever's trigger did it. Null if the server does not count.
+-- Rows of fuel.records that this session wrote and the server has not reported yet: the difference between two readings in
+-- one transaction is what was written in between, also by triggers. `is_counted` is false if the server does not count.
 select
     pg_stat_get_xact_tuples_inserted('fuel.records'::regclass) as inserted,
     pg_stat_get_xact_tuples_updated('fuel.records'::regclass) as updated,
@@ -50,8 +50,8 @@ select
     current_setting('track_counts')::boolean as is_counted;
 
 -- name: announce_load
--- The statements of this merge mark the vehicles they touch as stale, set by set, and bring the fingerprint of each row, be it
--- the one that the row has already: the triggers need not do either row by row.
+-- The statements of this merge mark the vehicles that they touch as stale, all at once, and bring the fingerprint of each
+-- row, even if the row has it already: so the triggers need not do this row by row.
 select set_config('fuel.marks_plates', 'on', true), set_config('fuel.brings_fingerprints', 'on', true);
 
 -- name: merge_inserts
@@ -72,7 +72,7 @@ select count(*) as rows from written;
 
 -- name: merge_writes
 -- Rows of one action other than insert: a value, a deletion or an absence that changed. A null `raw` leaves it as it is.
--- Says how many it wrote, and how many of these owe a version to the history.
+-- Says how many it wrote, and of how many of these the history has to keep a version.
 with old as (
     select r.id, r.raw, r.deleted_at, r.absent_since, r.vehicle
     from fuel.records r
@@ -119,8 +119,8 @@ with written as (
 select count(*) as rows from written;
 
 -- name: merge_refreshes
--- Rows of which only the evidence changed: their text as another wrote it, the rules it was validated under, the newest
--- change file that said the same, or what a restored source made void. What it was is kept, for a look back.
+-- Rows of which only the evidence changed: the same values written as another text, other rules, a newer change file that
+-- said the same, or what a restored source made void. The evidence before is kept, for --as-of and undo.
 with kept as (
     insert into fuel.evidence_versions (id, fingerprint, source_at, change_at, replaced_by_run)
     select r.id, r.fingerprint, r.source_at, r.change_at, $1
@@ -138,8 +138,8 @@ written as (
 select count(*) as rows from written;
 
 -- name: prove_merge
--- Staged rows that the table does not hold as planned, and the versions that the history kept of them: zero, and as many as
--- the merge owes it, or the run is rolled back. now() is when this transaction began: nobody else stamps rows with it.
+-- Staged rows that the table does not hold as planned, and the versions that the history kept of them. There have to be zero,
+-- and as many as the merge said, or the run is rolled back. now() is when this transaction began: only it stamps rows so.
 select
     count(*) filter (
         where r.id is null
@@ -183,7 +183,7 @@ create temporary table fuel_reject_stage (
 ) on commit drop;
 
 -- name: merge_rejects
--- One row a rejected text and rule: the same again, in whatever file, is seen once more, not stored once more.
+-- One row for each rejected text and rule: if the same comes again, in any file, `times_seen` rises and nothing is added.
 insert into fuel.rejects as r (content_hash, rule, id, reason, content, content_bytes, source_key, position, first_run_id, last_run_id)
 select distinct on (content_hash, rule)
     content_hash, rule, id, reason, content, content_bytes, source_key, position, $1, $1
@@ -200,7 +200,8 @@ set last_run_id = excluded.last_run_id,
     resolved_by = null;
 
 -- name: resolve_rejects
--- Rejected records that this run loaded ($2: their reject_ids), or that its complete snapshot ($3: its key) no longer holds.
+-- Rejected records whose record this run accepted ($2: their reject_ids), or that its complete snapshot ($3: its key) no
+-- longer holds.
 update fuel.rejects
 set resolved_at = now(), resolved_by = $1
 where resolved_at is null
@@ -214,7 +215,7 @@ set resolved_at = null, resolved_by = null
 where reject_id = any ($1::text::bigint[]);
 
 -- name: restore_mark
--- Where a feed stood before ($1: JSON object), without a proof of the table: the next run reads the file.
+-- Put a feed back to where it stood before ($1: JSON object), without a proof of the table: so the next run reads the file.
 insert into fuel.ingest_state as s (feed, watermark, key, etag, modified_at, rules_digest, run_id)
 select feed, watermark, key, etag, modified_at, rules_digest, run_id
 from jsonb_to_record($1::text::jsonb) as m (
@@ -231,18 +232,18 @@ set watermark = excluded.watermark,
     updated_at = now();
 
 -- name: remove_mark
--- A feed ($1) of which nothing was applied before the run that is undone.
+-- Remove the mark of a feed ($1) of which nothing was applied before the run that is undone.
 delete from fuel.ingest_state where feed = $1;
 
 -- name: hold_lists
--- The lists of records that an undone run had applied ($1: JSON array): they are held.
+-- Hold the lists of records that an undone run had applied ($1: JSON array).
 insert into fuel.undone_lists (list_hash, rules_digest, reading, undone_run, undone_by)
 select distinct list_hash, rules_digest, reading, undone_run, undone_by
 from jsonb_to_recordset($1::text::jsonb) as l (list_hash text, rules_digest text, reading text, undone_run text, undone_by text)
 on conflict do nothing;
 
 -- name: release_lists
--- Lists that are held no longer: $1 the run that releases them; $2 of this reading, or $3 of this undo, if it is not null.
+-- Release lists that are held ($1: the run that releases them): those of a reading ($2), or of an undo ($3), if not null.
 update fuel.undone_lists
 set released_at = now(), released_by = $1
 where released_at is null
@@ -277,7 +278,8 @@ from jsonb_to_record($1::text::jsonb) as r (
 );
 
 -- name: write_files
--- The files of a run, one row a version of a file (a file may be named twice); read again, it says what came of it last.
+-- The files of a run, one row a version of a file (a file may be named twice). If a version is read again, the row says what
+-- came of it last.
 insert into fuel.ingest_files (key, etag, size, file_at, modified_at, status, records, counts, reason, run_id)
 select distinct on (key, etag, modified_at)
     key, etag, size, file_at, modified_at, status, records, coalesce(counts, '{}'), reason, run_id
@@ -297,8 +299,8 @@ set size = excluded.size,
     processed_at = now();
 
 -- name: write_mark
--- Where a feed stands now. The changes' mark never moves back, unless it lies in the future; that of the snapshots is that of
--- the last one applied.
+-- Where a feed stands now. The watermark of the changes never moves back, unless it lies in the future; the mark of the
+-- snapshots is always that of the last one applied.
 insert into fuel.ingest_state as s (feed, watermark, key, etag, modified_at, rules_digest, proof, run_id)
 select feed, watermark, key, etag, modified_at, rules_digest, proof, run_id
 from jsonb_to_record($1::text::jsonb) as m (
@@ -317,12 +319,12 @@ set (watermark, key, etag, modified_at, proof) = (
     updated_at = now();
 
 -- name: read_transaction
--- Who is about to commit: what to ask for should the answer get lost.
+-- The transaction that is about to commit: what to ask for if the answer gets lost.
 select pg_current_xact_id()::text as xid, pg_backend_pid()::bigint as pid;
 
 -- name: read_is_open
--- Whether a transaction ($1) is still under way. A server that took over from the one that began it may not know it: then
--- its number is not yet given out there. (The snapshot's xmax says less: what is under way may lie above it.)
+-- Whether a transaction ($1) is still under way. Another server that took over may not know it: then the number was not yet
+-- given out there. (The snapshot's xmax is no help: a transaction under way may have a higher number.)
 select case
     when $1::text::xid8 < pg_current_xact_id() then pg_xact_status($1::text::xid8) = 'in progress'
     else false
@@ -335,5 +337,5 @@ from pg_stat_activity
 where pid = $1::bigint and backend_xid = ($2::text::xid8)::xid;
 
 -- name: has_run
--- Whether the ledger has a run that was applied.
+-- Whether the ledger has this run ($1) as applied.
 select exists (select from fuel.ingest_runs where run_id = $1 and status = 'applied') as present;

@@ -8,8 +8,8 @@ select exists (
 ) as present;
 
 -- name: create_migration_ledger
--- The ledger of migrations: it precedes the first migration, so the runner makes it.
--- Of several runs at once one makes it; the others wait for its commit here, and find what it made.
+-- The ledger of migrations: it has to exist before the first migration, so the runner makes it.
+-- If several run at once, one makes it; the others wait here for its commit, and find it made.
 do $$
 begin
     if to_regnamespace('fuel') is null then
@@ -39,7 +39,7 @@ from fuel.schema_migrations
 order by file collate "C";
 
 -- name: read_migration_needs
--- What this login lacks to migrate: the fault, and the statement that an administrator runs against it.
+-- What this login lacks to migrate, and for each the statement with which an administrator grants it.
 with schemas (schema) as (
     values ('fuel'), ('reporting')
 ),
@@ -83,11 +83,11 @@ values ($1, $2, $3)
 returning file, checksum, applied_at, milliseconds;
 
 -- name: sync_rules
--- Make a table of rules ($1) what the rules say ($2: JSON array of rows); how many rows that changed.
+-- Make a table of rules ($1) equal to the rules ($2: JSON array of rows); how many rows changed.
 select inserted, updated, deleted from fuel.sync_rules($1::text::regclass, $2::text::jsonb);
 
 -- name: record_rules_state
--- Remember what was synced ($1: JSON object, file -> digest); says for which files it was something else before.
+-- Remember what was synced ($1: JSON object, file -> digest); says which files had another digest before.
 with wanted as (
     select file, digest from jsonb_each_text($1::text::jsonb) as each (file, digest)
 ),
@@ -112,11 +112,11 @@ select file from written;
 select to_regprocedure($1) is not null as present;
 
 -- name: call_rebuild_reader
--- Make the function that derives columns from `raw` anew, after the field names in fuel.source_field.
+-- Make anew the function that derives columns from `raw`, with the field names in fuel.source_field.
 select fuel.rebuild_reader()::text as said;
 
 -- name: call_rederive
--- Derive the columns of the stored records again; says how many records they changed in.
+-- Derive the columns of the stored records again; says how many records changed.
 select fuel.rederive()::text as said;
 
 -- name: call_grant_rights
@@ -132,7 +132,7 @@ select vehicles, fills, vehicles_left from fuel.refresh_fill_facts($1);
 analyze fuel.fill_facts, fuel.stale_vehicles;
 
 -- name: read_schema_owner
--- Whose the schema fuel is, if there is one, how much is in it, and whether another run's ledger came meanwhile.
+-- Who owns the schema fuel, if it exists, how many objects it holds, and whether another run has made the ledger meanwhile.
 select
     owner.rolname::text as owner,
     owner.rolsuper as is_superuser,
@@ -146,7 +146,7 @@ join pg_roles as owner on owner.oid = n.nspowner
 where n.nspname = 'fuel';
 
 -- name: restore_objects
--- Make again what of it is missing; says what.
+-- Make again what migrations made and is missing; says what it was.
 select fuel.restore_objects() as said;
 
 -- name: remember_objects

@@ -1,7 +1,8 @@
 -- What is old, and its removal.
 
 -- name: count_prunable
--- How many overwritten versions are older than $1, and rejects that were resolved before, or not seen since.
+-- How many versions were overwritten before $1, and how many rejects were resolved before it, or not seen since. (A reject
+-- of the last snapshot's file stays: if the file has not changed since, it still holds the record.)
 select
     (select count(*) from fuel.record_versions where replaced_at < $1) as versions,
     (select count(*) from fuel.rejects where resolved_at < $1
@@ -10,7 +11,7 @@ select
         ))) as rejects;
 
 -- name: read_prunable_runs
--- Runs that ended before $1, without the last run and the last applied run of each mode, and those a feed stands at.
+-- Runs that ended before $1. Kept are the last run of each mode and of each status in it, and those that set a mark.
 select run_id
 from (
     select
@@ -26,13 +27,13 @@ and newest_of_status > 1
 and run_id not in (select run_id from fuel.ingest_state);
 
 -- name: read_prunable_files
--- Versions of files that were read before $1; which of them changes mode still has to know is for the caller to say.
+-- Versions of files that were read before $1; the caller leaves out those that `import --changes` still has to know.
 select key, etag, modified_at
 from fuel.ingest_files
 where processed_at < $1;
 
 -- name: prune_versions
--- Remove the versions, and the evidence, that were overwritten before $1; so far back nobody can look any more.
+-- Remove the versions, and the evidence, that were overwritten before $1: --as-of and undo cannot go back further than that.
 with gone as (
     delete from fuel.record_versions
     where replaced_at < $1
@@ -49,8 +50,7 @@ kept as (
 select count(*) as rows from gone;
 
 -- name: prune_rejects
--- Remove the rejected records that were resolved before $1, or seen last before it and not in the snapshot, which holds its own
--- still if nothing changed.
+-- Remove the rejected records that were resolved before $1, or not seen since, as `count_prunable` counts them.
 with gone as (
     delete from fuel.rejects
     where resolved_at < $1
@@ -62,7 +62,7 @@ with gone as (
 select count(*) as rows from gone;
 
 -- name: prune_runs
--- Remove these runs ($1: JSON array of run ids), and where they began.
+-- Remove these runs ($1: JSON array of run ids), and the lines that they began.
 with gone as (
     delete from fuel.ingest_runs
     where run_id in (select jsonb_array_elements_text($1::text::jsonb))

@@ -1,14 +1,14 @@
--- READER 2: the table as it stands, and what earlier runs left for the next.
+-- READER 2: the table as it is now or was then, and what earlier runs left for the next.
 
 -- name: read_marks
--- Where each feed stands, as of which instant; one row a feed, whether or not anything of it was applied.
+-- Where each feed stands, and now(); one row a feed, even if nothing of it was applied.
 select feeds.feed, s.watermark, s.key, s.etag, s.modified_at, s.rules_digest, s.proof, s.run_id, now() as asked_at
 from (values ('snapshot'), ('changes')) as feeds (feed)
 left join fuel.ingest_state as s on s.feed = feeds.feed;
 
 -- name: read_rows
 -- Every row's id and fingerprint: what the decision needs to know of a row that did not change. No parameters, so it
--- streams. A time that is yet to come is a wrong clock's and counts as none.
+-- streams. A time in the future comes from a wrong clock and counts as none.
 select
     id,
     fingerprint,
@@ -22,9 +22,9 @@ from fuel.records;
 select reject_id, id, rule, source_key from fuel.rejects where resolved_at is null;
 
 -- name: read_details
--- The rows with the given ids in full: what a record that may change them is compared with. `own_at` is the time that the
--- version itself names, if it was believed. A time that is yet to come is a wrong clock's and counts as none. `seen` tells
--- whether the row is still the same later on. By id: a report does not depend on where rows lie in the table.
+-- The rows with the given ids in full, to compare records with. `own_at` is the time that the version itself names, if it was
+-- believed. A time in the future comes from a wrong clock and counts as none. `seen` differs as soon as the row changes. By
+-- id, so that a report does not depend on where rows lie in the table.
 select
     id,
     raw::text as raw,
@@ -42,7 +42,7 @@ where id = any ($1::text::bigint[])
 order by id;
 
 -- name: read_column_shares
--- How many live rows there are, and how many of them have each column ($1): what a feed that lost a column is held against.
+-- How many live rows there are, and how many of them have each column ($1): so it is seen if a feed lost a column.
 select fuel.column_shares($1::text::text[])::text as counted;
 
 -- name: read_unknown_spellings
@@ -62,7 +62,7 @@ from fuel.ingest_files
 order by key, processed_at desc, modified_at desc;
 
 -- name: read_proof
--- An aggregate over the table that any load, and any edit by hand (which drops a fingerprint), alters.
+-- An aggregate over the table that every load changes, and every edit by hand, because that drops a fingerprint.
 select concat_ws(
     ':', count(*), count(fingerprint), count(deleted_at), count(absent_since),
     coalesce(bit_xor(uuid_hash_extended(fingerprint, id)), 0)
@@ -90,7 +90,7 @@ select
 select file, digest from fuel.rules_state;
 
 -- name: read_rows_as_of
--- Every row as it stood ($1: when): `read_rows`.
+-- Every row as it was ($1: when), like `read_rows`.
 select
     id,
     fingerprint,
@@ -100,7 +100,7 @@ select
 from fuel.records_as_of($1);
 
 -- name: read_details_as_of
--- The rows with the given ids ($2) in full, as they stood ($1: when): `read_details`.
+-- The rows with the given ids ($2) in full, as they were ($1: when), like `read_details`.
 select
     id,
     raw::text as raw,
@@ -138,7 +138,7 @@ from fuel.rejects
 where first_seen_at <= $1 and (resolved_at is null or resolved_at > $1);
 
 -- name: read_marks_as_of
--- Where each feed stood then ($1: when), as JSON: what the next run found. Null if no run came after it: as now.
+-- Where each feed stood then ($1: when), as JSON: what the next run found. No row if no run came after it: then as now.
 select marks ->> 'before' as marks
 from fuel.ingest_runs
 where status = 'applied' and stamped_at > $1
@@ -153,7 +153,7 @@ where processed_at <= $1
 order by key, processed_at desc, modified_at desc;
 
 -- name: read_history_kept
--- The first instant that can be asked for, and whether the one asked for ($1) is yet to come; no row if all is kept.
+-- The first instant that can be asked for (null if all is kept), and whether the one asked for ($1) lies in the future.
 select h.since, $1 > now() as is_future from (select 1) as one left join fuel.history_kept as h on true;
 
 -- name: read_held_lists
@@ -165,10 +165,10 @@ select list_hash, rules_digest, reading, undone_run, undone_by from fuel.undone_
 select run_id from fuel.ingest_runs where plan_run_id = $1 and status = 'applied';
 
 -- name: read_undoable
--- A run as its undoing needs it ($1: the beginning of its id): what it wrote, and what undid it since.
+-- A run, with what is needed to undo it ($1: the beginning of its id): what it moved, and what undid it since.
 select
-    r.run_id, r.mode, r.status, r.source, r.counts::text as counts, r.marks::text as marks, r.lists::text as lists, r.rules_digest,
-    r.undone_run, r.reopened::text as reopened, r.stamped_at,
+    r.run_id, r.status, r.source, r.marks::text as marks, r.lists::text as lists, r.undone_run, r.reopened::text as reopened,
+    r.stamped_at,
     (select o.lists::text from fuel.ingest_runs as o where o.run_id = r.undone_run) as redone,
     (
         select u.run_id
@@ -188,8 +188,8 @@ limit 2;
 select run_id from fuel.ingest_runs where status = 'applied' order by stamped_at desc limit 1;
 
 -- name: read_written
--- The rows that a run ($1) wrote: what each was before (nothing of one that it inserted), what it is now, and whether anybody
--- wrote it since. `raw_before` is null if the text stayed.
+-- The rows that a run ($1) wrote: what each was before (null if the run inserted it), what it is now, and whether anybody
+-- wrote it since. `raw_before` is null if the text is the same.
 with replaced as (
     select distinct on (v.id) v.*
     from fuel.record_versions as v
@@ -233,9 +233,9 @@ left join fuel.records as r using (id)
 order by t.id;
 
 -- name: read_noted
--- The rows of which a run ($1) noted newer evidence, and of which nothing changed since: what it was before, and what it is.
+-- The rows of which a run ($1) noted newer evidence, and that nobody has changed since: the evidence before.
 select
-    e.id, e.fingerprint, e.source_at, e.change_at, r.deleted_at, r.absent_since, r.source_key, r.plate, r.filled_at,
+    e.id, e.fingerprint, e.source_at, e.change_at, r.deleted_at, r.absent_since, r.plate, r.filled_at,
     hash_record_extended(row(r.raw, r.deleted_at, r.absent_since, r.source_at, r.change_at, r.fingerprint), 0) as seen
 from fuel.evidence_versions as e
 join fuel.records as r using (id)
@@ -253,8 +253,8 @@ select reject_id from fuel.rejects where resolved_by = $1 order by reject_id;
 select count(*) as rows from fuel.records where deleted_at is null and absent_since is null;
 
 -- name: read_fitness
--- What tells whether the schema in the database is the one that a program writes: migrations applied, row level security, and
--- triggers of ours that do not fire, because somebody switched them off, or for this role or database all of them.
+-- What shows whether the schema in the database is the one that this program writes: migrations applied, row level security,
+-- triggers of ours that somebody switched off, and whether for this session no trigger fires.
 select
     array_to_json(array(select m.file from fuel.schema_migrations as m order by m.file))::text as files,
     (
