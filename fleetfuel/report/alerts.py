@@ -10,12 +10,15 @@ from fleetfuel.report.grafana import HOUR, POSTGRES, UID, Query, read_queries
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
+    """One alert rule."""
+
     query: str
+    """Its name in `grafana.sql`."""
     title: str
     above: float
-    """It rises when the query's number is greater."""
+    """The alert fires if the query's number is greater than this."""
     lasting: str
-    """For how long before it is reported."""
+    """For how long that has to last before it fires, as Grafana writes durations."""
 
 
 ALERTS: Final = (

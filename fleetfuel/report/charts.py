@@ -20,14 +20,14 @@ COLOURS: Final[Mapping[str, Sequence[str]]] = {
     "light": ("#c2410c", "#1d6fb8", "#7a5cc0", "#15803d", "#6b7280"),
     "dark": ("#fb8c5a", "#6cb2f2", "#b79df0", "#5cc98a", "#9ca3af"),
 }
-"""A colour for each of `GROUPS` and `OTHER`: apart from each other for colour-blind eyes in lightness, too."""
+"""A colour for each of `GROUPS` and `OTHER`. They differ in lightness, too, for colour-blind people."""
 
 INK: Final = {"light": ("#3f4753", "#d7dbe0"), "dark": ("#b8c0cc", "#39414d")}
 """Text and lines."""
 
 WIDTHS: Final = {"wide": 1080, "narrow": 361}
 HALVES: Final = {"wide": 516, "narrow": 361}
-"""Pixels of a chart over the page's width, and over a column of two."""
+"""Pixels of a chart over the page's whole width (`WIDTHS`), and over one of two columns."""
 FONT: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 
 
@@ -161,5 +161,5 @@ def _forms(chart: Any) -> Iterator[tuple[tuple[str, str], str]]:
 
 
 def alt_axis(colours: Mapping[str, str]) -> dict[str, Any]:
-    """How axes look: quiet lines, labels large enough to be read."""
+    """How axes look: thin lines, labels large enough to be read."""
     return {**colours, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "labelFont": FONT}

@@ -13,7 +13,7 @@ from fleetfuel.report import saved
 from fleetfuel.report.saved import GROUPS, OTHER, SavedReport
 
 PLACES: Final = 12
-"""Departments and vehicles that a table of them lists."""
+"""At most so many departments, or vehicles, are listed."""
 
 
 def count_groups(report: SavedReport) -> Mapping[str, int]:
@@ -24,7 +24,7 @@ def count_groups(report: SavedReport) -> Mapping[str, int]:
 
 
 def choose_rows(report: SavedReport, group: str | None, limit: int | None) -> pl.DataFrame:
-    """The rows of one group, or of all, `limit` at most: each group gets its share, what is lost comes first.
+    """The rows of one group, or of all, at most `limit`: each group gets its share, soft deletes come first.
 
     Within a group the newest fills come first, as it is those that somebody remembers.
     """
@@ -72,8 +72,8 @@ class Places:
 
 
 def count_places(report: SavedReport, column: str) -> Places:
-    """How many rows of each group a department (or vehicle) has; spellings that differ in case, spaces or dashes alone
-    are one, by the name written most often."""
+    """How many rows of each group a department (or vehicle) has. Spellings that differ only in case, spaces, dots,
+    dashes or underscores count as one, under the spelling that is most frequent."""
     folded = pl.col(column).str.to_uppercase().str.replace_all(r"[\s._-]+", "")
     counted = saved.collected(
         report.changes.select("group", name=pl.col(column), key=folded)
@@ -114,7 +114,7 @@ class Days:
 
 DAILY: Final = 400
 FAR: Final = 0.01
-"""Share of the rows, at either end, that may be left out to keep the others apart."""
+"""Share of the rows, at either end, that may be left out so that the others do not lie too close together."""
 
 
 def count_days(report: SavedReport) -> Days | None:

@@ -1,4 +1,4 @@
-"""A plan as a folder of Parquet: the evidence, complete where the summary is capped. It computes nothing new.
+"""A plan as a folder of Parquet files: the evidence, complete even if the summary is cut. It computes nothing new.
 
 `changes.parquet` (one row an affected record), `rejects.parquet`, `notices.parquet`, `plan.json` (the `--json` object);
 and what else applying the plan needs (`plan_file`).
@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from fleetfuel import __version__, writes
 from fleetfuel.model.plan import Plan
-from fleetfuel.records.fills import FILL, tell_fills
+from fleetfuel.records.fills import FILL, read_fills
 from fleetfuel.records.places import part_texts
 from fleetfuel.report import plan_file
 from fleetfuel.report.folder import PLAN, new_file, new_folder, read_report, remove_own
@@ -73,7 +73,7 @@ NOTICES: Final = pa.schema(
         ("reason", pa.string()),
     ]
 )
-"""One row a record and check it fails; and, without a place, one row a thing noticed of the feed as a whole."""
+"""One row a record and check that it fails; and, without a place, one row for each notice on the feed as a whole."""
 
 WORDS: Final = [
     "action",
@@ -90,8 +90,8 @@ WORDS: Final = [
 
 
 def write_report(plan: Plan, run: Summary, folder: Path, pause: Pause = no_pause) -> Summary:
-    """Write the folder; the summary with the report's checksum. Raises `ReportUnwritable`, also if another run's
-    report is there already. `pause` is called between batches of rows."""
+    """Write the folder; returns the summary with the report's checksum. Raises `ReportUnwritable`, also if another
+    run's report is there already. `pause` is called between batches of rows."""
     keys = pa.array(plan.keys, type=pa.string())
     with new_folder(folder, plan.run_id) as partial:
         if folder.is_dir() and _run_id(folder) == plan.run_id:
@@ -111,7 +111,7 @@ def write_report(plan: Plan, run: Summary, folder: Path, pause: Pause = no_pause
 
 
 def finish_report(run: Summary, folder: Path) -> None:
-    """Say in a written report that its run was applied."""
+    """Write in a report that its run was applied."""
     _write_plan(folder, run)
 
 
@@ -149,7 +149,7 @@ def _changes(plan: Plan, keys: pa.Array) -> Iterator[pa.RecordBatch]:
         rows = batch.filter(~pl.col("action").is_in(writes.QUIET))
         before = rows["before"].to_arrow().cast(pa.string())
         after = plan.texts.take(rows["file"], rows["position"]).cast(pa.string())
-        fills = tell_fills(pl.Series(pc.coalesce(after, before), dtype=pl.String), plan.fill_names)
+        fills = read_fills(pl.Series(pc.coalesce(after, before), dtype=pl.String), plan.fill_names)
         yield pa.RecordBatch.from_arrays(
             [
                 rows["action"].to_arrow().cast(pa.string()),

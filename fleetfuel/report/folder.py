@@ -1,7 +1,7 @@
-"""A report's folder: it appears whole or not at all, and only its owner can read it, from the first byte on.
+"""A report's folder: it appears whole or not at all, and only its owner can ever read it.
 
-It is written as `.RUN.partial` next to its place, then renamed. What a killed run left so, a later run removes: the
-folder is locked while somebody writes it, and nothing is removed that holds anything but a report's files.
+It is written as `.RUN.partial` next to its place, then renamed. If a killed run leaves such a folder, a later run
+removes it: only if nobody holds its lock, as a run does while it writes, and if it holds nothing but a report's files.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class _About(msgspec.Struct):
 
 @contextlib.contextmanager
 def new_folder(folder: Path, run_id: str) -> Iterator[Path]:
-    """Where to write the report of `run_id`: it becomes `folder` when the block ends well.
+    """The folder in which to write the report of `run_id`: it becomes `folder` if the block ends well.
 
     Raises `ReportUnwritable`, also if something is there that is not this run's own.
     """
@@ -91,7 +91,7 @@ def new_folder(folder: Path, run_id: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def new_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file of a report, open for writing; on the disk when the block ends."""
+    """A file of a report, open for writing; it is on the disk (fsync) when the block ends."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
         yield file
         file.flush()
@@ -111,9 +111,9 @@ def _make_way(place: Path, folder: Path) -> None:
     place.rmdir()
 
 
-def remove_own(folder: Path, files: frozenset[str] = FILES) -> None:
-    """Remove a report that this very run wrote before it had to plan again."""
-    if folder.is_dir() and {path.name for path in folder.iterdir()} <= files:
+def remove_own(folder: Path) -> None:
+    """Remove a report that this same run wrote before it had to plan again."""
+    if folder.is_dir() and {path.name for path in folder.iterdir()} <= FILES:
         shutil.rmtree(folder)
 
 

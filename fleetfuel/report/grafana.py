@@ -1,4 +1,4 @@
-"""The dashboard for Grafana, as JSON-ready objects. What they ask stands in `grafana.sql`.
+"""The dashboard for Grafana, as JSON-ready objects. Its queries are in `grafana.sql`.
 
 The forms are those of Grafana's dashboards (schema 39 and later read them) and of its files for provisioning. The tests
 hold them against Grafana's own types and run every query.
@@ -15,13 +15,15 @@ from typing import Any, Final, Literal
 UID: Final = "fleetfuel"
 POSTGRES: Final = "grafana-postgresql-datasource"
 SOURCE: Final = {"type": POSTGRES, "uid": "${datasource}"}
-"""Chosen above the dashboard."""
+"""The data source that is chosen at the top of the dashboard."""
 
 QUERIES: Final = Path(__file__).with_name("grafana.sql")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
+    """One query of `grafana.sql`."""
+
     said: str
     """What it is for, in a sentence or two."""
     sql: str
@@ -50,7 +52,7 @@ class Panel:
     height: int
     unit: str = "none"
     red_from: float | None = None
-    """A value from which on it is red."""
+    """From this value on it is red."""
     style: Mapping[str, Any] = field(default_factory=dict)
     """How lines and bars look (`fieldConfig.defaults.custom`)."""
     units: Mapping[str, str] = field(default_factory=dict)
@@ -247,7 +249,7 @@ def _variables(queries: Mapping[str, Query]) -> list[dict[str, Any]]:
 
 
 def provider(folder: str) -> dict[str, Any]:
-    """Tells Grafana to read dashboards from a folder."""
+    """The file that makes Grafana read dashboards from a folder."""
     return {
         "apiVersion": 1,
         "providers": [

@@ -1,16 +1,16 @@
--- What the dashboard and the alert rules ask: by name, the first line of each is what people read above the panel.
--- Grafana puts values for $__timeFilter, $__timeFrom, $__timeTo and the variables $cost_centre and $plate.
--- The time range belongs on filled_at: filled_at_eat and filled_on are shifted by hours and a day.
+-- The queries of the dashboard and the alert rules, by name. The first line of each is the description that people read.
+-- Grafana fills in $__timeFilter, $__timeFrom, $__timeTo and the variables $cost_centre and $plate.
+-- The time range is applied to filled_at: filled_at_eat would shift it by hours, filled_on by up to a day.
 
 -- name: cost_centres
--- The cost centres there are.
+-- All cost centres.
 select distinct coalesce(cost_centre, '(none)') from reporting.v_fuel_fills
 union
 select '(none)'
 order by 1
 
 -- name: plates
--- The vehicles of the cost centres chosen.
+-- The vehicles of the chosen cost centres.
 select distinct coalesce(plate, '(none)') from reporting.v_fuel_fills where coalesce(cost_centre, '(none)') in ($cost_centre)
 union
 select '(none)'
@@ -51,7 +51,7 @@ order by finished_at desc
 limit 200
 
 -- name: spend
--- Spend of whole months in the range, in KES; amounts nobody can believe are left out and counted apart.
+-- Spend of whole months in the range, in KES. Amounts that nobody can believe are left out, and counted separately.
 select
     coalesce(sum(amount_kes), 0) as "spend", coalesce(sum(litres), 0) as "litres", coalesce(sum(fills), 0)::bigint as "fills",
     coalesce(sum(over_cap_kes), 0) as "paid above the cap", coalesce(sum(unbelievable_fills), 0)::bigint as "fills left out"
@@ -76,7 +76,7 @@ group by 1, 2
 order by 1, 2
 
 -- name: spend_by_cost_centre
--- Spend, litres and what a kilometre costs, by cost centre: sums over sums, no mean of ratios.
+-- Spend, litres and kilometres a litre by cost centre: kilometres are summed, litres are summed, then divided.
 select
     coalesce(cost_centre, '(none)') as "cost centre", sum(amount_kes) as "KES", sum(litres) as "litres", sum(fills)::bigint as "fills",
     round(sum(distance_km) / nullif(sum(span_litres), 0), 2) as "km a litre",
@@ -91,7 +91,7 @@ group by 1
 order by 2 desc nulls last
 
 -- name: spend_by_department
--- Spend, litres and what a kilometre costs, by department: sums over sums, no mean of ratios.
+-- Spend, litres and kilometres a litre by department: kilometres are summed, litres are summed, then divided.
 select
     coalesce(department, '(none)') as "department", sum(amount_kes) as "KES", sum(litres) as "litres", sum(fills)::bigint as "fills",
     round(sum(distance_km) / nullif(sum(span_litres), 0), 2) as "km a litre",
@@ -106,7 +106,7 @@ group by 1
 order by 2 desc nulls last
 
 -- name: price_and_cap
--- What a litre cost each day against the pump price cap of that day, by fuel: money over litres.
+-- What a litre cost each day (money divided by litres), and the pump price cap of that day, by fuel.
 select
     filled_on::timestamp at time zone 'Africa/Nairobi' as "time", fuel_type as metric,
     round(sum(amount_kes) / sum(litres), 2) as "paid", max(pump_price_cap_kes) as "cap"
@@ -154,7 +154,7 @@ group by 1
 order by 4 nulls last, 1
 
 -- name: km_per_litre_over_time
--- Kilometres a litre over the last spans of each vehicle chosen. Choose a few vehicles above.
+-- Kilometres a litre over the last spans of each chosen vehicle. Choose a few vehicles at the top.
 select filled_at as "time", plate as metric, rolling_km_per_litre as "km a litre"
 from reporting.v_fuel_efficiency
 where
@@ -199,7 +199,7 @@ select coalesce(min(last_applied_age_seconds), 999999999) as "seconds" from repo
 select count(*) as "modes" from reporting.v_ingest_health where status <> 'applied'
 
 -- name: alert_rejects_rise
--- The last snapshot rejects more records than the day before it did: `fleetfuel rejects --open` lists them.
+-- More records were rejected in the last snapshot than usual in the 24 before it: `fleetfuel rejects --open` lists them.
 select
     coalesce(max(r.rejected) filter (where r.place = 1), 0)
     - coalesce(percentile_disc(0.5) within group (order by r.rejected) filter (where r.place between 2 and 25), 0) as "more records"

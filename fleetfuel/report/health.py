@@ -1,4 +1,4 @@
-"""Whether the table is kept true to the feed, judged by the ledger: fresh, late or failing, in one sentence."""
+"""Whether the table follows the feed, by the ledger: fresh, late or failing, in one sentence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXIT_CODES: Final[Mapping[str, int]] = {"fresh": 0, "late": 1, "failing": 2}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """How the imports do."""
+    """The health of the imports."""
 
     state: Literal["fresh", "late", "failing"]
     said: str
@@ -26,9 +26,9 @@ class Health:
     next_step: str | None
     """What to look at; None if it is fresh."""
     last_applied_age_seconds: int | None
-    """Since a run of either feed was applied; None if none ever was."""
+    """Seconds since a run of either feed was applied; None if none ever was."""
     source_age_seconds: int | None
-    """Since the export wrote what was applied last."""
+    """Seconds since the export wrote what was applied last; None if nothing was."""
 
     @property
     def exit_code(self) -> int:
@@ -83,7 +83,7 @@ def judge_health(rows: Sequence[Mapping[str, Any]], *, stale_after: timedelta) -
 
 
 def unknown_health(error: str) -> Health:
-    """Of a ledger that cannot be read: it counts as failing."""
+    """The health if the ledger cannot be read: failing. `error` is why, and in its further lines what to do."""
     said, _, hint = error.partition("\n")
     return Health(
         state="failing",

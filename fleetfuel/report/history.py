@@ -10,7 +10,7 @@ from typing import Any, Final
 from fleetfuel import errors
 from fleetfuel.report.rejects import read_rejects, reject_lines
 from fleetfuel.report.shown import open_fields
-from fleetfuel.report.words import indented, iso, moment
+from fleetfuel.report.words import indented, iso, moment, or_nothing
 from fleetfuel.rules.book import Rules
 from fleetfuel.table.database import Database
 
@@ -53,7 +53,8 @@ def _state(row: Row | None) -> str:
 def _events(
     states: Sequence[Row], runs: Mapping[str, Row], visible: frozenset[str] | None, *, is_removed: bool
 ) -> Iterator[Row]:
-    """What led from each state of a row to the next; one that begins later than the one before ended is a new row."""
+    """What led from each version of a row to the next. A version that begins after the one before it ended is a new
+    row."""
     for number, state in enumerate(states):
         before = states[number - 1] if number else None
         if before is None or state["valid_from"] > before["replaced_at"]:
@@ -93,7 +94,7 @@ def _event(
         "mode": run.get("mode"),
         "role": role or run.get("role"),
         "source_key": state["source_key"] if state and run_id else None,
-        # What a snapshot no longer has went with that snapshot, whenever the row itself was true.
+        # A row that a snapshot lacks went at the snapshot's time, whatever time the row itself was of.
         "source_at": iso(state["absent_since"] if action == GONE else state["source_at"]) if state and run_id else None,
         "changed": changed,
     }
@@ -157,9 +158,5 @@ def _event_lines(event: Row, width: int) -> Iterator[str]:
             yield from indented(f"from {event['source_key']}, as of {moment(event['source_at'])}", width)
     names = max((len(change["field"]) for change in event["changed"]), default=0)
     for change in event["changed"]:
-        said = HIDDEN if change["is_hidden"] else f"{_value(change['before'])} → {_value(change['after'])}"
+        said = HIDDEN if change["is_hidden"] else f"{or_nothing(change['before'])} → {or_nothing(change['after'])}"
         yield from indented(f"{change['field']:<{min(names, 20)}}  {said}", width)
-
-
-def _value(text: str | None) -> str:
-    return "(nothing)" if text is None else text

@@ -1,7 +1,7 @@
-"""A report as one page to look at and to keep: no request to anywhere, no values of its own, read by anybody.
+"""A report as one page to look at and to keep. It loads nothing from anywhere, and shows only what the report holds.
 
-The template is `page/page.html.j2` (autoescaped); style and script are `page/page.css` and `page/page.js`, put into the
-page and allowed by their hashes alone.
+The template is `page/page.html.j2` (autoescaped). The style `page/page.css` and the script `page/page.js` are put into
+the page; its policy allows them by their hashes, and nothing else.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from fleetfuel.report.words import FILE_WORDS
 from fleetfuel.rules.book import Rules
 
 ROWS: Final = 2_000
-"""Rows that a page holds at the most, unless more are asked for."""
+"""A page holds at most so many rows, unless another number is asked for."""
 
 SAMPLES: Final = 3
-"""Rejected records and flags that are shown of each rule."""
+"""At most so many rejected records, or flags, are shown of each rule."""
 
 TEMPLATES: Final = Path(__file__).parent / "page"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """The page, and what is to be said of it."""
+    """The page, and what the command reports of it."""
 
     text: str
     rows: int
@@ -45,7 +45,7 @@ class Page:
 def render_page(
     report: SavedReport, rules: Rules, *, personal: bool = False, limit: int = ROWS, group: str | None = None
 ) -> Page:
-    """The page of a report. Pure, but for the report's files and the template."""
+    """The page of a report. It reads only the report's files and the template."""
     import jinja2
 
     counts = choice.count_groups(report)
@@ -99,7 +99,7 @@ def render_page(
 
 
 def _policy(style: str, script: str) -> str:
-    """What the page may do: show itself. Styles and scripts only if they are these very texts."""
+    """The Content-Security-Policy: no style and no script but these texts, images from the page itself, no request."""
     hashes = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script))
     return (
         "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; img-src data:; base-uri 'none'; "
@@ -126,7 +126,7 @@ def _place(title: str, what: str, places: choice.Places, *, drawn: bool) -> Mapp
 
 
 def _pictures(drawing: charts.Drawing) -> Mapping[str, Any]:
-    """The forms of a chart as data that an image shows: what it holds cannot act on the page."""
+    """The forms of a chart as data URLs of images: so nothing in a chart can act on the page."""
     urls = {
         f"{size}_{mode}": "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
         for (size, mode), svg in drawing.svgs.items()
@@ -167,7 +167,7 @@ def _content(row: Mapping[str, Any], rules: Rules, *, personal: bool) -> str:
 
 
 def _flags(report: SavedReport, rules: Rules, *, personal: bool) -> Iterator[Mapping[str, Any]]:
-    """A block a check that records fail and load all the same."""
+    """A block a check that flagged records: they fail it, and are loaded all the same."""
     path, visible = report.folder / "notices.parquet", open_fields(rules) | set(rules.fields) - rules.personal
     checks = report.notices.filter((pl.col("severity") == "warn") & pl.col("position").is_not_null())
     totals = saved.collected(checks.group_by("rule").len().sort("len", "rule", descending=[True, False]), path)

@@ -1,4 +1,4 @@
-"""Pure: what happened in a run, in the words of its page: verdict, facts, the commands that go on, counts."""
+"""Pure: what happened in a run, in the words of its page: verdict, facts, the next commands, counts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def verdict(run: Mapping[str, Any]) -> Mapping[str, str]:
     if run["applied"]:
         return {"kind": "applied", "title": "Applied", "said": f"It {what}."}
     if run["to_apply"]:
-        said = f"It was to {what}. Whether it did is said by: fleetfuel runs {run['run_id']}"
+        said = f"It was to {what}. To see whether it did: fleetfuel runs {run['run_id']}"
         return {"kind": "dry", "title": "Written before the load, which did not end", "said": said}
     return {"kind": "dry", "title": "Dry run: nothing was written", "said": f"It would {what}."}
 
@@ -59,7 +59,7 @@ def facts(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         age = _instant(run["started_at"]) - _instant(run["source_at"])
         yield "As of", f"{local_moment(run['source_at'])}, {ago(age)} before the run"
     if run["as_of"]:
-        yield "Table", f"as it stood at {local_moment(run['as_of'])}"
+        yield "Table", f"as it was at {local_moment(run['as_of'])}"
     held = counted(run["counts"]["records"], "record")
     yield "It holds", held + (f" and {counted(run['counts']['skipped'], 'marker')}" if run["counts"]["skipped"] else "")
     yield "Table before", counted(run["live_before"], "live row")
@@ -75,7 +75,8 @@ def facts(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def commands(report: SavedReport) -> Iterator[tuple[str, str]]:
-    """(what it is for, the command) that a person would type next; none if it is done, or if a rule has to change."""
+    """(what it is for, the command) for what somebody would type next; none if there is nothing to do, or if a rule has
+    to be changed first."""
     run = report.run
     options = _overrides(run["guards"])
     changes = any(run["counts"][name] for name in DID)
@@ -101,8 +102,8 @@ def _import(run: Mapping[str, Any], options: Sequence[str]) -> str:
 
 
 def _overrides(guards: Sequence[Mapping[str, Any]]) -> list[str] | None:
-    """The options that let all of the guards through, each once, with its greatest number; None if a rule has to be
-    changed instead."""
+    """The options that let the run through all of its guards, each with the greatest number needed; None if a rule has
+    to be changed instead."""
     options: dict[str, str] = {}
     for guard in guards:
         option = str(guard["override"]).partition(" (")[0]
@@ -139,7 +140,7 @@ def _instant(text: str) -> datetime:
 
 
 def local_moment(text: str | None) -> str:
-    """An instant in UTC, and what the clock says in East Africa."""
+    """An instant in UTC, and the time of day in East Africa."""
     if text is None:
         return "never"
     moment = _instant(text)

@@ -1,8 +1,8 @@
-"""A report that can be applied: what a plan is beyond its evidence, written next to it and read back whole.
+"""A report that can be applied: what a plan holds beyond its evidence, written next to it and read back whole.
 
-`writes.parquet` has a line for each row that the plan writes, in their order, without texts: those lie in
-`changes.parquet`, at the line that `text` names. `writes.json` has what else the plan says. The checksum is over all
-files of the report and over what `plan.json` says of the plan, so that a damaged or edited report is reported.
+`writes.parquet` has a line for each row that the plan writes, in the same order, without texts: those lie in
+`changes.parquet`, at the line that `text` names. `writes.json` has the rest of the plan. The checksum is over all other
+files of the report and over what `plan.json` says of the plan, so a damaged or edited report is noticed.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ WRITES: Final = pa.schema(
         ("seen", pa.int64()),
     ]
 )
-"""`text`: line of changes.parquet whose `after` is the row's new text; null if that stays. `seen` tells what the row
-was."""
+"""`text`: the line of changes.parquet whose `after` is the row's new text; null if the text stays. `seen`: a hash of
+the row as the plan saw it."""
 
 NO_NAMES: Final = FillNames(plate=(), department=(), day=(), zone=EAST_AFRICA)
-"""A saved plan has its evidence already: no fill is named again."""
+"""A saved plan has its evidence already, so no fill is named again."""
 
 CHECKED: Final = ("changes.parquet", "rejects.parquet", "notices.parquet", "writes.parquet", "writes.json")
 BLOCK: Final = 1 << 20
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """What of a plan is neither rows nor summary."""
+    """The parts of a plan that are neither rows nor in the summary."""
 
     origins: list[Origin]
     keys: list[str | None]
@@ -99,11 +99,12 @@ def write_batches(plan: Plan, height: int) -> Iterator[pa.RecordBatch]:
 VOLATILE: Final = frozenset(
     {"applied", "to_apply", "report", "seconds", "refreshed", "checksum", "applied_by", "applied_role"}
 )
-"""What changes in `plan.json` when the plan is applied, or its folder moved."""
+"""The keys of `plan.json` that change when the plan is applied or its folder is moved."""
 
 
 def checksum_of(folder: Path, said: Mapping[str, Any]) -> str:
-    """SHA-256 over the files of a report and what the object of its plan.json says of the plan; raises `OSError`."""
+    """Hex SHA-256 over the files of a report (`CHECKED`) and over `said`, the object of its plan.json, without
+    `VOLATILE`. Raises `OSError`."""
     planned = {name: value for name, value in said.items() if name not in VOLATILE}
     planned["files"] = [file | {"status": status_of(file["status"], applied=True)} for file in said["files"]]
     digest = hashlib.sha256(msgspec.json.encode(planned, order="sorted"))
@@ -119,7 +120,8 @@ def checksum_of(folder: Path, said: Mapping[str, Any]) -> str:
 def read_plan(folder: Path, run_id: str, started_at: datetime) -> tuple[Plan, Summary]:
     """The plan that a report holds, to be applied by `run_id`; and the report's summary.
 
-    Raises `SourceNotFound`, and `BadInput` with the file's name if the folder is damaged or was edited.
+    Raises `SourceNotFound`, `PlanNoLongerFits` for a report of a later release, and `BadInput` with the file's name if
+    the folder is damaged or was edited.
     """
     try:
         summary = read_report(folder)

@@ -1,4 +1,4 @@
-"""Remove what is older than an age: report folders, overwritten versions, repaired rejects, lines of the ledger."""
+"""Remove what is older than an age: report folders, overwritten versions, old rejects, lines of the ledger."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from fleetfuel.table.database import Database
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrunePlan:
-    """What is old enough to go."""
+    """What is old enough to be removed."""
 
     before: datetime
     """All of it ended before this instant."""
     folders: tuple[Path, ...]
     """Report folders, each with its plan.json."""
     bytes: int
-    """Their size."""
+    """Their size, in bytes."""
     versions: int
     """Rows of fuel.record_versions."""
     rejects: int
-    """Resolved rows of fuel.rejects."""
+    """Rows of fuel.rejects: resolved, or not seen since, unless the last snapshot's file holds them."""
     runs: tuple[str, ...]
     """Run ids of fuel.ingest_runs."""
     files: tuple[dict[str, str], ...]
-    """`key` and `etag` of rows of fuel.ingest_files."""
+    """`key`, `etag` and `modified_at` of rows of fuel.ingest_files."""
 
     @property
     def is_empty(self) -> bool:
@@ -45,10 +45,10 @@ class PrunePlan:
 
 
 def plan_prune(database: Database, settings: Settings, before: datetime) -> PrunePlan:
-    """Look for what ended before an instant; in the open transaction, removing nothing.
+    """Find what ended before an instant, in the open transaction. It removes nothing.
 
-    Kept whatever its age: the last run, and the last of each status, of every mode; runs a feed stands at; files that
-    changes mode would otherwise take for new; open rejects; folders of the reports folder that hold no report.
+    Kept at any age: the last run, and the last of each status, of every mode; runs that set a feed's mark; files that
+    `import --changes` would else take for new; open rejects of the last snapshot's file; folders without a report.
     """
     counts = database.rows("count_prunable", before)[0]
     folders = tuple(sorted(_old_reports(settings.reports, before)))
@@ -64,9 +64,10 @@ def plan_prune(database: Database, settings: Settings, before: datetime) -> Prun
 
 
 def apply_prune(plan: PrunePlan, database: Database, progress: Progress = silence) -> None:
-    """Remove it: the rows in the open transaction, which is committed, then the folders.
+    """Remove it: first the rows, in the open transaction, which is committed; then the folders.
 
-    Raises `LoadMismatch` if the table holds something else by now; nothing is removed then.
+    Raises `LoadMismatch` if the table has changed since; then nothing is removed. Raises `PermissionDenied` for a
+    folder that cannot be removed.
     """
     done = {
         "versions": database.rows("prune_versions", plan.before)[0]["rows"],
@@ -105,7 +106,8 @@ def _old_reports(reports: Path, before: datetime) -> Iterator[Path]:
 
 
 def _old_files(database: Database, settings: Settings, before: datetime) -> Iterator[dict[str, str]]:
-    """Files that changes mode does not look at again: they stand, and were written, before its look-back begins."""
+    """Files that `import --changes` does not look at again: the time in their name, and that of their writing, lie
+    before the look-back."""
     mark = standing.read_marks(database)["changes"]
     if mark["watermark"] is None:
         return
@@ -119,7 +121,7 @@ def _old_files(database: Database, settings: Settings, before: datetime) -> Iter
 
 
 def plan_object(plan: PrunePlan, *, applied: bool) -> dict[str, Any]:
-    """What is, or was, old enough to go, JSON-ready."""
+    """What is old, or was removed, JSON-ready."""
     return {
         "applied": applied,
         "before": iso(plan.before),
@@ -133,13 +135,13 @@ def plan_object(plan: PrunePlan, *, applied: bool) -> dict[str, Any]:
 
 
 def render_plan(plan: PrunePlan, *, reports: Path, age: str, applied: bool, width: int) -> str:
-    """What is, or was, older than the age."""
+    """What is old, or was removed, as text; `age` as it was given."""
     rows = [
         ("report folders", len(plan.folders), f"{plan.bytes / 1e6:,.1f} MB in {reports}"),
         ("overwritten versions", plan.versions, "for `fleetfuel history`"),
-        ("resolved rejects", plan.rejects, "of fuel.rejects"),
+        ("rejected records", plan.rejects, "resolved, or not seen since"),
         ("runs", len(plan.runs), "the last of each mode stays"),
-        ("files", len(plan.files), "those changes mode looks back at stay"),
+        ("files", len(plan.files), "those that --changes still looks at stay"),
     ]
     done = "removed" if applied else "nothing removed"
     lines = [f"fleetfuel prune · {done} · before {plan.before:%Y-%m-%d %H:%MZ}", ""]

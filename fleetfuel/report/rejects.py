@@ -15,7 +15,7 @@ Row = dict[str, Any]
 """A row of `fuel.rejects`: names of columns → values."""
 
 WRAPS: Final = 3
-"""Messages around a record, one in the other, that are looked into: what lies deeper is nobody's record."""
+"""At most so many messages around a record, one inside the other, are opened: no record lies deeper."""
 
 
 def read_rejects(
@@ -27,7 +27,8 @@ def read_rejects(
     last: int = 50,
     personal: bool = False,
 ) -> tuple[list[Row], int]:
-    """Rejected records, last seen first, and how many there are in all. `shown`: the record, as far as may be seen."""
+    """At most `last` rejected records, last seen first, and how many there are in all. `shown`: the record, without
+    what has to stay hidden."""
     rows = database.rows("read_rejects", only_open, record, last)
     total = rows[0]["total"] if rows else 0
     return [_reject(row, rules, personal=personal) for row in rows], total
@@ -53,7 +54,7 @@ def _shown(content: str | None, rules: Rules) -> str | None:
 
 
 def _public(record: Mapping[str, Any], allowed: frozenset[str], wraps: int = WRAPS) -> dict[str, Any]:
-    """Known values, also those of a record wrapped in messages (`{"op": …, "row": {…}}`), at most so many."""
+    """Known values, also those of a record inside at most `wraps` messages (`{"op": …, "row": {…}}`)."""
     inner = {
         name: _public(value, allowed, wraps - 1) for name, value in record.items() if isinstance(value, dict) and wraps
     }
@@ -65,7 +66,7 @@ def _public(record: Mapping[str, Any], allowed: frozenset[str], wraps: int = WRA
 
 
 def render_rejects(rejects: Sequence[Row], total: int, *, width: int, only_open: bool = False) -> str:
-    """A block a rejected record: rule and record, why, where it lies, the record."""
+    """A block a rejected record: rule and id, reason, file and position, the record."""
     kind = "open " if only_open else ""
     if not rejects:
         return f"No {kind}rejected record.\n"

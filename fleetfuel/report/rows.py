@@ -1,4 +1,4 @@
-"""The rows of a report as text: fitted to a terminal, as CSV, as JSON; in pieces, so that a million stream."""
+"""The rows of a report as text: fitted to a terminal, as CSV, as JSON; in pieces, so that a million rows can stream."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import polars as pl
 from fleetfuel.report import choice, saved
 from fleetfuel.report.saved import SavedReport
 from fleetfuel.report.shown import HIDDEN, ShownRow, shown_row, visible_text
+from fleetfuel.report.words import or_nothing
 from fleetfuel.rules.book import Rules
 
 READ: Final = 40
-"""Rows that a person reads, unless more are asked for."""
+"""Rows shown at a terminal, unless another number is asked for."""
 
 BATCH: Final = 10_000
 
@@ -25,7 +26,7 @@ COLUMNS: Final = (
 )
 
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""How a cell begins that a spreadsheet would compute."""
+"""If a cell begins with one of these, a spreadsheet would compute it."""
 
 
 def render_rows(
@@ -58,18 +59,14 @@ def render_rows(
 
 
 def said_of(row: ShownRow) -> str:
-    """What changed in a row, or the values of one that comes or goes, on one line."""
+    """What changed in a row, or the values of a row that comes or goes, on one line."""
     changed = [
         f"{each.field} {HIDDEN}"
         if each.before == each.after == HIDDEN
-        else f"{each.field} {_or(each.before)} → {_or(each.after)}"
+        else f"{each.field} {or_nothing(each.before)} → {or_nothing(each.after)}"
         for each in row.changed
     ]
     return " · ".join(changed or [value for _, value in row.values])
-
-
-def _or(value: str | None) -> str:
-    return "(nothing)" if value is None else value
 
 
 def _cut(line: str, width: int) -> str:

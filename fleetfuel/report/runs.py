@@ -1,4 +1,4 @@
-"""What the ledger remembers of runs, for people."""
+"""What the ledger holds of runs, for people."""
 
 from __future__ import annotations
 

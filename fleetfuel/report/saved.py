@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from fleetfuel import errors
-from fleetfuel.records.fills import FILL, fill_names, tell_fills
+from fleetfuel.records.fills import FILL, fill_names, read_fills
 from fleetfuel.report import evidence
 from fleetfuel.report.summary import as_object
 from fleetfuel.rules.book import Rules
@@ -23,8 +23,8 @@ ACTIONS: Final = {
     "update": "updates",
     "restore": "restores",
 }
-"""Action of a row in `changes.parquet` → the group it is shown in. The groups' order is that of every output: what is
-lost comes first."""
+"""Action of a row in `changes.parquet` → the group in which it is shown. All outputs have the groups in this order:
+soft deletes come first."""
 
 GROUPS: Final = tuple(dict.fromkeys(ACTIONS.values()))
 OTHER: Final = "other"
@@ -33,7 +33,7 @@ OTHER: Final = "other"
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SavedReport:
-    """One report, as its folder tells it."""
+    """One report, as its folder holds it."""
 
     folder: Path
     run: Mapping[str, Any]
@@ -54,7 +54,7 @@ def read_saved(folder: Path, rules: Rules, zone: ZoneInfo) -> SavedReport:
     if not set(FILL) <= set(changes.collect_schema().names()):
         frame = changes.collect()
         changes = frame.hstack(
-            tell_fills(frame.select(pl.coalesce("after", "before")).to_series(), fill_names(rules, zone))
+            read_fills(frame.select(pl.coalesce("after", "before")).to_series(), fill_names(rules, zone))
         ).lazy()
     group = pl.col("action").replace_strict(ACTIONS, default=OTHER, return_dtype=pl.String)
     return SavedReport(

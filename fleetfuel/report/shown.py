@@ -19,7 +19,7 @@ MOST: Final = 80
 HIDDEN: Final = "(not shown)"
 
 VALUES: Final = ("filled_at", "litres", "amount_kes", "fuel_type", "odometer_km")
-"""Canonical fields that a new or lost record is described by, next to its plate, department and day."""
+"""Canonical fields that describe a new or lost record, next to its plate, department and day."""
 
 _object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -36,7 +36,7 @@ class Changed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownRow:
-    """One affected record, as far as it may be seen."""
+    """One affected record, without what has to stay hidden."""
 
     action: str
     """As `changes.parquet` has it."""
@@ -47,7 +47,7 @@ class ShownRow:
     day: str
     """`YYYY-MM-DD`, or empty."""
     changed: Sequence[Changed]
-    """What differs; of rows that come or go as a whole nothing."""
+    """What differs; empty for a row that comes or goes as a whole."""
     values: Sequence[tuple[str, str]]
     """(field, value) of a record that comes or goes as a whole."""
     source_key: str
@@ -55,7 +55,7 @@ class ShownRow:
 
 
 def open_fields(rules: Rules) -> frozenset[str]:
-    """The feed's names of fields that are known and not personal: all others stay hidden."""
+    """The feed's names of the fields that are known and not personal. All others stay hidden."""
     return frozenset(alias for name, aliases in rules.fields.items() if name not in rules.personal for alias in aliases)
 
 
@@ -83,14 +83,14 @@ def fields_of(text: str | None) -> dict[str, msgspec.Raw]:
     """Field → its JSON text; nothing if the text is no JSON object, or nested deeper than can be read."""
     try:
         return _object.decode(text or "{}")
-    except (msgspec.DecodeError, RecursionError):  # a raw that somebody made something else than an object
+    except (msgspec.DecodeError, RecursionError):  # somebody edited raw: it is no object, or nested too deep
         return {}
 
 
 def visible_text(text: str | None, rules: Rules, *, personal: bool) -> str | None:
     """The record as JSON text with the fields that may be seen; None if it is no JSON object.
 
-    Texts, numbers and truth values of visible fields alone: a list or an object may hold anything.
+    Only texts, numbers and truth values of visible fields: a list or an object may hold anything.
     """
     if personal:
         return text
@@ -112,7 +112,7 @@ def _changed(
 
 
 def _values(fields: Mapping[str, msgspec.Raw], rules: Rules, visible: frozenset[str] | None) -> list[tuple[str, str]]:
-    """The values that a fill is described by; with personal ones everything but what is shown anyway."""
+    """The values that describe a fill; if personal ones may be seen, also all other fields."""
     shown: list[tuple[str, str]] = []
     for canonical in VALUES:
         held = next(
@@ -127,8 +127,8 @@ def _values(fields: Mapping[str, msgspec.Raw], rules: Rules, visible: frozenset[
 
 
 def said(value: msgspec.Raw, visible: frozenset[str] | None = None) -> str:
-    """A JSON value as people read it: texts without quotes, one line, bounded. Lists and objects only if personal
-    values are."""
+    """A JSON value as people read it: texts without quotes, on one line, bounded. Lists and objects are shown only if
+    personal values are (`visible` is None)."""
     text = bytes(value).decode("utf-8", "replace")
     if text[:1] == '"':
         return one_line(str(json.loads(text)))
@@ -138,7 +138,7 @@ def said(value: msgspec.Raw, visible: frozenset[str] | None = None) -> str:
 
 
 def one_line(text: str, most: int = MOST) -> str:
-    """Foreign text on one line, bounded, without anything that moves the cursor or turns the direction of writing."""
+    """Foreign text on one line, bounded, without characters that move the cursor or turn the direction of writing."""
     line = " ".join(str(text)[: most * 4].split())
     clean = "".join(each if _is_plain(each) else f"\\u{ord(each):04x}" for each in line)
     return clean if len(clean) <= most else f"{clean[: most - 1].rstrip()}…"

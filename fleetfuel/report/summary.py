@@ -1,7 +1,7 @@
 """A run's result, typed: the object of `--json`, of `plan.json` and of the ledger.
 
-Its JSON schema is `summary.schema.json` next to this file. A field is added with a default, and never changes its
-meaning: so every older report can still be shown.
+Its JSON schema is `summary.schema.json` next to this file. A new field has a default, and no field changes its meaning:
+so every older report can still be shown.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fleetfuel.model.plan import Counts, FileCount, Guard, Mode, Plan, RowSample
 from fleetfuel.printable import sentence
 
 FORMAT: Final = 2
-"""1 had no number. A later one is for a later release to read."""
+"""Reports of format 1 have no number. A report with a greater number needs a later release."""
 
 
 class FileLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +27,7 @@ class FileLine(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     at: datetime
     status: str
-    """`planned` of a file that would be applied, in a run that is not."""
+    """As in `FileCount`; but `planned` for a file that would be applied, in a run that is not applied."""
     counts: dict[str, int]
     """Names of `Counts` → records, without zeros."""
     reason: str | None = None
@@ -35,7 +35,7 @@ class FileLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """The run as one value: the keys of the contract first, then what the text says next to them."""
+    """The run as one value: first the keys that are promised to programs, then what the text shows besides."""
 
     run_id: str
     mode: Mode
@@ -66,36 +66,31 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     format: int = 1
     checksum: str | None = None
-    """Of the report's files and of what this object says of the plan: what the ledger's line of the run has, too."""
+    """Of the report's files and of what this object says of the plan. The ledger's line of the run has it, too."""
     planned_by: str | None = None
-    """The run that made the plan, if that is another."""
+    """The run that made the plan, if it is another."""
     applied_by: str | None = None
-    """The run that applied the plan, if that is another."""
+    """The run that applied the plan, if it is another."""
     mark_before: datetime | None = None
-    """Where the snapshots stood when the plan was made."""
+    """The mark when the plan was made."""
     undoes: str | None = None
     """The run that it undoes."""
     conflicts: int = 0
     """Rows of that run that were written since, and stay as they are."""
     role: str | None = None
-    """Who was logged in to the database; None in reports of before 1.0.0."""
+    """The role that was logged in to the database; None in reports from before 1.0.0."""
     applied_role: str | None = None
-    """Who was when the plan was applied, if another run did."""
+    """The role that was logged in when another run applied the plan."""
     as_of: datetime | None = None
-    """The table was taken as it stood then; None = as it stands."""
+    """The instant whose table it was compared with; None = now."""
     to_apply: bool = False
-    """Whether the run was to be applied. If it was and is not `applied`, it was cut short or refused."""
+    """Whether the run was to be applied. If so, and it is not `applied`, it was cut short or refused."""
 
     @property
     def has_changes(self) -> bool:
         """Whether the run changes, or changed, what a reader of the table sees."""
         counts = self.counts
         return bool(counts.inserts or counts.updates or counts.soft_deletes or counts.restores)
-
-    @property
-    def is_later(self) -> bool:
-        """Whether a later release wrote it, in a format that this one does not know."""
-        return self.format > FORMAT
 
 
 def summarise(
@@ -137,19 +132,19 @@ def summarise(
 
 
 def as_applied(summary: Summary, **said: Any) -> Summary:
-    """The summary of the same plan, applied; `said`: what else is known of it by now."""
+    """The summary of the same plan, applied; `said`: further fields that are known by now."""
     files = [msgspec.structs.replace(file, status=status_of(file.status, applied=True)) for file in summary.files]
     return msgspec.structs.replace(summary, applied=True, files=files, **said)
 
 
 def status_of(status: str, *, applied: bool) -> str:
-    """What is said of a file in a run that is applied, and in one that is not."""
+    """A file's status in a run that is applied, or in one that is not: `planned` becomes `applied`, or the reverse."""
     then, now = ("planned", "applied") if applied else ("applied", "planned")
     return now if status == then else status
 
 
 CARRIED: Final = ("records", "rejected", "stale", "superseded", "skipped")
-"""Counts that say of a snapshot what they said when it was read."""
+"""Counts that stay true of a snapshot while neither it nor the table changes."""
 
 
 def same_again(applied: Summary, run_id: str, started_at: datetime, role: str | None, *, skips_proof: bool) -> Summary:

@@ -1,5 +1,5 @@
-"""Pure: a summary → the text an operator reads. It is made from the summary alone, so a saved report shows exactly what
-the run showed.
+"""Pure: a summary → the text that an operator reads. It is made from the summary alone, so a saved report shows exactly
+what the run showed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from fleetfuel.report.summary import Summary
 from fleetfuel.report.words import FILE_WORDS, moment, wrapped
 
 SHOWN: Final = 8
-"""Lines a section shows at the most; the report holds them all."""
+"""A section shows at most so many lines; the report holds them all."""
 
 READ: Final = ("applied", "planned")
 """Statuses of files whose records are loaded, or would be."""
@@ -48,7 +48,7 @@ def _head(run: Summary) -> str:
     if run.planned_by:
         done += f", the plan of run {run.planned_by}"
     if run.as_of:
-        done += f", against the table as it stood {moment(run.as_of)}"
+        done += f", against the table as it was {moment(run.as_of)}"
     lines = [f"fleetfuel {mode} · {done} · run {run.run_id}", run.source]
     if run.mode == "changes":
         lines.append(_catch_up(run))
@@ -72,8 +72,8 @@ def _catch_up(run: Summary) -> str:
 
 
 def _watermark_after(run: Summary) -> datetime | None:
-    """The watermark after the run, as the ledger has it: a file that is skipped as bad moves it, one of markers alone
-    does not, and none moves it beyond now."""
+    """The watermark after the run, as the ledger has it: a quarantined file moves it, a file that holds only markers
+    does not, and no file moves it beyond now."""
     before = run.watermark_before
     reached = max(
         (min(file.at, run.started_at) for file in run.files if file.status in (*READ, "quarantined")), default=None
@@ -84,7 +84,7 @@ def _watermark_after(run: Summary) -> datetime | None:
 
 
 def _files(run: Summary) -> list[str]:
-    """A line a file of a catch-up; those that could not be read say why."""
+    """A line for each change file; if one could not be read, why."""
     if run.mode != "changes" or (len(run.files) < 2 and all(not file.reason for file in run.files)):
         return []
     lines = []
@@ -172,7 +172,8 @@ def _fitting(start: str, parts: list[str], width: int) -> str:
 
 
 def _value(text: str) -> str:
-    """A JSON value for people: thousands apart, long texts cut, strings in quotes only if they look like numbers."""
+    """A JSON value for people: commas between thousands, long texts cut, strings in quotes only if they look like
+    numbers."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):  # a whole number of thousands of digits, brackets without end
@@ -189,7 +190,7 @@ def _value(text: str) -> str:
 
 
 def _short(text: str, most: int = 32) -> str:
-    """At most so many characters on one line, of a single long word too."""
+    """At most so many characters on one line; a single long word is cut, too."""
     line = " ".join(text.split())
     return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
 
@@ -203,7 +204,7 @@ def _rules(run: Summary, *, rejected: bool) -> list[str]:
 
 
 LOOK_FIRST: Final = {"empty_snapshot": "  look at the export first: it is hardly ever meant\n"}
-"""Guards whose override is seldom the answer."""
+"""Guards that should seldom be overridden → a hint."""
 
 
 def _guards(run: Summary) -> list[str]:

@@ -1,4 +1,4 @@
-"""Pure: instants in UTC and durations as people and machines read them; paragraphs in lines."""
+"""Pure: instants in UTC and durations, for people and for machines; paragraphs in lines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FILE_WORDS: Final = {
     "rejected": "rejected",
     "skipped": "markers",
 }
-"""Counts as a line about one file says them."""
+"""Name in `Counts` → the word for it in a line about one file."""
 
 
 def iso(moment: datetime | None) -> str | None:
@@ -28,7 +28,7 @@ def iso(moment: datetime | None) -> str | None:
 
 
 def moment(at: datetime | str | None) -> str:
-    """An instant for people: `2026-06-11 12:00:00Z`; a text is one for machines."""
+    """An instant for people: `2026-06-11 12:00:00Z`; `at` may be a text, as `iso` writes it."""
     if at is None:
         return "never"
     instant = datetime.fromisoformat(at) if isinstance(at, str) else at
@@ -45,7 +45,8 @@ def ago(age: timedelta) -> str:
 
 
 def wrapped(text: str, width: int, *, first: str = "", then: str | None = None) -> list[str]:
-    """A paragraph in lines of at most `width` characters, never parted at a hyphen: ids, dates and options have some.
+    """A paragraph in lines of at most `width` characters, never broken at a hyphen: ids, dates and options have
+    hyphens.
 
     `first` begins the first line, `then` the others; if that is not given, they begin below the paragraph.
     """
@@ -62,3 +63,8 @@ def wrapped(text: str, width: int, *, first: str = "", then: str | None = None) 
 def indented(text: str, width: int) -> list[str]:
     """Foreign text as lines below a head, indented and wrapped."""
     return wrapped(sentence(text), width, first="  ", then="    ")
+
+
+def or_nothing(value: str | None) -> str:
+    """A value for people, or a word for its absence."""
+    return "(nothing)" if value is None else value

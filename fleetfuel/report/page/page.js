@@ -1,5 +1,5 @@
 "use strict";
-// The filter of the rows. Without it, or if scripts may not run, all rows are there to read.
+// The filter of the rows. If scripts may not run, all rows are shown.
 (() => {
   const rows = [...document.getElementById("rows").rows];
   const [find, group, field, found] = ["find", "group", "field", "found"].map((id) => document.getElementById(id));
