@@ -14,17 +14,17 @@ from fleetfuel import errors
 from fleetfuel.cli.checks_bucket import look_at_bucket
 from fleetfuel.cli.checks_database import look_at_database
 from fleetfuel.cli.finding import Finding, failed, guarded
-from fleetfuel.settings import VARIABLES, Settings, temporary_folder
+from fleetfuel.settings import NEEDED, VARIABLES, Settings, temporary_folder
 
 LOW: Final = 1 << 30
 EMPTY: Final = 50 << 20
-"""Free bytes of a disk below which it is worth a look, and too few."""
+"""Free bytes of a disk: below `LOW` somebody should look, below `EMPTY` a run fails."""
 
 
 def examine(read: Callable[[], Settings], *, quick: bool = False) -> Iterator[Finding]:
-    """Every finding, as soon as it is known. `read` gives the settings.
+    """Every finding, as soon as it is known. `read` gives the settings, or raises.
 
-    `quick` asks nothing of the bucket, nor of the rules' examples.
+    `quick` leaves out the bucket, the rules' examples and the folder of downloads.
     """
     try:
         settings = read()
@@ -45,11 +45,7 @@ def _settings(settings: Settings) -> Iterator[Finding]:
     env_file = settings.env_file
     where = [f"{len(given)} in the environment"] if given else []
     where += [f"{env_file.resolve()}"] if env_file else []
-    missing = [
-        name
-        for name in ("DATABASE_URL", "RUSTFS_ENDPOINT", "RUSTFS_ACCESS_KEY", "RUSTFS_SECRET_KEY")
-        if not getattr(settings, VARIABLES[name])
-    ]
+    missing = [name for name in NEEDED if not getattr(settings, VARIABLES[name])]
     if missing:
         yield Finding(
             name="settings",
@@ -86,7 +82,7 @@ def _rules(settings: Settings, *, prove: bool) -> Iterator[Finding]:
 
 
 PRICES_ARE_OLD: Final = timedelta(days=61)
-"""Pump prices known no further than this long ago are worth adding to."""
+"""If the last known pump price ended longer ago than this, prices should be added."""
 
 
 def _pump_prices(known_until: date | None, settings: Settings) -> Finding:

@@ -1,4 +1,4 @@
-"""What doctor looks at in the bucket: the listing, the clock, the snapshot, the change files."""
+"""What doctor checks in the bucket: the listing, the clock, the snapshot, the change files."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from fleetfuel.report.health import LATE
 from fleetfuel.settings import Settings
 
 GAP_DAYS: Final = 7
+"""Gaps in the change files of so many days are reported."""
 
 
 def look_at_bucket(settings: Settings) -> Iterator[Finding]:
@@ -34,7 +35,7 @@ def look_at_bucket(settings: Settings) -> Iterator[Finding]:
         return
     there, here = None, datetime.now(UTC)
     with contextlib.suppress(errors.FleetfuelError), bucket.open_bucket(settings) as store:
-        there = store.clock()  # what the keys may not ask is no fault: a run does not need it
+        there = store.clock()  # if the keys may not ask for it, that is no fault: a run does not need it
     where = f"{settings.endpoint}, bucket {settings.bucket}"
     yield Finding(name="bucket", said=f"{where}: listed, {len(listing.files):,} change files")
     if there:
@@ -78,7 +79,7 @@ def look_at_bucket(settings: Settings) -> Iterator[Finding]:
 
 
 def _mark(settings: Settings) -> Iterator[Finding]:
-    """Whether the next snapshot is going to be refused as old."""
+    """A finding if the next snapshot will be refused as old."""
     from fleetfuel.feed import deliver
 
     found, stands_at = deliver.look_at_snapshot(settings), _snapshot_mark(settings)
@@ -95,7 +96,7 @@ def _mark(settings: Settings) -> Iterator[Finding]:
 
 
 def _snapshot_mark(settings: Settings) -> datetime | None:
-    """File time of the last applied snapshot; None if that is not known, or yet to come."""
+    """File time of the last applied snapshot; None if that is not known, or lies in the future."""
     from fleetfuel.table import database, standing
 
     if not settings.database_url:

@@ -1,4 +1,4 @@
-"""What doctor looks at in the database: server, migrations, rights, devices, the last runs."""
+"""What doctor checks in the database: server, migrations, schema, rights, devices, the last runs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def look_at_database(settings: Settings) -> Iterator[Finding]:
 
 
 def _mark(connection: Database) -> Iterator[Finding]:
-    """Where the last snapshot stands: said if a wrong clock set it."""
+    """A finding if a wrong clock set the mark of the snapshots."""
     from fleetfuel.table.standing import believed_marks, read_marks
 
     connection.begin(read_only=True)
@@ -47,7 +47,7 @@ def _mark(connection: Database) -> Iterator[Finding]:
         return
     yield Finding(
         name="mark",
-        said=f"the last snapshot stands at {mark['watermark']:%Y-%m-%d %H:%MZ}: yet to come, so it counts as none",
+        said=f"the last snapshot stands at {mark['watermark']:%Y-%m-%d %H:%MZ}, in the future: it counts as none",
         next_step="The next snapshot sets it right: fleetfuel import --snapshot --apply",
     )
 
@@ -100,7 +100,7 @@ def _migrations(connection: Database) -> Iterator[Finding]:
 
 
 def _schema(connection: Database) -> Iterator[Finding]:
-    """What is there against what should be."""
+    """Findings if the schema is not as the migrations made it, or a superuser owns it."""
     from fleetfuel.packaged import packaged
     from fleetfuel.table.fitness import demand_fitting_schema
 
@@ -160,7 +160,7 @@ def _devices(connection: Database) -> Iterator[Finding]:
         return
     hint = None
     if found["is_broken"]:
-        hint = f"So it is since {found['since']:%Y-%m-%d %H:%MZ}. Restore it; if it is meant: fleetfuel migrate"
+        hint = f"So since {found['since']:%Y-%m-%d %H:%MZ}. Restore it; or if that is on purpose: fleetfuel migrate"
     elif not found["is_read"]:
         hint = "If it should be: the next import, or `fleetfuel migrate`, reads it as soon as it can."
     yield Finding(name="devices", said=found["said"].rstrip("."), next_step=hint)

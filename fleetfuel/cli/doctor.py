@@ -17,8 +17,8 @@ def doctor_command(*, quick: bool, as_json: bool) -> None:
 
     \b
     works   as it should
-    look    a run works, and yet somebody should know: the feed is late
-    fails   a run does not work; the exit code says the worst of them
+    look    a run works, but somebody should look: the feed is late, for example
+    fails   a run does not work; the exit code is that of the worst finding
 
     \b
     fleetfuel doctor

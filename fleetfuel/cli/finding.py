@@ -1,4 +1,4 @@
-"""What one look of doctor found, and how it is shown."""
+"""What one check of doctor found, and how it is shown."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ SKEW: Final = timedelta(seconds=60)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What one look found."""
+    """What one check found."""
 
     name: str
     said: str
     next_step: str | None = None
-    """What to do about it; None if nothing is to be done."""
+    """What to do about it; None if there is nothing to do."""
     exit_code: int = 0
-    """What a run would end with because of it; 0 = a run can do its work."""
+    """The exit code of a run that meets it; 0 = a run can do its work."""
 
     @property
     def state(self) -> Literal["works", "look", "fails"]:
-        """look: a run works, and yet somebody should know."""
+        """look: a run works, but somebody should look."""
         return "fails" if self.exit_code else "look" if self.next_step else "works"
 
 
@@ -48,7 +48,7 @@ def render_finding(finding: Finding, *, width: int) -> str:
 
 
 def guarded(name: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
-    """A look's findings; an error ends it and is a finding itself."""
+    """The findings of a check; an error ends the check and is a finding itself."""
     try:
         yield from look()
     except errors.FleetfuelError as error:

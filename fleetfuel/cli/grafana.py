@@ -30,7 +30,7 @@ from fleetfuel.cli import options, terminal
 def grafana_command(*, out: Path | None, alerts: bool, datasource: str) -> None:  # fmt: skip
     """The dashboard as JSON, to import in Grafana (Dashboards, New, Import): it asks which data source to use.
 
-    With --out it writes a folder that lies over Grafana's own: dashboards/ and provisioning/.
+    With --out it writes dashboards/ and provisioning/ into that folder, as Grafana reads them.
 
     \b
     fleetfuel grafana > fuel.json
@@ -43,7 +43,7 @@ def grafana_command(*, out: Path | None, alerts: bool, datasource: str) -> None:
         terminal.write(_text(alert_rules(datasource) if alerts else grafana.dashboard()))
         return
     if alerts:
-        raise click.UsageError("--out writes both: --alerts goes without it.")
+        raise click.UsageError("--out writes dashboard and alert rules: leave --alerts out.")
     dashboards = out / "dashboards" / "fleetfuel"
     files = {
         dashboards / "fuel.json": grafana.dashboard(),

@@ -1,4 +1,4 @@
-"""The command that reads the feed: what it asks for, and what it says."""
+"""The command that reads the feed."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from fleetfuel.cli import options, runs
 @runs.no_report
 @runs.as_json
 @click.option("--quiet", is_flag=True, help="Print nothing if nothing changed and nothing was refused.")
-@click.option("--detailed-exitcode", is_flag=True, help="A dry run exits 2 when it found changes.")
+@click.option("--detailed-exitcode", is_flag=True, help="Exit 2 if a dry run found changes.")
 @runs.strict
 @runs.overriding
 @click.option(
     "--as-of",
     type=options.Instant(),
     metavar="INSTANT",
-    help="Dry runs: compare with the table as it stood then.",
+    help="Dry runs: compare with the table as it was at this instant.",
 )
 @click.option(
     "--skip-bad-files",
@@ -52,7 +52,7 @@ from fleetfuel.cli import options, runs
 @click.option(
     "--skip-unchanged",
     is_flag=True,
-    help="Snapshot: take its ETag's word that nothing changed, the table's rows unseen.",
+    help="Snapshot: if its ETag is that of the last one applied, do not look at the table either.",
 )
 @click.option(
     "--reseed", type=options.Instant(), help="Changes: read again from this instant on (`all`: from the first file)."

@@ -1,4 +1,4 @@
-"""The commands that keep house: migrate, prune, demo."""
+"""The commands around the runs: migrate, prune, demo."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ def migrate_command(*, status: bool, as_json: bool, wait_seconds: float) -> None
 
 
 @click.command("prune", cls=options.Command, short_help="Remove old evidence.")
-@click.option("--older-than", "age", type=options.Age(), required=True, help="90d, 12w or 2y; a day at the least.")
-@click.option("--apply", is_flag=True, help="Remove it. Without it: only say what would go.")
+@click.option("--older-than", "age", type=options.Age(), required=True, help="90d, 12w or 2y; at least one day.")
+@click.option("--apply", is_flag=True, help="Remove it. Without this option: only show what would be removed.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--wait", "wait_seconds", type=options.Seconds(), default=0, help="Wait for another run to end.")
 def prune_command(*, age: Any, apply: bool, as_json: bool, wait_seconds: float) -> None:
-    """Remove old evidence: report folders, overwritten versions, resolved rejects, old runs and files of the ledger.
+    """Remove old evidence: report folders, overwritten versions, rejects, runs and files of the ledger.
 
-    Kept whatever their age: records, open rejects, the last runs of each mode, and the files that changes mode would
-    otherwise take for new. Needs a login that may delete in the schema fuel, such as its owner.
+    Kept at any age: records, open rejects of the last snapshot, the last runs of each mode, and the files that
+    --changes would else take for new. It needs a login that may delete in the schema fuel, such as its owner.
 
     \b
     fleetfuel prune --older-than 90d

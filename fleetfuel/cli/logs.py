@@ -16,7 +16,7 @@ log = logging.getLogger("fleetfuel")
 
 
 class _Current:
-    """The run this process is about, once there is one, and what its end is to tell."""
+    """The run of this process, once there is one, and what its end reports."""
 
     run_id: str | None = None
     form: str = "text"
@@ -25,22 +25,22 @@ class _Current:
 
 
 def set_run(run_id: str) -> None:
-    """Every line from now on is about this run."""
+    """Every line from now on names this run."""
     _Current.run_id = run_id
 
 
 def current_run() -> str | None:
-    """The run this process is about; None before it began."""
+    """The id of the run of this process; None before it began."""
     return _Current.run_id
 
 
 def note_end(**facts: Any) -> None:
-    """What the event of the end reports next to the exit code."""
+    """What the event of the end reports besides the exit code."""
     _Current.facts = facts
 
 
-def tell_end(command: str | None, exit_code: int, seconds: float) -> None:
-    """As JSON: one event for each end of a command, a success included. An error that was reported is that event."""
+def report_end(command: str | None, exit_code: int, seconds: float) -> None:
+    """Log one event for the end of a command, if logs are JSON. An error that was logged is that event already."""
     if _Current.form != "json" or command is None or _Current.has_reported_end:
         return
     level = logging.INFO if exit_code in (0, 2) else logging.ERROR
@@ -76,7 +76,7 @@ LABELS: Final = {logging.ERROR: "fleetfuel: ", logging.CRITICAL: "fleetfuel: ", 
 
 
 class _Text(logging.Formatter):
-    """Sentences. In a file, where nobody saw them come, each begins with when and of which run."""
+    """Sentences. If stderr is no terminal, each begins with the time and the run."""
 
     def format(self, record: logging.LogRecord) -> str:
         text = LABELS.get(record.levelno, "") + sentence(record.getMessage())

@@ -13,12 +13,14 @@ from fleetfuel.cli import options, terminal
 
 @click.command("runs", cls=options.Command, short_help="Did it run, and what did it do?")
 @click.argument("run_id", required=False, metavar="[ID]")
-@click.option("--status", type=click.Choice(["applied", "refused", "failed", "began"]), help="Only runs that ended so.")
+@click.option(
+    "--status", type=click.Choice(["applied", "refused", "failed", "began"]), help="Only runs with this status."
+)
 @click.option("--last", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="How many.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of runs, or the run in full.")
 def runs_command(run_id: str | None, *, status: str | None, last: int, as_json: bool) -> None:
-    """Did it run, and what did it do? The ledger of runs that could write: applied, refused or failed,
-    or begun and never ended.
+    """Did it run, and what did it do? The ledger has every run that could write: applied, refused, failed,
+    or begun and not ended. Dry runs are not in it.
 
     ID is a run's id, the beginning of one, or `last`.
 
@@ -52,7 +54,7 @@ def runs_command(run_id: str | None, *, status: str | None, last: int, as_json: 
 @click.option("--personal", is_flag=True, help="Show the whole record: driver, sender, message, unknown fields.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 def rejects_command(*, only_open: bool, last: int, personal: bool, as_json: bool) -> None:
-    """Why was this record rejected? What applied runs rejected, each record with its rule, its file and its place.
+    """Why was this record rejected? What applied runs rejected, each record with rule, file and position.
 
     \b
     fleetfuel rejects --open
@@ -98,12 +100,12 @@ def history_command(record: int, *, personal: bool, as_json: bool) -> None:
 @click.command("status", cls=options.Command, short_help="Fresh, late or failing, in one line.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def status_command(*, as_json: bool) -> None:
-    """Is the table kept true to the feed? One line and an exit code, for uptime checks.
+    """Does the table follow the feed? One line and an exit code, for uptime checks.
 
     \b
-    0  fresh     a run was applied within two hours, and the export wrote what it read
+    0  fresh     a run was applied within two hours, and the export has not stalled
     1  late      no run was applied for two hours, or the export has stalled
-    2  failing   the last run was refused or failed, or there is no asking
+    2  failing   the last run was refused or failed, or the ledger cannot be read
 
     \b
     fleetfuel status

@@ -1,6 +1,6 @@
-"""The command line: its group, the only catch, the only end.
+"""The command line: its group, and the one place where every error and every end arrives.
 
-Heavy modules are imported by the command that needs them, so that help and a refused option answer at once.
+Heavy modules are imported by the command that needs them, so that help and a wrong option are answered at once.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def main() -> NoReturn:
     forget_foreign()
     warnings.simplefilter(
         "ignore"
-    )  # libraries' remarks about themselves are nobody's here, whatever PYTHONWARNINGS says
+    )  # what libraries say about themselves helps nobody here, whatever PYTHONWARNINGS says
     logs.set_up(os.environ.get("FLEETFUEL_LOG", "text"))
     sys.unraisablehook = signals.swallowed
     began = time.monotonic()
@@ -89,7 +89,7 @@ def main() -> NoReturn:
     except errors.Interruption:  # while the run was ending
         code = terminal.complain(errors.Interrupted())
     signals.listen_no_more()
-    logs.tell_end(options.invoked(), code, time.monotonic() - began)
+    logs.report_end(options.invoked(), code, time.monotonic() - began)
     ping.end(code, f"run {logs.current_run()}, exit {code}")
     if not code:
         gc.freeze()  # nothing is half done: no need to look through all that was imported for what has to be closed
@@ -121,7 +121,7 @@ def _run() -> int:
 
 
 def _limit(error: BaseException | None) -> errors.FleetfuelError | None:
-    """A limit of this process that was met, wherever it was."""
+    """The error, if a limit of this process was met anywhere."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
             return errors.ConfigurationError(

@@ -21,7 +21,7 @@ log = logging.getLogger("fleetfuel")
 
 
 class _Chosen:
-    """What the options of every command chose, before the command or after it."""
+    """The values of the options that every command has, given before the command or after it."""
 
     env_file: Path | None = None
     is_verbose: bool = False
@@ -31,7 +31,7 @@ class _Chosen:
 def settings() -> Settings:
     """The settings, from the environment and the chosen file, with the zone of the rules. Raises `ConfigurationError`.
 
-    Rules that cannot be read are for the command to complain of that reads all of them.
+    If the rules cannot be read, the command that reads all of them reports it.
     """
     from fleetfuel.rules.zone import in_feed_zone
 
@@ -47,7 +47,7 @@ def invoked() -> str | None:
 
 
 def set_up_logs() -> None:
-    """Log in the form that the settings ask for; settings that cannot be read are the command's to complain of."""
+    """Log in the form that the settings ask for. If these cannot be read, the command reports it."""
     form, remarks = os.environ.get("FLEETFUEL_LOG", "text"), tuple[str, ...]()
     with suppress(errors.ConfigurationError):
         found = read_settings(env_file=_Chosen.env_file)
@@ -100,7 +100,7 @@ def _choose_env_file(_context: click.Context, _option: click.Parameter, value: P
         value.stat()
     except OSError as error:
         said = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
-        hint = "Name a file of settings; .env.example is one to copy."
+        hint = "Name a file of settings; copy .env.example to make one."
         raise errors.ConfigurationError(reason=f"--env-file: {value} {said}.", next_step=hint) from None
     _Chosen.env_file = value
 
@@ -123,7 +123,7 @@ def shared() -> list[click.Option]:
             is_eager=True,
             expose_value=False,
             callback=_choose_verbose,
-            help="Log each step to stderr, not warnings and errors alone.",
+            help="Log each step to stderr, not only warnings and errors.",
         ),
     ]
 
@@ -143,12 +143,12 @@ class Command(click.Command):
 
 
 def _demand_folder() -> None:
-    """Paths are read from the working folder on, so there has to be one. Raises `ConfigurationError`."""
+    """Relative paths begin at the working folder, so it has to exist. Raises `ConfigurationError`."""
     try:
         Path.cwd()
     except OSError as error:
         raise errors.ConfigurationError(
-            reason=f"The working folder cannot be used: {error.strerror}.", next_step="cd to a folder that is there."
+            reason=f"The working folder cannot be used: {error.strerror}.", next_step="cd to a folder that exists."
         ) from None
 
 

@@ -1,7 +1,7 @@
 """The heartbeat: start, success and failure of an applying run, reported to a URL the healthchecks.io way.
 
 `<url>/start` when it begins, `<url>` when it was applied, `<url>/<exit code>` when it failed. A run that found the lock
-taken tells no end: the one that holds it does. What becomes of a ping never changes a run: it has seconds, and no say.
+taken reports no end: the run that holds the lock does. A ping gets a few seconds, and never changes how a run ends.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fleetfuel import errors
 log = logging.getLogger("fleetfuel")
 
 PATIENCE: Final = 5.0
-"""Seconds that a ping gets, whatever the network does."""
+"""Seconds that a ping may take, whatever the network does."""
 LONGEST: Final = 2_000
 """Characters of what is reported; the service cuts it, too."""
 
@@ -29,7 +29,7 @@ class _Beat:
 
 
 def begin(url: str | None, said: str) -> None:
-    """Tell that a run begins, and remember to tell its end."""
+    """Report that a run begins, and remember to report its end."""
     _Beat.url = url
     if url:
         _send(url, "/start", said)
@@ -51,7 +51,7 @@ def _send(url: str, suffix: str, said: str) -> None:
     if sending.is_alive():
         failure.append(f"no answer within {PATIENCE:g} s")
     if failure:
-        log.warning("FLEETFUEL_PING_URL at %s did not hear it: %s", urlsplit(url).hostname, failure[0])
+        log.warning("FLEETFUEL_PING_URL at %s did not take the ping: %s", urlsplit(url).hostname, failure[0])
 
 
 def _post(url: str, suffix: str, said: str, failure: list[str]) -> None:

@@ -22,7 +22,8 @@ def apply_command(report: Path, **given: Any) -> None:
     """Write exactly what a dry run showed: its report is the plan. No bucket is needed.
 
     It is refused, and nothing is written, if a row it would write is no longer what it saw, if the rules differ,
-    if a newer snapshot was applied since, and if it was applied before. A guard's refusal needs the same option.
+    if a newer snapshot was applied since, or if it was applied before. If a guard refused the dry run, give the
+    option here that lets it through.
 
     \b
     fleetfuel import --snapshot
@@ -57,10 +58,10 @@ def apply_command(report: Path, **given: Any) -> None:
 @runs.wait
 @runs.embedded
 def undo_command(run_id: str, **given: Any) -> None:
-    """Give back what was before a run: from the history, row by row; an undo can be undone.
+    """Give back what was before a run, row by row, from the history. An undo can be undone.
 
     RUN is a run's id, the beginning of one, or `last`. Rows that the run inserted become absent. Rows written since are
-    conflicts. The records that the run applied are held: the next hour does not apply the same list again.
+    conflicts. The list of records that the run applied is held: the next hour does not apply the same list again.
 
     \b
     fleetfuel undo last

@@ -1,4 +1,4 @@
-"""How far a run is: a line redrawn in place, on a terminal alone; with --verbose a log line a stage, too."""
+"""How far a run is: on a terminal, a line redrawn in place; with --verbose, a log line for each stage, too."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ WIDEST: Final = 78
 
 @contextmanager
 def shown() -> Iterator[Progress]:
-    """Progress on stderr for as long as the block lasts; the line is gone afterwards."""
+    """Progress on stderr while the block lasts; afterwards the line is removed."""
     meter = _Meter(draws=sys.stderr.isatty() and os.environ.get("TERM") != "dumb")
     _shown.append(meter)
     try:
-        yield meter.tell
+        yield meter.report
     finally:
         meter.end_stage()
         _shown.remove(meter)
@@ -47,7 +47,7 @@ class _Meter:
         self._last = (0, 0)
         self._is_drawn = False
 
-    def tell(self, stage: str, done: int, total: int) -> None:
+    def report(self, stage: str, done: int, total: int) -> None:
         now = time.monotonic()
         if stage != self._stage:
             self.end_stage()
@@ -82,7 +82,7 @@ class _Meter:
 _shown: Final[list[_Meter]] = []
 
 UNITS: Final = {"fetch": "", "migrate": " steps", "prune": " folders"}
-"""What a stage counts, if it is not records; `fetch` says its unit itself."""
+"""What a stage counts, if not records; the amounts of `fetch` have their own units."""
 
 
 def bar(stage: str, done: int, total: int, width: int) -> str:

@@ -1,4 +1,4 @@
-"""What the commands that run have in common: the run itself, the options that bound it, and what is said in the end."""
+"""What the commands that run have in common: the run itself, its options, and what is printed at the end."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ embedded = click.option("--embedded", is_flag=True, help="Use the PostgreSQL tha
 
 
 def overriding(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Gives a command the options that let a guarded run through, as help lists them."""
+    """Give a command the options that let a guarded run through, in the order of its help."""
     for option in (allow_undone, allow_lost_columns, force_old_snapshot, max_updates, max_rejects, max_deletes):
         command = option(command)
     return command
@@ -63,7 +63,7 @@ OVERRIDES: Final = (
 
 
 def overrides(given: Mapping[str, Any]) -> Any:
-    """What was given of the options that let a guarded run through: `Overrides`."""
+    """The given options that let a guarded run through, as `Overrides`."""
     from fleetfuel.plan.limits import Overrides
 
     return Overrides(**{name: given[name] for name in OVERRIDES if name in given})
@@ -78,7 +78,7 @@ def demand_one_report(given: Mapping[str, Any]) -> None:
 
 
 def run_request(request: Any, given: Mapping[str, Any]) -> Any:
-    """Run what is asked, and say what came of it; ends the program if that did not end well."""
+    """Run what is asked, and print the outcome. Ends the program if the run did not end well."""
     settings = options.settings()
     with ExitStack() as stack:
         url = _embedded(stack, settings) if given["embedded"] else settings.require_database_url(may_be_embedded=True)
@@ -100,14 +100,14 @@ def run_request(request: Any, given: Mapping[str, Any]) -> Any:
 
 
 def _conclude(outcome: Any, given: Mapping[str, Any]) -> None:
-    """Say what came of a run; ends the program if it did not end well."""
+    """Print the outcome of a run. Ends the program if it did not end well."""
     from fleetfuel.report.summary import as_json
     from fleetfuel.report.text import render_summary
 
     summary = outcome.summary
 
     if summary.applied:
-        terminal.note_done("What the run did, it did: `fleetfuel runs last` shows it.")
+        terminal.note_done("The run is applied all the same: `fleetfuel runs last` shows it.")
     elif summary.report:
         terminal.note_done(f"Nothing was loaded; `fleetfuel show {shlex.quote(summary.report)}` shows the outcome.")
     counts = {name: number for name, number in dataclasses.asdict(summary.counts).items() if number}
@@ -127,13 +127,13 @@ def _conclude(outcome: Any, given: Mapping[str, Any]) -> None:
 
 
 def _next(run: Any) -> str | None:
-    """The command a person would type after a dry run: the plan that was shown, or the run again."""
+    """The command that somebody would type after a dry run: to apply the plan that was shown, or the run again."""
     if run.applied or run.guards or not run.has_changes or run.as_of:
         return None
     context = click.get_current_context()
     if run.report and context.parent and isinstance(context.parent.command, click.Group):
         known = {option.name for option in context.parent.command.commands["apply"].params}
-        # A report of its own: a folder that was named for the plan is taken by now.
+        # Without --report: the folder that it named holds the plan by now.
         own = {"report", "as_json", "quiet"}
         given = options.as_typed(context, without={name for name in context.params if name not in known} | own)
         return " ".join(["fleetfuel", "apply", shlex.quote(run.report), *given])
@@ -142,7 +142,7 @@ def _next(run: Any) -> str | None:
 
 
 def _embedded(stack: ExitStack, settings: Settings) -> str:
-    """A migrated embedded database, kept between runs; said out loud."""
+    """The URL of a migrated embedded database, kept between runs. Prints on stderr where its data lies."""
     from fleetfuel.packaged import packaged
     from fleetfuel.rules.book import load_rules
     from fleetfuel.sandbox.postgres import postgres_server

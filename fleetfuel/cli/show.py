@@ -44,7 +44,7 @@ class Rows(click.ParamType[str]):
     type=Rows(),
     is_flag=False,
     flag_value=ALL,
-    help="Which rows? All, or those of ACTION: deletes, inserts, updates, restores.",
+    help="Show the rows: all, or those of ACTION (deletes, inserts, updates, restores).",
 )
 @click.option(
     "--html",
@@ -64,7 +64,7 @@ def show_command(
     path: Path, *, group: str | None, page: Path | None, opens: bool, as_csv: bool, as_json: bool, limit: int | None,
     personal: bool,
 ) -> None:  # fmt: skip
-    """What a saved report holds. It needs no database: an auditor shows it anywhere.
+    """What a saved report holds. It needs no database, so an auditor can look at it anywhere.
 
     \b
     fleetfuel show reports/20260611T170502Z-3f9a1c
@@ -148,7 +148,7 @@ def _page(
     terminal.note_done(f"The page is in {path}.")
     terminal.write(f"Page    {path} ({part})\n")
     if not made.has_charts:
-        click.echo("No charts are drawn: pip install 'fleetfuel[page]' brings what draws them.", err=True)
+        click.echo("No charts are drawn. To have them: pip install 'fleetfuel[page]'", err=True)
     import webbrowser
 
     if opens and not webbrowser.open(path.resolve().as_uri()):

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: heard once, raised where nothing is left half made."""
+"""Ctrl-C and SIGTERM: raised as an `Interruption`, only where nothing is left half done."""
 
 from __future__ import annotations
 
@@ -15,29 +15,27 @@ interrupted: Final = threading.Event()
 
 
 COMPILED: Final = frozenset({"polars", "pandera"})
-"""Packages whose compiled code calls Python and panics, or goes on, where that raises."""
+"""Packages whose compiled code calls Python code, and panics or goes on if that raises."""
 
 
 HEARD: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 
 
 def listen(run: CodeType) -> None:
-    """From now on a signal raises `Interruption` inside `run`, whose caller catches it; once that has ended, nobody
-    would.
-    """
+    """From now on a signal raises `Interruption`, but only while `run` is being executed: its caller catches it."""
     for each in HEARD:
         signal.signal(each, partial(_interrupt, run))
 
 
 def listen_no_more() -> None:
-    """What is left to do, once all is said, takes an instant, and the exit code is to be what was said."""
+    """Ignore signals from now on: the outcome is printed, little is left to do, and the exit code has to fit it."""
     signal.setitimer(signal.ITIMER_REAL, 0)
     for each in HEARD:
         signal.signal(each, signal.SIG_IGN)
 
 
 def _interrupt(run: CodeType, _signal: int, frame: FrameType | None) -> None:
-    """Raise `Interruption`, if it does not fall into compiled code's hands; else try again in an instant."""
+    """Raise `Interruption`, unless compiled code would catch it; then try again after 10 ms."""
     interrupted.set()
     is_running = False
     while frame:
@@ -51,13 +49,14 @@ def _interrupt(run: CodeType, _signal: int, frame: FrameType | None) -> None:
 
 
 def swallowed(unraisable: sys.UnraisableHookArgs) -> None:
-    """Of an interruption that a compiled library swallowed, or of what it left half made, Python says nothing."""
+    """Keep Python from reporting an interruption that a compiled library swallowed, or what that left half done."""
     if not interrupted.is_set():
         sys.__unraisablehook__(unraisable)
 
 
 def or_interrupted(error: errors.FleetfuelError) -> errors.FleetfuelError:
-    """Libraries may swallow an interruption and stumble over what they then lack: that is no failure of its own."""
+    """`Interrupted` in place of an error after an interruption: libraries may swallow it, and fail because of it later.
+    A `CommitUnknown` stays."""
     if interrupted.is_set() and not isinstance(error, errors.CommitUnknown):
         return errors.Interrupted()
     return error

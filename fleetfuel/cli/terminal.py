@@ -1,8 +1,8 @@
-"""What the program says: its outcome on stdout, its complaints on stderr, as wide as the terminal.
+"""What the program prints: its outcome on stdout, its errors on stderr, as wide as the terminal.
 
-Both streams may be closed, full, or read by somebody who has seen enough. All of that is decided here, below whatever
-writes to them: an outcome that cannot be written is `Unprintable`, once; a complaint that cannot be written is not
-written; a reader who has gone is no fault.
+Both streams may be closed, full, or left by their reader. All of that is handled here, for everything that writes to
+them: an outcome that cannot be written raises `Unprintable`, once; an error that cannot be written is dropped; a reader
+who has gone is no fault.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ class Unprintable(errors.FleetfuelError):
 
 
 class _Done:
-    """What this command has done so far, as a sentence; it stands, whatever becomes of the output."""
+    """What this command has done so far, as a sentence: it is true even if the output cannot be written."""
 
     said: str = "Nothing was changed: repeat the command where its output can be written."
 
 
 def note_done(sentence: str) -> None:
-    """From now on this is what is said if the output cannot be written."""
+    """From now on, this sentence is printed if the output cannot be written."""
     _Done.said = sentence
 
 
 def open_streams() -> None:
-    """Give stdout and stderr channels that know what to do if nothing can be written.
+    """Make stdout and stderr streams that handle the case that nothing can be written.
 
     A closed one is opened in a way that cannot be written to, so that no file of the run gets its number.
     """
@@ -60,7 +60,7 @@ def open_streams() -> None:
 
 
 class _Channel(io.FileIO):
-    """A file that fails once, in one way."""
+    """A file of which at most one write fails; later ones do nothing."""
 
     def __init__(self, number: int, *, is_outcome: bool) -> None:
         super().__init__(number, "wb", closefd=False)
@@ -71,7 +71,7 @@ class _Channel(io.FileIO):
         if self._is_silent:
             return len(data)
         try:
-            while (written := super().write(data)) is None:  # a terminal that somebody else made not wait
+            while (written := super().write(data)) is None:  # a terminal that somebody else made non-blocking
                 select.select([], [self.fileno()], [], 1)
         except BrokenPipeError:
             self._is_silent = True
@@ -94,13 +94,13 @@ def _stream(channel: _Channel, replaced: io.TextIOWrapper | Any) -> io.TextIOWra
 
 
 def write(text: str) -> None:
-    """An outcome, or a part of one, on stdout; it is there, or `Unprintable` is raised."""
+    """Write an outcome, or a part of one, to stdout. Raises `Unprintable` if it cannot be written."""
     click.echo(text, nl=False)
     sys.stdout.flush()
 
 
 def write_json(found: Any) -> None:
-    """An outcome as one JSON object on a line; a text is JSON already."""
+    """Write an outcome as JSON on one line; a `found` that is a text is JSON already."""
     is_unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
     if isinstance(found, str) and not is_unicode:
         found = json.loads(found)
@@ -109,7 +109,7 @@ def write_json(found: Any) -> None:
 
 
 def show(found: Any, text: str, *, as_json: bool) -> None:
-    """An outcome, for people or for machines; foreign text in it obeys nobody."""
+    """Write an outcome, for people or for machines; foreign text in it is made printable."""
     if as_json:
         write_json(found)
     else:
@@ -117,12 +117,12 @@ def show(found: Any, text: str, *, as_json: bool) -> None:
 
 
 def complain(error: errors.FleetfuelError) -> int:
-    """Say on stderr what went wrong; the exit code."""
+    """Log an error to stderr; returns its exit code."""
     facts = {"event": "end", "error": type(error).__name__, "exit_code": error.exit_code}
     log.error("%s", error, extra={"facts": facts})
     return error.exit_code
 
 
 def width() -> int:
-    """Columns to write in: those of the terminal, within reason."""
+    """Columns to write in: those of the terminal, at least 60 and at most `WIDEST`."""
     return max(60, min(WIDEST, shutil.get_terminal_size((100, 24)).columns))

@@ -1,4 +1,4 @@
-"""The whole job on servers that come along: a generated feed, hour after hour, narrated."""
+"""The whole job on servers that come along: a generated feed, hour after hour, each step with its command."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Demo:
         return outcome.summary
 
     def half(self) -> Request:
-        """Overwrite the snapshot with a part of itself; what loads it, whatever the guards say."""
+        """Overwrite the snapshot with half of itself; returns the request that loads it past the guards."""
         key, body = self.producer.snapshot()
         export = json.loads(body)
         envelope = export[0] if isinstance(export, list) else export

@@ -1,4 +1,4 @@
-"""Vehicles, and what their drivers report of a fill: how much of what, in every spelling, now and then wrong."""
+"""Vehicles, and what their drivers report of a fill: fuel and amounts, in many spellings, sometimes wrong."""
 
 import random
 from collections.abc import Iterator
@@ -105,7 +105,7 @@ def make_fleet(rng: random.Random, size: int, start: datetime) -> Iterator[Vehic
 
 
 def report_fill(rng: random.Random, vehicle: Vehicle, at: datetime) -> tuple[Row, Row]:
-    """What the driver reports at this instant, as a row without a key, and the right values of what is wrong in it."""
+    """What the driver reports at this instant, as a row without a key; and the right values of the wrong fields."""
     fuel = "V-POWER" if vehicle.fuel == "PETROL" and rng.random() < 0.08 else vehicle.fuel
     price = _price(rng, at, fuel)
     if vehicle.kind is UGANDAN and rng.random() < 0.25:
@@ -171,7 +171,7 @@ def _spelled(rng: random.Random, vehicle: Vehicle) -> str:
 
 
 def _typed(rng: random.Random, value: float | None, numbers: float = 0.72) -> float | str | None:
-    """A number as it comes: mostly itself, else text, now and then with a space after it or commas in it."""
+    """A number as it arrives: mostly a number, else a text, sometimes with a space after it or commas in it."""
     if value is None or rng.random() < numbers:
         return value
     text = f"{value:.2f}" if isinstance(value, float) else str(value)
@@ -243,7 +243,7 @@ def _eat(at: datetime) -> str:
 
 
 def iso(at: datetime) -> str:
-    """As JSON holds an instant."""
+    """An instant as JSON holds it."""
     return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}.000Z"
 
 

@@ -60,7 +60,7 @@ class PostgresServer:
     bin: Path
     """Where this server's programs lie."""
     version: str
-    """As the server tells it: "18.6"."""
+    """As the server reports it: "18.6"."""
     pid: int
     """The postmaster's."""
     _guard: Guard = field(repr=False)
@@ -96,7 +96,7 @@ class PostgresServer:
             time.sleep(0.1)
 
     def _is_ready(self) -> bool:
-        """Whether the server says so where pg_ctl looks too: in the eighth line of its pid file."""
+        """Whether the server says so in the eighth line of its pid file, where pg_ctl looks, too."""
         with contextlib.suppress(FileNotFoundError, IndexError):
             lines = self._pid_file()
             return lines[7].strip() == "ready" and int(lines[0]) == self.pid
@@ -114,7 +114,7 @@ def postgres_server(
 
     `data` is a folder to keep, made on first use; without it the data is thrown away, and is not synced to disk.
     `version` is a major version ("16"); the default is the kept folder's, else the preferred wheel's.
-    `settings` are PostgreSQL's, over ours. Raises EmbeddedUnavailable with the server's own last words.
+    `settings` of PostgreSQL replace ours. Raises EmbeddedUnavailable with the last lines of the server's log.
     """
     with Guard("fleetfuel-postgres", data) as guard:
         yield _serve(guard, version, {**SETTINGS, **({} if data else THROWAWAY_SETTINGS), **(settings or {})})

@@ -1,8 +1,8 @@
 """Processes of our own that never outlive us: the guard, the user they run as, the ports they listen on.
 
 The guard is a small Python process with the read end of a pipe whose only write end is ours. However this program ends,
-`kill -9` included, the pipe closes; the guard then stops the server and removes its scratch folder. Should the guard
-itself be killed, the kernel stops the server (on Linux, by its parent-death signal).
+`kill -9` included, the pipe closes; the guard then stops the server and removes its scratch folder. If the guard itself
+is killed, the kernel stops the server (on Linux, by its parent-death signal).
 """
 
 import contextlib
@@ -38,7 +38,7 @@ _GUARD = "import sys; sys.path.insert(0, sys.argv[1]); from fleetfuel.sandbox.pr
 
 @contextlib.contextmanager
 def refusals() -> Iterator[None]:
-    """Tell of a folder that cannot be made or entered, or a program that cannot be run, as EmbeddedUnavailable."""
+    """Raise EmbeddedUnavailable for a folder that cannot be made or entered, or a program that cannot be run."""
     try:
         yield
     except OSError as error:
@@ -92,7 +92,7 @@ class Guard:
 
     def _ask(self, **request: Any) -> int:
         assert self._process.stdin
-        with contextlib.suppress(BrokenPipeError):  # the answer tells why
+        with contextlib.suppress(BrokenPipeError):  # the answer says why
             self._process.stdin.write(json.dumps(request, default=str) + "\n")
             self._process.stdin.flush()
         return int(self._answer())
@@ -112,7 +112,7 @@ class Guard:
 
 
 def guard() -> None:
-    """The guard's own side: serve requests until the pipe closes, then leave nothing behind."""
+    """The guard's own side: serve requests until the pipe closes, then remove everything."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     name, owner = sys.argv[2], json.loads(sys.argv[3])
     if owner:
@@ -123,7 +123,7 @@ def guard() -> None:
     server: subprocess.Popen[bytes] | None = None
     stop, litter = signal.SIGINT, set[str]()
     # A server that ends by itself is reaped at once: as a zombie it would keep its pid, and so its lock files, alive.
-    signal.signal(signal.SIGCHLD, lambda *_: server and server.poll())  # the loop polls too, lest one slips through
+    signal.signal(signal.SIGCHLD, lambda *_: server and server.poll())  # the loop polls, too: a signal may be missed
     try:
         _reply(ok=str(scratch))
         for request in _requests():
@@ -152,7 +152,7 @@ def guard() -> None:
 
 
 def _clear(scratch: Path, litter: Iterable[str]) -> None:
-    """Remove what the server left; what cannot be removed is somebody else's and stays."""
+    """Remove what the server left. What cannot be removed belongs to somebody else, and stays."""
     for path in litter:
         with contextlib.suppress(OSError):
             Path(path).unlink()
@@ -160,7 +160,8 @@ def _clear(scratch: Path, litter: Iterable[str]) -> None:
 
 
 def _end(server: subprocess.Popen[bytes] | None, how: int) -> None:
-    """Signal the server and wait for its end. SIGKILL, also sent when it takes too long, takes its children too."""
+    """Signal the server and wait for its end. SIGKILL, which is also sent if it takes too long, ends its children,
+    too."""
     if server is None or server.poll() is not None:
         return
     if how != signal.SIGKILL:
@@ -177,7 +178,8 @@ def _end(server: subprocess.Popen[bytes] | None, how: int) -> None:
 
 
 def _requests() -> Iterator[dict[str, Any]]:
-    """What our parent asks for, and every second nothing, while it lives: a fork of it may hold the pipe open."""
+    """What our parent asks for, and an empty request every second, while the parent lives: a fork of it may keep the
+    pipe open."""
     parent, pending = os.getppid(), b""
     while os.getppid() == parent:
         if not select.select([0], [], [], 1.0)[0]:
@@ -213,7 +215,8 @@ def _spawn(argv: list[str], log: str, scratch: Path, stop: signal.Signals) -> su
 
 
 def _claim(data: Path | None) -> Owner:
-    """Make the folder to keep, and say whose it and the server are: as root, its owner's or an unprivileged user's."""
+    """Make the folder to keep; returns who owns it and runs the server: as root, the folder's owner or an unprivileged
+    user."""
     if data:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
     if os.geteuid() != 0:
@@ -261,7 +264,8 @@ def write_secret(path: Path, text: str, owner: Owner) -> None:
 
 
 def free_ports(count: int, twin: int = 0, but: Collection[int] = ()) -> list[int]:
-    """Ports that nobody uses, nor those `twin` above them; below the range the kernel lends to outgoing connections.
+    """Ports that nobody uses, nor those `twin` above them; below the range that the kernel uses for outgoing
+    connections.
 
     None of `but` is among them.
     """

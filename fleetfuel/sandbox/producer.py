@@ -140,7 +140,7 @@ class Producer:
         ]
 
     def _usual(self, an_hour: float, hours: int) -> int:
-        """Nought to three in each hour, fewer by night."""
+        """Zero to three in each hour, fewer at night."""
         nights = (not 5 <= (self.now + timedelta(hours=hour)).astimezone(EAT).hour < 22 for hour in range(hours))
         rates = (an_hour * (0.25 if night else 1.3) for night in nights)
         return sum(self._rng.random() < rate / 3 for rate in rates for _ in range(3))
@@ -151,7 +151,7 @@ class Producer:
         self.now = until
 
     def _instant(self, until: datetime) -> datetime:
-        """A second between now and then, at an hour when people are about."""
+        """A second between now and then, mostly in busy hours."""
         span = int((until - self.now).total_seconds())
         for _ in range(20):
             at = self.now + timedelta(seconds=self._rng.randint(1, span))
@@ -160,7 +160,7 @@ class Producer:
         return at
 
     def _recent(self) -> int:
-        """A place in the list of live rows, the younger the likelier."""
+        """A place in the list of live rows; young rows are more likely."""
         return len(self._live) - 1 - int(len(self._live) * self._rng.random() ** 2)
 
     def _fill(self, at: datetime) -> None:

@@ -26,13 +26,13 @@ from fleetfuel.sandbox.process import (
 )
 
 SERVICES = ("master", "volume", "filer", "s3", "admin")
-"""What listens, each on a port for HTTP and one for gRPC."""
+"""The services that listen, each on a port for HTTP and one for gRPC."""
 
 GRPC = 10_000
-"""How far the gRPC port lies above the other: the server's own default, and the only place its workers look."""
+"""How far the gRPC port lies above the other: the server's default, and the only port that its workers try."""
 
 SOCKET = "/tmp/seaweedfs-{service}-grpc-{port}.sock"
-"""The Unix socket of a service, by its gRPC port. The server names it itself; one that is killed leaves it behind."""
+"""The Unix socket of a service, by its gRPC port. The server chooses the name; a killed server does not remove it."""
 
 LEFT_OFF = (
     "-webdav=false",
@@ -44,7 +44,7 @@ LEFT_OFF = (
 )
 
 ATTEMPTS = 5
-"""Starts, each with fresh ports, should one be taken between choosing and binding."""
+"""Starts, each with new ports, because a port may be taken between choosing and binding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,7 +67,7 @@ def object_store(data: Path | None = None) -> Iterator[ObjectStore]:
     """A server that stops with the `with` block, or with this program however that ends.
 
     `data` is a folder to keep, made on first use; without it everything is thrown away. The S3 port asks for the keys;
-    the store's inner ports, on loopback like it, ask for none. Raises EmbeddedUnavailable with the server's last words.
+    the store's inner ports, also on loopback, ask for none. Raises EmbeddedUnavailable with the last lines of its log.
     """
     with Guard("fleetfuel-store", data) as guard:
         yield _serve(guard, signal.SIGTERM if data else signal.SIGKILL)
@@ -83,7 +83,7 @@ def _serve(guard: Guard, stop: signal.Signals) -> ObjectStore:
     guard.run(["mkdir", "-p", objects])
     weed = _find_weed(guard)
     for attempt in range(1, ATTEMPTS + 1):
-        ports = dict(zip(SERVICES, free_ports(len(SERVICES), twin=GRPC, but=_left_behind()), strict=True))
+        ports = dict(zip(SERVICES, free_ports(len(SERVICES), twin=GRPC, but=_taken_sockets()), strict=True))
         begin = log.stat().st_size if log.exists() else 0
         pid = guard.start(
             [weed, f"-logdir={guard.scratch}", "mini", f"-dir={objects}", f"-ip={HOST}", f"-ip.bind={HOST}",
@@ -109,8 +109,8 @@ def _serve(guard: Guard, stop: signal.Signals) -> ObjectStore:
     )
 
 
-def _left_behind() -> set[int]:
-    """Ports whose socket lies there already: another user's could be neither used nor removed."""
+def _taken_sockets() -> set[int]:
+    """Ports whose socket exists already: that of another user can be neither used nor removed."""
     names = (path.stem for path in Path("/").glob(SOCKET.format(service="*", port="*").lstrip("/")))
     ports = (name.rpartition("-")[2] for name in names)
     return {int(port) - GRPC for port in ports if port.isdecimal()}

@@ -72,7 +72,7 @@ def test_what_becomes_of_a_ping_changes_no_run(stage: Stage) -> None:
             began = time.monotonic()
             done = stage.done("import", "--snapshot", "--apply", FLEETFUEL_PING_URL=url)
             assert time.monotonic() - began < 2 * ping.PATIENCE + 60
-            assert done.err.count("did not hear it") == 2
+            assert done.err.count("did not take the ping") == 2
     assert stage.run("import", "--snapshot", FLEETFUEL_PING_URL="ftp://x").code == 78
 
 

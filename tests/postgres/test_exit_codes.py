@@ -178,5 +178,5 @@ def test_a_full_disk_behind_stdout_is_no_bug_and_the_run_stands(table: Table) ->
     assert (done.returncode, list(table.live())) == (73, [1])
     assert spoken(done.stderr).splitlines() == [
         "fleetfuel: The output cannot be written: No space left on device.",
-        "What the run did, it did: `fleetfuel runs last` shows it.",
+        "The run is applied all the same: `fleetfuel runs last` shows it.",
     ]
