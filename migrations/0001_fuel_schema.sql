@@ -1,6 +1,6 @@
--- The fuel schema: the records, raw first, and the ledgers that account for every run, file, rejected record and overwritten value.
+-- The fuel schema: the records, with raw, and the ledgers of every run, file, rejected record and overwritten version.
 
--- Whoever administers the database may have made them: `if not exists` asks for the right to create all the same.
+-- An administrator may have made the schemas. No `if not exists`: that needs the right to create even then.
 do $$
 begin
     if to_regnamespace('fuel') is null then
@@ -40,18 +40,18 @@ create table fuel.records (
     last_changed_at     timestamptz not null default now()
 ) with (fillfactor = 90);
 
-comment on table fuel.records is 'One row per source record. raw is the record as the feed said it; what the normalisers make of it is derived by a trigger and cannot be written by hand. The columns from absent_since on are fleetfuel''s own bookkeeping.';
+comment on table fuel.records is 'One row per source record. raw is the record as the feed gave it. A trigger derives the other columns of the source from it, so they cannot be written by hand. The columns from absent_since on are fleetfuel''s own bookkeeping.';
 comment on column fuel.records.raw is 'The source record, whole. Holds personal data (sender, raw_message): never grant it to readers of reports.';
 comment on column fuel.records.plate is 'The number plate as reported, normalised.';
-comment on column fuel.records.vehicle is 'The plate the vehicle goes by: the reported one, unless rules/vehicles.toml knows it as another spelling or a former plate.';
-comment on column fuel.records.filled_at is 'When the vehicle was filled: as the feed says; if it says nothing usable, or a time more than a day after the report, the time of the report.';
-comment on column fuel.records.filled_at_is_assumed is 'Whether filled_at is the time of the report because the feed gave no usable time of the fill.';
+comment on column fuel.records.vehicle is 'The current plate of the vehicle: the reported one, unless rules/vehicles.toml knows that as another spelling or a former plate.';
+comment on column fuel.records.filled_at is 'When the vehicle was filled, as the feed says; the time of the report if the feed gives no usable time, or one more than a day after the report.';
+comment on column fuel.records.filled_at_is_assumed is 'Whether filled_at is the time of the report, because the feed gave no usable time of the fill.';
 comment on column fuel.records.source_created_at is 'When the source wrote the record down, as it says (created_at).';
 comment on column fuel.records.deleted_at is 'When the source said this record is deleted; null while it is live.';
-comment on column fuel.records.absent_since is 'Export time of the first complete snapshot that no longer held this record; null while it is present.';
+comment on column fuel.records.absent_since is 'File time of the first complete snapshot that no longer held this record; null while it is present.';
 comment on column fuel.records.source_at is 'The record''s own updated_at if usable, else the time of the file it came from.';
-comment on column fuel.records.change_at is 'Time of the newest change file whose word on this record was taken; null if none was. A snapshot older than it says nothing of the row.';
-comment on column fuel.records.fingerprint is 'XXH3-128 of the record''s text, seeded with the rules it was validated under; null if raw, deletion or absence was changed by anything but a load, so that the next load looks again.';
+comment on column fuel.records.change_at is 'File time of the newest change file whose word on this record was taken; null if none was. A snapshot older than that does not change the row.';
+comment on column fuel.records.fingerprint is 'XXH3-128 of the record''s text, seeded with the rules it was validated under; null if anything but a load changed raw, deletion or absence, so that the next load compares the row again.';
 comment on column fuel.records.run_id is 'The run that wrote this version.';
 
 create table fuel.record_versions (
@@ -88,15 +88,15 @@ create table fuel.evidence_versions (
 create index on fuel.evidence_versions (id, evidence_id);
 create index on fuel.evidence_versions (replaced_by_run);
 
-comment on table fuel.evidence_versions is 'One row per time that newer evidence of a record was noted while its value stayed as it was: the evidence before. A look back needs it.';
+comment on table fuel.evidence_versions is 'One row for each time that newer evidence of a record was noted and its value stayed the same: the evidence before. fuel.records_as_of() needs it.';
 
 create table fuel.history_kept (
     is_row boolean primary key default true check (is_row),
     since  timestamptz not null
 );
 
-comment on table fuel.history_kept is 'How far back the history reaches: one row once anything of it was pruned.';
-comment on column fuel.history_kept.since is 'The first instant that the table can be asked for as it stood; what was overwritten before it is pruned.';
+comment on table fuel.history_kept is 'How far back the history reaches: one row, as soon as something was pruned.';
+comment on column fuel.history_kept.since is 'The first instant for which fuel.records_as_of() can answer; versions overwritten before it are pruned.';
 
 create table fuel.ingest_runs (
     run_id       text primary key,
@@ -129,11 +129,11 @@ create unique index on fuel.ingest_runs (plan_run_id) where status = 'applied';
 comment on table fuel.ingest_runs is 'One row per run that was allowed to write: applied, refused by a guard, or failed.';
 comment on column fuel.ingest_runs.summary is 'The run''s --json object.';
 comment on column fuel.ingest_runs.metadata is 'The metadata of each file read, verbatim.';
-comment on column fuel.ingest_runs.stamped_at is 'When its transaction began: the time that the rows it wrote carry.';
+comment on column fuel.ingest_runs.stamped_at is 'When its transaction began: the rows that it wrote carry this time.';
 comment on column fuel.ingest_runs.plan_run_id is 'The run that made the plan: itself, or the dry run whose report was applied. A plan is applied once.';
-comment on column fuel.ingest_runs.plan_checksum is 'Of the report that holds the plan; null if none was written.';
-comment on column fuel.ingest_runs.marks is 'Where the feeds stood before it and after it.';
-comment on column fuel.ingest_runs.lists is 'A hash over the records of each file it read, metadata apart.';
+comment on column fuel.ingest_runs.plan_checksum is 'Checksum of the report that holds the plan; null if none was written.';
+comment on column fuel.ingest_runs.marks is 'fuel.ingest_state before the run and after it, by feed.';
+comment on column fuel.ingest_runs.lists is 'A hash over the records of each file that it read, without the metadata.';
 comment on column fuel.ingest_runs.undone_run is 'mode undo: the run that it undid.';
 comment on column fuel.ingest_runs.reopened is 'mode undo: the rejects that it opened again.';
 
@@ -149,7 +149,7 @@ create table fuel.undone_lists (
     primary key (undone_by, list_hash)
 );
 
-comment on table fuel.undone_lists is 'One row per list of records that was applied and undone: it is held, so that the next hour does not apply it again.';
+comment on table fuel.undone_lists is 'One row per list of records that was applied and undone. It is held, so that the next hour does not apply it again, until it is released.';
 
 create table fuel.ingest_starts (
     run_id     text primary key,
@@ -180,8 +180,8 @@ create table fuel.ingest_files (
 create unique index ingest_files_by_version on fuel.ingest_files (left(key, 500), hashtextextended(key, 0), left(etag, 100), hashtextextended(etag, 0), modified_at);
 create index on fuel.ingest_files (file_at);
 
-comment on table fuel.ingest_files is 'One row per version of a file that was read (its ETag and when it was written), or that could not be had and is remembered.';
-comment on column fuel.ingest_files.file_at is 'When the file was true: the export time in its metadata, else the instant in its key, else its modification time; never later than it was written.';
+comment on table fuel.ingest_files is 'One row per version of a file (its ETag and when it was written) that was read, or that could not be read and is remembered.';
+comment on column fuel.ingest_files.file_at is 'The file time, when the file was true: the export time in its metadata, else the instant in its key, else its modification time; never later than its modification time.';
 comment on column fuel.ingest_files.status is 'applied; empty: nothing but markers; quarantined: skipped as bad, until it changes; unread: skipped because the store failed, tried again by each run.';
 
 create table fuel.ingest_state (
@@ -197,8 +197,8 @@ create table fuel.ingest_state (
 );
 
 comment on table fuel.ingest_state is 'Where each feed stands: one row for snapshot, one for changes.';
-comment on column fuel.ingest_state.watermark is 'snapshot: file time of the last applied snapshot, which spoke of every row, held or lacking: the mark. changes: time of the newest change file applied.';
-comment on column fuel.ingest_state.proof is 'snapshot: an aggregate over fuel.records as the run left it. While it holds, nobody has touched the table since.';
+comment on column fuel.ingest_state.watermark is 'snapshot: the mark, the file time of the last applied snapshot, which spoke of every row. changes: the watermark, the time in the key of the newest change file applied.';
+comment on column fuel.ingest_state.proof is 'snapshot: an aggregate over fuel.records as the run left it. While it is the same, nobody has touched the table since.';
 
 create table fuel.rejects (
     reject_id      bigint generated always as identity primary key,
@@ -221,10 +221,10 @@ create table fuel.rejects (
 );
 create index on fuel.rejects (id) where resolved_at is null;
 
-comment on table fuel.rejects is 'One row per rejected record, whole. The same text rejected again next hour, by the same rule, is one row seen twice: its file and position are those where it was seen last.';
+comment on table fuel.rejects is 'One row per rejected record, whole. If the same text is rejected again by the same rule, it is the same row, with times_seen; source_key and position are those where it was seen last.';
 comment on column fuel.rejects.content is 'The record''s own text; content_bytes if it is not text that PostgreSQL can hold.';
 
--- What rules/ says, as tables: filled by `fleetfuel migrate`, never by hand.
+-- The tables of rules/: filled by `fleetfuel migrate`, never by hand.
 create table fuel.rules_state (
     file      text primary key,
     digest    text not null,
@@ -238,7 +238,7 @@ create table fuel.feed_rule (
     zone    text not null
 );
 
-comment on table fuel.feed_rule is 'How the feed is to be read as a whole: one row.';
+comment on table fuel.feed_rule is 'What the rules say of the feed as a whole: one row.';
 
 create table fuel.source_field (
     field text not null,
@@ -271,11 +271,11 @@ create table fuel.pump_prices (
     primary key (fuel_type, valid_from)
 );
 
-comment on table fuel.pump_prices is 'The official cap on the price of a fuel, KES a litre, by cycle (rules/pump_prices.toml); the last cycle has no end.';
+comment on table fuel.pump_prices is 'The official cap on the price of a fuel, KES a litre, by cycle (rules/pump_prices.toml); both days of a cycle count.';
 
 create table fuel.vehicle_class (
     class              text primary key,
-    plate_pattern      text check (plate_pattern is null or ('' ~ plate_pattern) is not null), -- true of what this server can read
+    plate_pattern      text check (plate_pattern is null or ('' ~ plate_pattern) is not null), -- an error for a pattern that this server cannot read
     rank               integer not null unique,
     litres_min         numeric not null,
     litres_max         numeric not null,
@@ -283,7 +283,7 @@ create table fuel.vehicle_class (
     km_per_litre_max   numeric not null
 );
 
-comment on table fuel.vehicle_class is 'What is believable of a class of vehicles: litres a fill, km a litre (rules/vehicle_classes.toml). The first by rank whose pattern fits the plate is the vehicle''s.';
+comment on table fuel.vehicle_class is 'What is believable for a class of vehicles: litres a fill, km a litre (rules/vehicle_classes.toml). A vehicle has the first class by rank whose pattern fits its plate, unless rules/vehicles.toml names one.';
 
 create table fuel.known_vehicle (
     plate        text collate "C" primary key,
@@ -294,7 +294,7 @@ create table fuel.known_vehicle (
     has_odometer boolean not null
 );
 
-comment on table fuel.known_vehicle is 'One row per plate of a vehicle of which somebody knows something (rules/vehicles.toml).';
+comment on table fuel.known_vehicle is 'One row per plate or spelling of a vehicle in rules/vehicles.toml.';
 
 create table fuel.check_limit (
     code     text not null,
@@ -306,7 +306,7 @@ create table fuel.check_limit (
 
 comment on table fuel.check_limit is 'The numbers and severities of the checks (rules/anomalies.toml), by code and name.';
 
--- Makes a table of rules what the rules say: `wanted` is a JSON array of its rows. A row that is right already is not touched.
+-- Makes a table of rules equal to the rules: `wanted` is a JSON array of its rows. A row that is right already is not touched.
 create function fuel.sync_rules(rules_table regclass, wanted jsonb, out inserted bigint, out updated bigint, out deleted bigint)
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -345,7 +345,7 @@ begin
 end
 $$;
 
-comment on function fuel.sync_rules(regclass, jsonb) is 'Makes a table of rules what `wanted` says; how many rows were new, had other values, or were no longer in the rules.';
+comment on function fuel.sync_rules(regclass, jsonb) is 'Makes a table of rules equal to `wanted`; returns how many rows were new, had other values, or were no longer in the rules.';
 
 -- How many live rows there are (`rows`), and how many of them have each of these columns.
 create function fuel.column_shares(columns text[]) returns jsonb
@@ -363,4 +363,4 @@ begin
 end
 $$;
 
-comment on function fuel.column_shares(text[]) is 'How many live rows have each of these columns: what a feed that lost a column is held against.';
+comment on function fuel.column_shares(text[]) is 'How many live rows have each of these columns: so it is noticed if the feed loses one.';

@@ -1,7 +1,8 @@
--- The normalisers and readers: what a plate, a fuel type, a department, a number and a time mean, said in one place for everybody.
+-- The normalisers and readers: what a plate, a fuel type, a department, a number and a time mean, in one place for all.
 
--- Every function of this schema pins its search path, with pg_temp named last: left out, it would be searched first, and
--- whoever calls could put a type or a table of his own before ours. A body that is bound when it is made needs none.
+-- Every function of this schema sets its search path, with pg_temp last: if it were left out, it would be searched first, and
+-- a caller could put a type or a table in place of ours. A body that is bound when it is created (`return`, `begin atomic`)
+-- needs no path.
 
 -- A plate as A-Z and 0-9. A text that starts with a known shape followed by a boundary is cut to that shape, and in the
 -- shape's digit positions O reads 0, I and L read 1. Everything else is kept, cleaned; a placeholder is no plate.
@@ -17,14 +18,14 @@ declare
     first_digit integer;
     last_digit  integer;
 begin
-    -- Normalising is quadratic and hears of no cancellation: what is normalised is short.
+    -- Normalising takes quadratic time and cannot be cancelled, so only a short text is normalised.
     plate := left(plate, 2000);
     if octet_length(plate) <> char_length(plate) then
         plate := normalize(plate, nfkc);
     end if;
     spaced := btrim(regexp_replace(upper(plate collate "C"), '[^A-Z0-9]+', ' ', 'g'));
 
-    -- Nearly every plate, before the dear test of every shape.
+    -- Nearly every plate ends here, before the slow test of all shapes.
     found := replace(spaced, ' ', '');
     if found ~ '^K[A-HJ-NP-Z]{2,3}[0-9]{3}[A-HJ-NP-Z]$' then
         return found;
@@ -44,7 +45,7 @@ begin
         first_digit := case
             when left(found, 1) = 'Z' then 3
             when length(found) = 8 then 5
-            -- UA123BJ and UAA123A are told apart by a digit that only one of them has in that place.
+            -- UA123BJ and UAA123A differ by a digit that only one of them has in that place.
             when left(found, 1) = 'U' and substr(found, 3, 1) ~ '[0-9]' then 3
             when left(found, 1) = 'U' and substr(found, 6, 1) !~ '[0-9OIL]' then 3
             else 4
@@ -76,7 +77,7 @@ $$;
 
 comment on function fuel.norm_plate(text) is 'A number plate as A-Z and 0-9, so that spellings of one plate are equal; null for placeholders.';
 
--- A label with case, accents of width, punctuation and repeated spaces taken away: V.POWER, v-power and V POWER are one.
+-- A label without differences of case, character width, punctuation and repeated spaces: V.POWER, v-power and V POWER are one.
 create function fuel.clean_label(label text) returns text
 language plpgsql immutable strict parallel safe
 set search_path = pg_catalog, pg_temp
@@ -90,8 +91,8 @@ begin
 end
 $$;
 
--- A department likewise, without a final DEPT or DEPARTMENT; dots of an abbreviation and apostrophes join what they part. A
--- placeholder is no department.
+-- A department likewise, without a final DEPT or DEPARTMENT; dots of an abbreviation and apostrophes are removed. A placeholder
+-- is no department.
 create function fuel.clean_department(department text) returns text
 language plpgsql immutable strict parallel safe
 set search_path = pg_catalog, pg_temp
@@ -133,8 +134,9 @@ as $$
     where fuel.clean_department(a.alias) = fuel.clean_department(department)
 $$;
 
--- A number as people and exports write it: 1234, "1,234.50", "KSH 7 200/=". Null if it is none, or not meant: longer
--- than 40 characters, 1e18 and beyond, or nearer to zero than 1e-9. So no figure made of such numbers overflows. A comma or a space parts thousands only: `45,5` is not read, a guess would be off by ten.
+-- A number as people and exports write it: 1234, "1,234.50", "KSH 7 200/=". Null if it is no number, or one that nobody means:
+-- longer than 40 characters, 1e18 or more, or nearer to zero than 1e-9. So no figure computed from it overflows. A comma or a
+-- space separates thousands only: `45,5` is not read, because a guess could be ten times too large.
 create function fuel.read_number(written text) returns numeric
 language plpgsql immutable strict parallel safe
 set search_path = pg_catalog, pg_temp
@@ -162,8 +164,8 @@ begin
 end
 $$;
 
--- The zone of times that people write into the feed (rules/fields.toml). `fuel.rebuild_reader()` writes it anew from
--- fuel.feed_rule: a constant, so that no row costs a look-up.
+-- The zone of times that people write into the feed (rules/fields.toml). `fuel.rebuild_reader()` writes this function anew from
+-- fuel.feed_rule. It returns a constant, so that no row costs a look-up.
 create function fuel.feed_zone() returns text
 language sql immutable parallel safe
 return 'Africa/Nairobi';
@@ -171,8 +173,8 @@ return 'Africa/Nairobi';
 comment on function fuel.feed_zone() is 'The time zone of the feed, as rules/fields.toml names it; written by `fleetfuel migrate`.';
 
 -- An instant as exports write it. In this order: `YYYY-MM-DD-HH-MM` (in the zone of the feed); date and time with Z or an
--- offset; date and time without one, meant in `zone`; a date alone (midnight in the zone of the feed). Null for everything else: a day
--- that does not exist, a zero date, infinity, and 1970-01-01 00:00 UTC, which is how "unknown" is written.
+-- offset; date and time without one, in `zone`; a date alone (midnight in the zone of the feed). Null for everything else: a day
+-- that does not exist, a zero date, infinity, and 1970-01-01 00:00 UTC, which means "unknown".
 create function fuel.read_time(written text, zone text) returns timestamptz
 language plpgsql stable strict parallel safe
 set search_path = pg_catalog, pg_temp
@@ -181,7 +183,7 @@ declare
     moment timestamptz;
 begin
     written := upper(btrim(left(written, 2000), e' \t\n\r'));
-    -- No group is captured: a match that only has to say yes or no costs a tenth. What it lets through, no cast refuses.
+    -- No group is captured: a match that only says yes or no costs a tenth. No cast fails on what passes this pattern.
     if written !~
         '^\d{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\d|30)|02-(?:0[1-9]|[12]\d))'
         '(?:-(?:[01]\d|2[0-3])-[0-5]\d|[T ](?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:[.,]\d{1,9})?)?(?: ?(?:Z|[+-](?:0\d|1[0-4])(?::?[0-5]\d)?))?)?$'
@@ -203,7 +205,7 @@ begin
     else
         moment := replace(written, ',', '.')::timestamp at time zone zone;
     end if;
-    -- Years of four digits in any zone: what every reader of this table can hold.
+    -- Years have four digits in every zone: every reader of this table can hold them.
     if moment < timestamptz '0001-01-02 00:00:00Z' or moment >= timestamptz '9999-12-31 00:00:00Z' or moment = timestamptz 'epoch' then
         return null;
     end if;

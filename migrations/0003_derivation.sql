@@ -1,4 +1,4 @@
--- The derivation: triggers that keep every derived column true to `raw`, drop the fingerprint of what somebody else edits, and keep each overwritten version.
+-- The derivation: triggers that derive columns from `raw`, drop the fingerprint of a row that somebody else edits, and keep each overwritten version.
 
 -- What the source calls its fields, until `fleetfuel migrate` syncs rules/fields.toml.
 insert into fuel.source_field (field, alias, rank)
@@ -12,15 +12,15 @@ from (values
 ) as named (field, alias, rank)
 where not exists (select from fuel.source_field);
 
--- And where its clocks stand, until then.
+-- And its time zone, until then.
 insert into fuel.feed_rule (zone)
 select 'Africa/Nairobi'
 where not exists (select from fuel.feed_rule);
 
--- Writes the functions that read a record, with the names and spellings of the rule tables as constants: a row costs no
--- look-up in a table, which would make deriving it 1.7 times as slow. A field is first tried by its first name in its usual
--- shape, then with every care: all its names in order, text and numbers only, not blank. No more than 2,000 characters of a
--- field are read. True if the functions had to be written again.
+-- Writes the functions that read a record, with the names and spellings of the rule tables as constants: a look-up in a table
+-- for each row would make deriving 1.7 times as slow. A field is first tried by its first name in its usual shape, then with
+-- care: all its names in order, only texts and numbers, not blank. At most 2,000 characters of a field are read. Returns true
+-- if the functions had to be written again.
 create function fuel.rebuild_reader() returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -104,8 +104,8 @@ declare
         fill.source_created_at := fuel.read_time({created_at}, 'UTC');
     end if;
 
-    -- Where a fill stands in time: when the feed says; if it says nothing, 1970, or more than a day after the report
-    -- (nobody reports a fill before it happens), when it was reported, if that lies between 2015 and a day after its file.
+    -- The time of a fill is what the feed says. If it says nothing, 1970, or a time more than a day after the report (nobody
+    -- reports a fill before it happens), it is the time of the report, if that lies between 2015 and a day after its file.
     fill.filled_at_is_assumed := false;
     if fill.filled_at >= {1970} and fill.filled_at < {1971} then
         fill.filled_at := null;
@@ -182,7 +182,7 @@ begin
         from fuel.known_vehicle as k
     ));
 
-    -- Lists, because a look-up among constants costs a third of a pattern: days of every year, hours, minutes (and seconds).
+    -- Lists, because a look-up in constants costs a third of a pattern: days of every year, hours, minutes (and seconds).
     body := replace(body, '{day}', $$substr(written, 3, 2) in ({years}) and substr(written, 6, 5) in ({days})$$);
     body := replace(body, '{years}', (select string_agg(quote_literal(lpad(n::text, 2, '0')), ',' order by n) from generate_series(0, 99) as n));
     body := replace(body, '{days}', (select string_agg(quote_literal(to_char(date '2001-01-01' + n, 'MM-DD')), ',' order by n) from generate_series(0, 364) as n));
@@ -232,10 +232,10 @@ $rebuild$;
 
 do $$ begin perform fuel.rebuild_reader(); end $$;
 
-comment on function fuel.rebuild_reader() is 'Writes fuel.derive_columns() and fuel.derive() from the rule tables; runs by itself when those change.';
-comment on function fuel.derive(jsonb, timestamptz) is 'What the derived columns of a record are, for its raw text and the time of its version.';
+comment on function fuel.rebuild_reader() is 'Writes fuel.derive_columns() and fuel.derive() from the rule tables; a trigger runs it when those change.';
+comment on function fuel.derive(jsonb, timestamptz) is 'The derived columns of a record, from its raw and the time of its version.';
 
--- The rule tables and the functions written from them cannot disagree.
+-- So the rule tables and the functions written from them always agree.
 create function fuel.rule_tables_changed() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -277,8 +277,8 @@ for each row when (
 )
 execute function fuel.derive_columns();
 
--- A load brings its own fingerprint, and says so (fuel.brings_fingerprints): it may be the one that the row had, if the row was
--- changed while no trigger looked. Whoever else changes a record leaves it without one, and the next load looks again.
+-- A load brings its own fingerprint, and says so (fuel.brings_fingerprints); it may be the one that the row had, if the row was
+-- changed while triggers were off. Anybody else's change leaves the row without one, so that the next load compares it again.
 create function fuel.forget_fingerprint() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -298,7 +298,7 @@ for each row when (
 execute function fuel.forget_fingerprint();
 
 -- Every version that is overwritten or removed is kept, with the run that replaced it; no run if it was done by hand.
--- With the owner's rights: nobody else may write history, so that nobody can forge it.
+-- It runs with the owner's rights: nobody else may write history, so nobody can forge it.
 create function fuel.keep_version() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -310,7 +310,7 @@ begin
     values (
         old.id, old.raw, old.deleted_at, old.absent_since, old.source_key, old.source_at, old.change_at, old.fingerprint, old.run_id,
         old.last_changed_at,
-        -- A run that has ended writes nothing any more: whoever gives its id did it by hand.
+        -- A run that has ended writes nothing more: a change with its id was made by hand.
         case when tg_op = 'UPDATE' and new.run_id is distinct from old.run_id and not exists (
             select from fuel.ingest_runs as r
             where r.run_id = new.run_id and r.status in ('applied', 'refused', 'failed') and r.xmin <> pg_current_xact_id()::xid
@@ -327,7 +327,7 @@ execute function fuel.keep_version();
 create trigger keep_version_of_removed after delete on fuel.records
 for each row execute function fuel.keep_version();
 
--- Derives again exactly the rows that the rules now read differently; how many. It writes no history: `raw` is the same.
+-- Derives again exactly the rows that the rules now read differently, and says how many. It writes no history: `raw` is the same.
 create function fuel.rederive() returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp

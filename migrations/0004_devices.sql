@@ -1,8 +1,8 @@
--- The tracker devices of vehicles: a copy of tracksolid.devices as far as that table exists.
+-- The tracker devices of vehicles: a copy of tracksolid.devices, if that table exists.
 
--- tracksolid.devices belongs to somebody else: it may be missing, lack columns, or not be readable for us. Nothing of ours
--- depends on it, so that nothing of ours stands in its owner's way: this is a copy, one device a plate, made anew by each
--- run. What cannot be read today leaves the copy as it was, and says so here.
+-- tracksolid.devices belongs to another program: it may be missing, lack columns, or not be readable for us. No object of ours
+-- depends on it, so that its owner can change it freely. This is a copy, one device a plate, made anew by each applied run. If
+-- the table cannot be read, the copy stays as it was, and fuel.devices_state says so.
 create table fuel.devices (
     plate         text collate "C" primary key,
     imei          text,
@@ -10,7 +10,7 @@ create table fuel.devices (
     assigned_city text
 );
 
-comment on table fuel.devices is 'A copy of tracksolid.devices by normalised plate, made by fuel.copy_devices(): one with a cost centre before one without, then by imei.';
+comment on table fuel.devices is 'A copy of tracksolid.devices by normalised plate, made by fuel.copy_devices(). Of several devices with one plate, one with a cost centre is taken before one without, then the first by imei.';
 
 create table fuel.devices_state (
     is_only   boolean primary key default true check (is_only),
@@ -21,13 +21,12 @@ create table fuel.devices_state (
 );
 
 comment on table fuel.devices_state is 'What fuel.copy_devices() found last.';
-comment on column fuel.devices_state.columns is 'What the copy was made from.';
-comment on column fuel.devices_state.is_broken is 'The devices could be read once, and no longer can: the copy is as old as that.';
-comment on column fuel.devices_state.since is 'Since when it is so.';
+comment on column fuel.devices_state.columns is 'The columns of tracksolid.devices that the copy was made from.';
+comment on column fuel.devices_state.is_broken is 'Whether the devices could be read once and no longer can: the copy is from then.';
+comment on column fuel.devices_state.since is 'When the other columns last changed.';
 
--- Copies the devices; says what it found. A loss (the table, or a column of it) is taken as meant if `accepts_loss`,
--- otherwise the copy stays. Nothing that belongs to somebody else runs here with our rights: no view of another owner, no
--- type that he made, no policy.
+-- Copies the devices, and says what it found. If the table, or a column of it, is gone, `accepts_loss` takes that as done on
+-- purpose; else the copy stays. Nothing that belongs to another role runs here with our rights: no view, no type, no policy.
 create function fuel.copy_devices(accepts_loss boolean, out said text, out is_broken boolean)
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -36,7 +35,7 @@ set lock_timeout = '3s'
 as $$
 #variable_conflict use_column
 declare
-    -- Not to_regclass: that is refused if the schema may not be used.
+    -- Not to_regclass: that fails if we may not use the schema.
     devices    constant oid := (
         select c.oid from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
         where n.nspname = 'tracksolid' and c.relname = 'devices' and c.relkind in ('r', 'p', 'v', 'm', 'f')
@@ -137,6 +136,6 @@ begin
 end
 $$;
 
-comment on function fuel.copy_devices(boolean) is 'Makes fuel.devices a copy of tracksolid.devices and says what it found; run by each applied import and by `fleetfuel migrate`.';
+comment on function fuel.copy_devices(boolean) is 'Makes fuel.devices a copy of tracksolid.devices, and says what it found; run by each applied import and by `fleetfuel migrate`.';
 
 do $$ begin perform fuel.copy_devices(true); end $$;

@@ -1,7 +1,7 @@
--- Who may do what: fuel_ingest runs imports, grafana_ro reads the reports, and nobody else is let in by the way.
+-- Who may do what: fuel_ingest runs imports, grafana_ro reads the reports, and nobody else gets any right.
 
--- What a role that may only import can write besides records: lines of its own run. So it can neither take the place of
--- another role in the ledger, nor change what a run before left there, nor move a mark without a line that says so.
+-- Besides records, a role that may only import can write lines of its own run only. So it cannot write in the ledger in the name
+-- of another role, change what an earlier run left there, or move a mark without a line that says so.
 create function fuel.need_own_run() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -16,7 +16,8 @@ begin
         end if;
         return new;
     end if;
-    -- A run is under way from the line that it began to the line that it ended; a mark may go back to an earlier run's.
+    -- A run is under way after the line that it began and before the line that it ended; an undo may put back the mark of an
+    -- earlier run.
     if not exists (
         select from fuel.ingest_starts as s
         where s.role = session_user and (s.run_id = new.run_id or tg_table_name = 'ingest_state')
@@ -38,8 +39,8 @@ create trigger need_own_run before insert or update on fuel.ingest_starts for ea
 create trigger need_own_run before insert or update on fuel.ingest_files for each row execute function fuel.need_own_run();
 create trigger need_own_run before insert or update on fuel.ingest_state for each row execute function fuel.need_own_run();
 
--- What migrations made besides tables, each with the statement that makes it again: so that `fleetfuel migrate` brings
--- back what a dump left out or what somebody dropped, and doctor says what is missing.
+-- What migrations make besides tables, each with the statement that makes it again: so `fleetfuel migrate` can bring back what a
+-- dump left out or what somebody dropped, and doctor can say what is missing.
 create table fuel.schema_objects (
     name      text primary key,
     place     integer not null,
@@ -71,9 +72,9 @@ select format('trigger %I on %s', t.tgname, t.tgrelid::regclass), 'fuel', t.tgna
 from pg_trigger as t join pg_class as c on c.oid = t.tgrelid
 where c.relnamespace = 'fuel'::regnamespace and not t.tgisinternal;
 
-comment on view fuel.present_objects is 'What there is of the kinds that fuel.schema_objects remembers.';
+comment on view fuel.present_objects is 'The objects that exist now, of the kinds that fuel.schema_objects remembers.';
 
--- Remembers what is there; of schema reporting, which others may use too, the views of these names.
+-- Remembers what exists; in the schema reporting, which others may use, too, only the views with these names.
 create function fuel.remember_objects(reports text[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -98,7 +99,7 @@ as $$
     order by s.place
 $$;
 
--- Makes again what is missing; says what. One object may need another: what cannot be made yet is tried again.
+-- Makes again what is missing, and says what. One object may need another: what cannot be made yet is tried again.
 create function fuel.restore_objects() returns text
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -137,10 +138,10 @@ begin
 end
 $$;
 
-comment on function fuel.restore_objects() is 'Makes again what of fuel.schema_objects is missing; run by each `fleetfuel migrate`.';
+comment on function fuel.restore_objects() is 'Makes again the objects of fuel.schema_objects that are missing; run by each `fleetfuel migrate`.';
 
--- Grants what the two roles need, on whatever exists by now, and takes back what default privileges may have given. A role
--- that does not exist is left out, what this user may not grant likewise; says what it did. Safe to run again and again.
+-- Grants what the two roles need on what exists by now, and takes back what default privileges may have given. Roles that do not
+-- exist, and rights that this user may not grant, are left out. Says what it did. It is safe to run it again.
 create function fuel.grant_rights() returns text
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -164,7 +165,7 @@ begin
     revoke all on all tables in schema fuel from public;
     revoke all on all sequences in schema fuel from public;
     revoke all on all functions in schema fuel from public;
-    -- A view runs its functions with the rights of whoever reads it. These say nothing that the reports do not say.
+    -- A view runs its functions with the rights of its reader. These functions give nothing that the reports do not give.
     grant execute on function
         fuel.feed_zone(), fuel.has_plate_shape(text), fuel.family_of(text), fuel.clean_driver(text), fuel.said_time(jsonb), fuel.twins_of(text),
         fuel.fuel_of(text, bigint[]), fuel.far_spans(bigint[], bigint[], numeric[], numeric[], boolean[]),
@@ -202,10 +203,10 @@ begin
         grant usage on schema fuel to fuel_ingest;
         grant select on all tables in schema fuel to fuel_ingest;
         grant insert, update on fuel.records, fuel.ingest_files, fuel.ingest_state, fuel.rejects, fuel.undone_lists to fuel_ingest;
-        grant delete on fuel.ingest_state to fuel_ingest; -- an undone first run leaves no mark
+        grant delete on fuel.ingest_state to fuel_ingest; -- to undo the first run removes its mark
         grant insert on fuel.evidence_versions, fuel.ingest_runs, fuel.ingest_starts to fuel_ingest;
         revoke insert on fuel.record_versions from fuel_ingest;
-        grant update on fuel.run_lock to fuel_ingest; -- it has no columns: what this allows is to lock it
+        grant update on fuel.run_lock to fuel_ingest; -- it has no columns: this only allows to lock it
         grant usage on all sequences in schema fuel to fuel_ingest;
         grant execute on function
             fuel.norm_plate(text), fuel.clean_label(text), fuel.clean_department(text), fuel.canon_fuel_type(text), fuel.canon_department(text),
@@ -246,6 +247,6 @@ begin
 end
 $$;
 
-comment on function fuel.grant_rights() is 'Gives fuel_ingest and grafana_ro what they need and no more; run by each `fleetfuel migrate`, says what it granted and what it left out.';
+comment on function fuel.grant_rights() is 'Gives fuel_ingest and grafana_ro the rights that they need and no more; run by each `fleetfuel migrate`, and says what it granted and what it left out.';
 
 do $$ begin perform fuel.grant_rights(); end $$;

@@ -1,7 +1,7 @@
--- A look back: the records as they stood at an instant, from what the table holds and what its history kept.
+-- The records as they were at an instant, from the table and its history.
 
--- Of these ids alone; of all if none are given. A version stood from the time it was written until it was replaced; the
--- evidence of a row changed, too, if a newer word on it was noted and its value stayed.
+-- Only those with these ids, or all if `ids` is null. A version holds from the time it was written until it was replaced. The
+-- evidence of a row changed, too, if a newer word on it was noted and its value stayed the same.
 create function fuel.records_as_of(instant timestamptz, ids bigint[]) returns setof fuel.records
 language plpgsql
 stable
@@ -81,6 +81,6 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$ select r.* from fuel.records_as_of(instant, null) as r $$;
 
-comment on function fuel.records_as_of(timestamptz) is 'The records as they stood at an instant; an error if the history does not reach back so far.';
+comment on function fuel.records_as_of(timestamptz) is 'The records as they were at an instant; an error if the history does not reach back so far.';
 
 do $$ begin perform fuel.grant_rights(); end $$;

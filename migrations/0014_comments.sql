@@ -8,8 +8,8 @@ comment on column reporting.v_fuel_fills.filled_on is 'The day of the fill in Ea
 comment on column reporting.v_fuel_fills.plate is 'The number plate as reported, as A-Z and 0-9; null if there is none.';
 comment on column reporting.v_fuel_fills.car is 'The plate as it was written.';
 comment on column reporting.v_fuel_fills.driver is 'The driver as written.';
-comment on column reporting.v_fuel_fills.department is 'The department, spellings made one by rules/departments.toml.';
-comment on column reporting.v_fuel_fills.fuel_type is 'The fuel, spellings made one by rules/fuel_types.toml; null if rules do not know it.';
+comment on column reporting.v_fuel_fills.department is 'The department in one spelling, by rules/departments.toml.';
+comment on column reporting.v_fuel_fills.fuel_type is 'The fuel in one spelling, by rules/fuel_types.toml; null if that does not know it.';
 comment on column reporting.v_fuel_fills.litres is 'Litres, as reported.';
 comment on column reporting.v_fuel_fills.amount_kes is 'The whole amount in KES, as reported.';
 comment on column reporting.v_fuel_fills.price_per_litre_kes is 'amount_kes / litres; null without litres.';
@@ -19,7 +19,7 @@ comment on column reporting.v_fuel_fills.cost_centre is 'The cost centre of the 
 comment on column reporting.v_fuel_fills.assigned_city is 'The city of the vehicle''s device.';
 comment on column reporting.v_fuel_fills.filled_at_is_assumed is 'Whether filled_at is the time of the report, because the feed gave none, 1970, or one more than a day after the report.';
 comment on column reporting.v_fuel_fills.reported_at is 'When the source wrote the fill down (created_at).';
-comment on column reporting.v_fuel_fills.driver_name is 'The driver without differences of case, dots and spaces: one driver is one row.';
+comment on column reporting.v_fuel_fills.driver_name is 'The driver''s name without differences of case, dots and spaces, to group by.';
 comment on column reporting.v_fuel_fills.vehicle_class is 'The class of the vehicle, from rules/vehicle_classes.toml or rules/vehicles.toml.';
 comment on column reporting.v_fuel_fills.pump_price_cap_kes is 'The official pump price cap of that day for this fuel, KES a litre (V-Power: that of its family, which it may exceed); if the cycle is not known, the last known one.';
 comment on column reporting.v_fuel_fills.superseded_by is 'The record that corrects this one (a message edited or repeated within minutes); such fills are left out of consumption and of v_fuel_monthly.';
@@ -32,7 +32,7 @@ comment on column reporting.v_fuel_efficiency.id is 'The source''s number of the
 comment on column reporting.v_fuel_efficiency.plate is 'The number plate as reported, as A-Z and 0-9; null if there is none.';
 comment on column reporting.v_fuel_efficiency.filled_at is 'When the vehicle was filled, as an instant: Grafana''s $__timeFilter belongs here. If the feed gave no usable time it is the time of the report.';
 comment on column reporting.v_fuel_efficiency.filled_on is 'The day of the fill in East Africa Time: for grouping by day, not for $__timeFilter, which would be up to a day off.';
-comment on column reporting.v_fuel_efficiency.fuel_type is 'The fuel, spellings made one by rules/fuel_types.toml; null if rules do not know it.';
+comment on column reporting.v_fuel_efficiency.fuel_type is 'The fuel in one spelling, by rules/fuel_types.toml; null if that does not know it.';
 comment on column reporting.v_fuel_efficiency.litres is 'Litres, as reported.';
 comment on column reporting.v_fuel_efficiency.amount_kes is 'The whole amount in KES, as reported.';
 comment on column reporting.v_fuel_efficiency.odometer_km is 'The odometer reading in km, as reported.';
@@ -41,7 +41,7 @@ comment on column reporting.v_fuel_efficiency.span_litres is 'All litres bought 
 comment on column reporting.v_fuel_efficiency.km_per_litre is 'distance_km / span_litres.';
 comment on column reporting.v_fuel_efficiency.litres_per_100km is 'span_litres * 100 / distance_km.';
 comment on column reporting.v_fuel_efficiency.kes_per_km is 'span_amount_kes / distance_km.';
-comment on column reporting.v_fuel_efficiency.rolling_km_per_litre is 'Kilometres over litres of the last spans that are ok, this one included: sums over sums, never a mean of ratios.';
+comment on column reporting.v_fuel_efficiency.rolling_km_per_litre is 'Kilometres over litres of the last spans that are ok, this one included: kilometres are summed, litres are summed, then divided.';
 comment on column reporting.v_fuel_efficiency.status is 'ok, or why there is no figure to sign: see migrations/README.md.';
 comment on column reporting.v_fuel_efficiency.span_amount_kes is 'What the litres of the span cost; null if an amount is missing or not believable.';
 comment on column reporting.v_fuel_efficiency.span_from_at is 'When the span began.';
@@ -49,20 +49,20 @@ comment on column reporting.v_fuel_efficiency.span_from_km is 'The reading the s
 comment on column reporting.v_fuel_efficiency.fuel_family is 'What can be in one tank: DIESEL with V-Power Diesel, PETROL with V-Power; an unknown fuel counts as the vehicle''s usual one.';
 comment on column reporting.v_fuel_efficiency.usual_km_per_litre is 'The median of the vehicle''s ok spans.';
 comment on column reporting.v_fuel_efficiency.rolling_spans_used is 'How many ok spans the rolling figure sums up.';
-comment on column reporting.v_fuel_efficiency.driver_name is 'The driver without differences of case, dots and spaces: one driver is one row.';
-comment on column reporting.v_fuel_efficiency.department is 'The department, spellings made one by rules/departments.toml.';
+comment on column reporting.v_fuel_efficiency.driver_name is 'The driver''s name without differences of case, dots and spaces, to group by.';
+comment on column reporting.v_fuel_efficiency.department is 'The department in one spelling, by rules/departments.toml.';
 comment on column reporting.v_fuel_efficiency.cost_centre is 'The cost centre of the vehicle''s device.';
 
-comment on view reporting.v_fuel_anomalies is 'One row per live fill and check worth a second look. Each asks somebody to check, none accuses anybody. For Grafana: $__timeFilter(filled_at).';
+comment on view reporting.v_fuel_anomalies is 'One row per live fill and check worth a second look. Each asks somebody to check; none accuses anybody. For Grafana: $__timeFilter(filled_at).';
 comment on column reporting.v_fuel_anomalies.id is 'The source''s number of the record.';
 comment on column reporting.v_fuel_anomalies.plate is 'The number plate as reported, as A-Z and 0-9; null if there is none.';
 comment on column reporting.v_fuel_anomalies.filled_at is 'When the vehicle was filled, as an instant: Grafana''s $__timeFilter belongs here. If the feed gave no usable time it is the time of the report.';
 comment on column reporting.v_fuel_anomalies.filled_on is 'The day of the fill in East Africa Time: for grouping by day, not for $__timeFilter, which would be up to a day off.';
-comment on column reporting.v_fuel_anomalies.driver_name is 'The driver without differences of case, dots and spaces: one driver is one row.';
-comment on column reporting.v_fuel_anomalies.department is 'The department, spellings made one by rules/departments.toml.';
+comment on column reporting.v_fuel_anomalies.driver_name is 'The driver''s name without differences of case, dots and spaces, to group by.';
+comment on column reporting.v_fuel_anomalies.department is 'The department in one spelling, by rules/departments.toml.';
 comment on column reporting.v_fuel_anomalies.cost_centre is 'The cost centre of the vehicle''s device.';
 comment on column reporting.v_fuel_anomalies.amount_kes is 'The whole amount in KES, as reported.';
-comment on column reporting.v_fuel_anomalies.code is 'What was found: see migrations/README.md.';
+comment on column reporting.v_fuel_anomalies.code is 'What was found; see migrations/README.md.';
 comment on column reporting.v_fuel_anomalies.severity is 'warn: somebody should look; info: the rest.';
 comment on column reporting.v_fuel_anomalies.value is 'What the record says.';
 comment on column reporting.v_fuel_anomalies.expected is 'What would be usual.';
@@ -71,15 +71,15 @@ comment on column reporting.v_fuel_anomalies.other_id is 'The other record the f
 
 comment on view reporting.v_fuel_monthly is 'Spend and consumption by month, vehicle, department and fuel. Its sums are those of v_fuel_fills, less superseded fills and the amounts counted in unbelievable_fills.';
 comment on column reporting.v_fuel_monthly.month is 'The first day of the month, East Africa Time; null for fills without any time.';
-comment on column reporting.v_fuel_monthly.plate is 'The plate the vehicle goes by (rules/vehicles.toml), else as reported.';
+comment on column reporting.v_fuel_monthly.plate is 'The current plate of the vehicle (rules/vehicles.toml), else the plate as reported.';
 comment on column reporting.v_fuel_monthly.vehicle_class is 'The class of the vehicle, from rules/vehicle_classes.toml or rules/vehicles.toml.';
 comment on column reporting.v_fuel_monthly.cost_centre is 'The cost centre of the vehicle''s device.';
-comment on column reporting.v_fuel_monthly.department is 'The department, spellings made one by rules/departments.toml.';
+comment on column reporting.v_fuel_monthly.department is 'The department in one spelling, by rules/departments.toml.';
 comment on column reporting.v_fuel_monthly.fuel_family is 'What can be in one tank: DIESEL with V-Power Diesel, PETROL with V-Power; an unknown fuel counts as the vehicle''s usual one.';
 comment on column reporting.v_fuel_monthly.fills is 'Fills, superseded ones left out.';
-comment on column reporting.v_fuel_monthly.litres is 'Their litres; of swapped litres and amounts none.';
-comment on column reporting.v_fuel_monthly.amount_kes is 'Their amounts; those over 1,500 KES a litre and those swapped with litres left out.';
-comment on column reporting.v_fuel_monthly.unbelievable_fills is 'Fills whose amount (if swapped: and litres) is left out of the sums.';
+comment on column reporting.v_fuel_monthly.litres is 'Their litres, without fills whose litres and amount are swapped.';
+comment on column reporting.v_fuel_monthly.amount_kes is 'Their amounts, without those over 1,500 KES a litre and those swapped with litres.';
+comment on column reporting.v_fuel_monthly.unbelievable_fills is 'Fills whose amount is left out of the sums; if litres and amount are swapped, both are.';
 comment on column reporting.v_fuel_monthly.over_cap_kes is 'What was paid above the official cap, if the cap of the day is known; V-Power may cost more.';
 comment on column reporting.v_fuel_monthly.distance_km is 'Kilometres of the ok spans that end in this month.';
 comment on column reporting.v_fuel_monthly.span_litres is 'Litres of those spans.';
