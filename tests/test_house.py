@@ -136,6 +136,15 @@ def test_imports_go_down(room: str) -> None:
     assert [other for other in others if other != folder and FLOORS.index(other) > FLOORS.index(folder)] == []
 
 
+def test_a_constant_that_a_room_names_exists() -> None:
+    """`judge.NOTICES` in a docstring leads somewhere."""
+    named = {pair for room in ROOMS for pair in re.findall(r"`([a-z_]+)\.([A-Z][A-Z_]+)`", source(room))}
+    assert named
+    for name, constant in named:
+        rooms = [importlib.import_module(f"fleetfuel.{room}") for room in ROOMS if room.rpartition(".")[2] == name]
+        assert any(hasattr(room, constant) for room in rooms), f"{name}.{constant}"
+
+
 def test_the_path_has_no_circles() -> None:
     known = {room: neighbours(room) - {room} for room in ROOMS}
     while known:

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleetfuel.records.fills import FILL, fill_names, tell_fills
+from fleetfuel.records.fills import FILL, fill_names, read_fills
 from fleetfuel.rules.book import load_rules
 
 NAMES = fill_names(load_rules(), ZoneInfo("Africa/Nairobi"))
 
 
 def reported(*texts: str | None) -> list[tuple[object, ...]]:
-    return tell_fills(pl.Series(texts, dtype=pl.String), NAMES).rows()
+    return read_fills(pl.Series(texts, dtype=pl.String), NAMES).rows()
 
 
 @pytest.mark.parametrize(
