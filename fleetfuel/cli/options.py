@@ -153,6 +153,8 @@ def _demand_folder() -> None:
 
 
 class AllowanceType(click.ParamType[Any]):
+    """A number of rows, `1,300`, or a share, `25%`, as `Allowance`."""
+
     name = "N|P%"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -170,6 +172,8 @@ class AllowanceType(click.ParamType[Any]):
 
 
 class Seconds(click.ParamType[float]):
+    """A number of seconds, 0 or more."""
+
     name = "SECONDS"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
@@ -183,6 +187,8 @@ class Seconds(click.ParamType[float]):
 
 
 class Age(click.ParamType[Any]):
+    """`90d`, `12w` or `2y` as a `timedelta`, from a day to 36,500 days."""
+
     name = "AGE"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -196,6 +202,8 @@ class Age(click.ParamType[Any]):
 
 
 class Instant(click.ParamType[Any]):
+    """An ISO 8601 instant, without an offset in the feed's zone; `all` is the first instant there is."""
+
     name = "INSTANT"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:

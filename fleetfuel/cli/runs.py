@@ -70,6 +70,7 @@ def overrides(given: Mapping[str, Any]) -> Any:
 
 
 def demand_one_report(given: Mapping[str, Any]) -> None:
+    """Raises `UsageError` for --report together with --no-report."""
     if given["no_report"] and given["report"]:
         raise click.UsageError("--report and --no-report contradict each other.")
 

@@ -19,8 +19,10 @@ class RejectsInStrictRun(errors.FleetfuelError):
 
 
 def refusal_of(plan: Plan) -> Refused | None:
+    """The error of a plan that a guard refuses."""
     return Refused(guards=", ".join(guard.code for guard in plan.guards)) if plan.guards else None
 
 
 def strict_complaint(request: Request, rejected: int) -> errors.FleetfuelError | None:
+    """The error of a run with `--strict` that rejected records."""
     return RejectsInStrictRun(rejected=rejected) if request.strict and rejected else None

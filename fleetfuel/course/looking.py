@@ -77,6 +77,8 @@ class Looking:
         return summarise(plan, role=connection.role, report=report, seconds=self.request.seconds())
 
     def complain(self, plan: Plan) -> errors.FleetfuelError | None:
+        """The error of a run that did what it could: a bad change file stopped it, or `--strict` records were
+        rejected."""
         bad = next((file for file in plan.files if file.status == "bad"), None)
         if bad:
             return errors.BadChangeFile(key=bad.key, reason=bad.reason, preceding=self.preceding)

@@ -34,6 +34,7 @@ def has_something_to_report(plan: Plan) -> bool:
 
 
 def report_folder(request: Request, settings: Settings, plan: Plan) -> Path | None:
+    """Where the report goes; None with `--no-report`."""
     return (request.report or settings.reports / plan.run_id) if request.wants_report else None
 
 

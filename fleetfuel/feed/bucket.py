@@ -185,6 +185,7 @@ def open_bucket(settings: Settings, *, connections: int = 16) -> Iterator[Bucket
 
 
 def stored(entry: dict[str, Any]) -> StoredObject:
+    """An object, from an entry of a listing or from an answer with `Key` added."""
     return StoredObject(
         key=entry["Key"],
         etag=(entry.get("ETag") or "").removeprefix("W/").strip('"'),

@@ -163,6 +163,7 @@ def hash_view(content: memoryview) -> str:
 
 
 def md5(spool: Spool, offset: int, size: int) -> str:
+    """The ETag's hash of an upload in one piece: MD5 in hex."""
     digest = hashlib.md5(usedforsecurity=False)
     for piece in spool.pieces(offset, size):
         digest.update(piece)

@@ -49,14 +49,17 @@ class Mark:
 
 
 def both_have_own_times() -> pl.Expr:
+    """Whether the record and its row both have an own time."""
     return pl.col("has_own_time") & pl.col("row_own_at").is_not_null()
 
 
 def own_is_earlier() -> pl.Expr:
+    """Whether both have an own time, and the record's is earlier."""
     return both_have_own_times() & (pl.col("source_at") < pl.col("row_own_at"))
 
 
 def own_is_later() -> pl.Expr:
+    """Whether both have an own time, and the record's is later."""
     return both_have_own_times() & (pl.col("source_at") > pl.col("row_own_at"))
 
 
@@ -74,10 +77,12 @@ def before_the_mark(mark: Mark) -> pl.Expr:
 
 
 def snapshot_is_taken(mark: Mark) -> pl.Expr:
+    """Whether the word of a snapshot's record is taken: the first table."""
     return pl.lit(value=True) if mark.is_forced else ~change_is_newer() | own_is_later()
 
 
 def change_is_stale(mark: Mark) -> pl.Expr:
+    """Whether the word of a change file's record is stale: the second table."""
     return own_is_earlier() | (~own_is_later() & change_is_newer()) | before_the_mark(mark)
 
 

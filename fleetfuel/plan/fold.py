@@ -32,10 +32,12 @@ the values lie that the row is to hold, its `change_at` and `deleted_at`, and wh
 
 
 def says_deleted() -> pl.Expr:
+    """Whether a record says that it is deleted, by a message or by itself."""
     return pl.col("is_delete") | pl.col("is_deleted")
 
 
 def carries_values() -> pl.Expr:
+    """Whether a record says what it holds, not only that it is gone."""
     return ~pl.col("is_delete") | pl.col("carries_values")
 
 

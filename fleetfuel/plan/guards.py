@@ -32,6 +32,7 @@ class Allowance:
         return f"{self.number:g}%" if self.is_share else str(int(self.number))
 
     def rows(self, base: int) -> int:
+        """The number of rows that it allows, of `base`."""
         return part_of(self.number / 100, base) if self.is_share else int(self.number)
 
 
@@ -89,6 +90,8 @@ class Limit:
 
 
 class EmptySnapshot(Limit):
+    """A snapshot that would delete every row, because none of its records can be loaded."""
+
     code = "empty_snapshot"
     override = "max_deletes"
 
@@ -113,6 +116,8 @@ class EmptySnapshot(Limit):
 
 
 class CountMismatch(Limit):
+    """A snapshot that announces another number of records than it holds: it may be cut short."""
+
     code = "count_mismatch"
 
     def trip(self, totals: Totals, rules: Rules, overrides: Overrides) -> Iterator[Guard]:
@@ -132,6 +137,8 @@ class CountMismatch(Limit):
 
 
 class OldSnapshot(Limit):
+    """A snapshot with a file time before the mark."""
+
     code = "old_snapshot"
     override = "force_old_snapshot"
 
@@ -148,6 +155,8 @@ class OldSnapshot(Limit):
 
 
 class UndoneSource(Limit):
+    """A list of records that was applied and undone."""
+
     code = "undone_source"
     override = "allow_undone"
 
@@ -168,9 +177,11 @@ class Share(Limit):
     noun: ClassVar[str] = "live rows"
 
     def seen(self, counts: Counts) -> int:
+        """What is counted."""
         raise NotImplementedError
 
     def base(self, totals: Totals) -> int:
+        """What the share is of."""
         return totals.live_before
 
     def trip(self, totals: Totals, rules: Rules, overrides: Overrides) -> Iterator[Guard]:
@@ -200,6 +211,8 @@ class Share(Limit):
 
 
 class MaxDeletes(Share):
+    """Soft deletes, as a share of the live rows."""
+
     code = override = "max_deletes"
     verb = "soft-deletes"
 
@@ -208,6 +221,8 @@ class MaxDeletes(Share):
 
 
 class MaxRejects(Share):
+    """Rejected records, as a share of the records."""
+
     code = override = "max_rejects"
     verb = "rejects"
     noun = "records"
@@ -220,6 +235,8 @@ class MaxRejects(Share):
 
 
 class MaxUpdates(Share):
+    """Updates, as a share of the live rows."""
+
     code = override = "max_updates"
     verb = "updates"
 
@@ -228,6 +245,8 @@ class MaxUpdates(Share):
 
 
 class LostColumn(Limit):
+    """A field that nearly every stored row has, and no new record."""
+
     code = "lost_column"
     override = "allow_lost_columns"
 

@@ -31,6 +31,7 @@ def find_words(reading: Reading, batch: Batch, cuts: tuple[Cut, ...], current: S
 def compare_words(
     reading: Reading, words: deque[pl.DataFrame], texts: FeedTexts, mark: Mark, table: Table
 ) -> Iterator[pl.DataFrame]:
+    """`DECISIONS` for the words of each chunk (`find_words`, which this empties)."""
     settle = fold.settle_snapshot if reading == "snapshot" else fold.settle_changes
     while words:
         chunk = words.popleft()

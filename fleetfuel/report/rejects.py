@@ -78,6 +78,7 @@ def render_rejects(rejects: Sequence[Row], total: int, *, width: int, only_open:
 
 
 def reject_lines(row: Row, width: int) -> Iterator[str]:
+    """One rejected record (`read_rejects`) in lines."""
     who = "without a usable id" if row["id"] is None else f"record {row['id']}"
     repaired = f"resolved {moment(row['resolved_at'])} by run {row['resolved_by']}" if row["resolved_at"] else "open"
     yield f"{row['rule']}, {who}, {repaired}"

@@ -139,6 +139,8 @@ left_open: Final[list[object]] = []
 
 
 def quietly(call: Callable[[], None]) -> Callable[[], None]:
+    """The same call, without the driver's errors."""
+
     def quiet() -> None:
         with contextlib.suppress(adbc.Error):
             call()
