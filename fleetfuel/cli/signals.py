@@ -19,6 +19,7 @@ COMPILED: Final = frozenset({"polars", "pandera"})
 
 
 HEARD: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+"""Signals that interrupt; SIGALRM is the second try after one that came in compiled code."""
 
 
 def listen(run: CodeType) -> None:
