@@ -1,7 +1,7 @@
 """Pure: a PostgreSQL URL → its parameters, read as libpq reads it, and back.
 
-Taken apart once, here: libpq's URLs are not urllib's (several hosts, `?host=/socket`, `+` is a plus, `#` a character).
-What cannot be read is reported without any of its text, since any part of it may be part of a password.
+It is parsed only here: libpq's URLs are not urllib's (several hosts, `?host=/socket`, `+` is a plus, `#` a character).
+An error quotes nothing of the URL, because any part of it may be part of a password.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ OTHERS: Final = (
     *("min_protocol_version", "max_protocol_version"),
 )
 PARAMETERS: Final = frozenset((*CHOICES, *NUMBERS, *OTHERS))
-"""libpq's, that a URL may name; `servicefile`, `oauth_…` and debugging ones apart."""
+"""The parameters of libpq that a URL may name: all but `servicefile`, `oauth_…` and those for debugging."""
 
 
 class NotAUrl(ValueError):
-    """The message says what is wrong, and none of the text."""
+    """What is not a URL of PostgreSQL. The message says what is wrong, and quotes nothing of the text."""
 
 
 def read_url(text: str) -> dict[str, str]:
     """libpq's parameters (`host`, `port`, `dbname`, `user`, `password`, `sslmode`, …); the later of two wins.
 
-    Stricter than libpq if its mistake would be silent: a host or a database with an @ written plainly is a
-    password cut in two. Raises `NotAUrl`.
+    It is stricter than libpq if a mistake would not be noticed: an @ in a host or a database shows a password that was
+    cut in two. Raises `NotAUrl`.
     """
     scheme, found, rest = text.strip().partition("://")
     if not found or scheme not in ("postgresql", "postgres"):
@@ -69,7 +69,7 @@ def read_url(text: str) -> dict[str, str]:
 
 
 def write_url(parameters: Mapping[str, str]) -> str:
-    """A URL that libpq reads as these parameters, every character of theirs encoded."""
+    """A URL that libpq reads as these parameters, with every special character encoded."""
     return "postgresql://?" + "&".join(f"{name}={quote(value, safe='')}" for name, value in parameters.items())
 
 
@@ -83,7 +83,7 @@ def describe(parameters: Mapping[str, str]) -> str:
 
 
 def _split_query(rest: str) -> tuple[str, str, str]:
-    """What lies before and after the ? of the query. One in user or password is none: they end at the first @."""
+    """What lies before and after the ? of the query. A ? before the first @ is part of user or password."""
     login = re.match(r"[^@/]*@", rest)
     start = login.end() if login else 0
     before, mark, query = rest[start:].partition("?")

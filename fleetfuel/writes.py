@@ -25,7 +25,7 @@ WRITES: Final = columns(
         "before": pl.String,  # JSON text of the row before; null for an insert
         "plate": pl.String,  # of the row before
         "filled_at": INSTANT,
-        "seen": pl.Int64,  # tells whether the row is still the one that the plan saw; null for an insert
+        "seen": pl.Int64,  # a hash of the row as the plan saw it; null for an insert
     }
 )
 """Rows to write. Actions: insert, update, restore, soft_delete_flagged, soft_delete_absent; and three that change

@@ -180,7 +180,7 @@ comment on type fuel.usual is 'What is usual for a vehicle: the middle of its sp
 --   Vehicles that fill up: a span further from the middle than 3 spreads is far, though never under a factor of 1.42 and
 --   always over one of 1.65.
 --   Vehicles that fill for fixed money (their amounts vary less than their litres), or whose figures vary by more than a
---   factor of 1.16 anyhow: single spans say little, so the last three together are judged, of which the last is far; one alone
+--   factor of 1.16 anyway: single spans say little, so the last three together are judged, of which the last is far; one alone
 --   only over a factor of 1.65 and 3 of such spreads.
 --
 -- A far span next to one that is far the other way, the two together being usual: the reading between them is mistyped.

@@ -68,8 +68,8 @@ class Writing(Looking):
     def find_untouched(self, rules: Rules, standing: Standing, connection: Database) -> Outcome | None:
         """The hourly case: the snapshot in the bucket is the one applied last, and nobody has touched the table since.
 
-        Its ETag and LastModified tell the first without a download; an aggregate over the table tells the second
-        without reading the rows. Whatever alters a row, a load or an edit by hand, alters the aggregate.
+        The first is known from its ETag and LastModified, without a download; the second from an aggregate over the
+        table, without reading the rows. Every change of a row, by a load or by hand, changes the aggregate.
         """
         request = self.request
         mark = standing.marks.get("snapshot")

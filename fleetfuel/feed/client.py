@@ -157,7 +157,7 @@ def _demand_a_listing(response_dict: dict[str, Any], **_: Any) -> None:
         response_dict["status_code"] = 500
         return
     if not BEGINS.match(body, 0, 4096) or not ENDS.search(body, max(0, len(body) - 4096)):
-        raise NoAnswer("the listing is none, or is cut short")
+        raise NoAnswer("the answer is no listing, or is cut short")
 
 
 def _warn_of_silence(attempts: int, caught_exception: Exception | None, **_: Any) -> None:

@@ -191,7 +191,7 @@ def _take_unmeasured(
                 aside.write(size, data)
                 size += len(data)
         except answers.transport_errors():
-            raise _Damaged(f"its body, whose length the store does not tell, breaks off after {size:,} bytes") from None
+            raise _Damaged(f"its body, whose length the store does not say, breaks off after {size:,} bytes") from None
         transfer, position = _Transfer(replace(version, size=size), spool, moved), 0
         for piece in aside.pieces(0, size):
             transfer.write(position, piece)
@@ -255,7 +255,7 @@ def _range(store: Bucket, version: StoredObject, start: int, end: int) -> dict[s
 
 
 def _disproof(store: Bucket, transfer: _Transfer, response: dict[str, Any]) -> str:
-    """Empty if the bytes match the ETag or the ETag cannot tell; else the bytes' own digest."""
+    """Empty if the bytes match the ETag, or if the ETag is no hash of them; else the bytes' own digest."""
     version, spool, offset = transfer.version, transfer.spool, transfer.offset
     is_encrypted = "kms" in response.get("ServerSideEncryption", "") or "SSECustomerAlgorithm" in response
     match = re.fullmatch(r"([0-9a-f]{32})(?:-([0-9]+))?", version.etag.lower())

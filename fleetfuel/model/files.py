@@ -38,7 +38,7 @@ class Delivery:
     files: tuple[SourceFile, ...]
     """In the order they apply."""
     unreadable: tuple[UnreadableFile, ...] = ()
-    """Files of changes that were wanted and could not be had, in the order they would apply."""
+    """Change files that were wanted and could not be fetched, in the order in which they would apply."""
     notices: tuple[str, ...] = ()
     """What the reader noticed, in sentences."""
 
@@ -79,7 +79,7 @@ class FilesRead:
     versions: frozenset[Version] = frozenset()
     """The version of each file that was read last."""
     unread: frozenset[str] = frozenset()
-    """Keys of files that could not be had when they were looked at last."""
+    """Keys of files that could not be fetched when they were last wanted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +94,7 @@ class ChangeListing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnreadableFile:
-    """One file that was listed or named and could not be had."""
+    """One file that was listed or named and could not be fetched."""
 
     key: str
     etag: str

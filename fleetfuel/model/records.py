@@ -29,7 +29,7 @@ class Cut:
     metadata: str
     """The file's metadata as JSON text, verbatim; `null` if it has none."""
     partial: str | None = None
-    """What the file says of itself that shows it is not complete (`has_more`), as it stands there."""
+    """What in the file shows that it is not complete (`has_more: true`); None if nothing does."""
     declared: tuple[int, ...]
     """How many records the file announces, in its metadata or next to its list: each number once."""
     records: Records

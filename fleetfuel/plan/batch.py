@@ -24,8 +24,8 @@ READERS: Final = 2
 """Chunks read at a time: Polars lets other threads run meanwhile."""
 
 JUDGED: Final = 50
-"""Chunks whose suspect rows are judged together, or fewer if these fill a chunk: a call of Pandera is dear, however few
-rows it gets."""
+"""Chunks whose suspect rows are judged together, or fewer if these fill a chunk: a call of Pandera is slow, even for
+few rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

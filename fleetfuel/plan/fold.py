@@ -84,8 +84,8 @@ def whole_ids(words: pl.DataFrame, height: int) -> Iterator[pl.DataFrame]:
 
 
 def settle_changes(candidates: pl.DataFrame, mark: Mark) -> pl.DataFrame:
-    """Records of change files, sorted by id and then as they follow each other, with `file_at` and the columns of the
-    row met (alike for each record of an id) → `SETTLED`, one row an id, sorted by id."""
+    """Records of change files → `SETTLED`, one row an id, sorted by id. The records are sorted by id, then as they
+    follow each other. They have `file_at` and the columns of the row met, the same for each record of an id."""
     turns = candidates.with_columns(turn=pl.int_range(pl.len(), dtype=pl.UInt32).over("id"))
     if not (turns["turn"] > 0).any():  # as in nearly every file
         return _weigh(_unweighed(turns), mark).select(SETTLED)

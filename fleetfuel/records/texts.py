@@ -181,7 +181,7 @@ def cut_list(content: memoryview, start: int, seed: int, pause: Pause = no_pause
                 start = after
                 break
         else:
-            raise ValueError(f"the elements from byte {start} on cannot be told apart")
+            raise ValueError(f"the elements from byte {start} on cannot be separated")
     return Records(content, pieces), start
 
 

@@ -1,7 +1,7 @@
 """The dashboard for Grafana, as JSON-ready objects. Its queries are in `grafana.sql`.
 
-The forms are those of Grafana's dashboards (schema 39 and later read them) and of its files for provisioning. The tests
-hold them against Grafana's own types and run every query.
+They have the form of Grafana's dashboards (schema 39 and later read it) and of its files for provisioning. The tests
+compare them with Grafana's own types and run every query.
 """
 
 from __future__ import annotations
