@@ -46,7 +46,8 @@ class Settings:
     reports: Path = Path("reports")
     """`FLEETFUEL_REPORTS`: where report folders go."""
     lookback_hours: int = 48
-    """`FLEETFUEL_LOOKBACK_HOURS`: how far before the watermark changes mode looks for late or overwritten files."""
+    """`FLEETFUEL_LOOKBACK_HOURS`: how far before the watermark `import --changes` looks for late or overwritten
+    files."""
     log: str = "text"
     """`FLEETFUEL_LOG`: `text` or `json`."""
     ping_url: str | None = field(default=None, repr=False)

@@ -134,8 +134,8 @@ comment on column fuel.ingest_runs.plan_run_id is 'The run that made the plan: i
 comment on column fuel.ingest_runs.plan_checksum is 'Checksum of the report that holds the plan; null if none was written.';
 comment on column fuel.ingest_runs.marks is 'fuel.ingest_state before the run and after it, by feed.';
 comment on column fuel.ingest_runs.lists is 'A hash over the records of each file that it read, without the metadata.';
-comment on column fuel.ingest_runs.undone_run is 'mode undo: the run that it undid.';
-comment on column fuel.ingest_runs.reopened is 'mode undo: the rejects that it opened again.';
+comment on column fuel.ingest_runs.undone_run is 'The run that it undid; null if mode is not undo.';
+comment on column fuel.ingest_runs.reopened is 'The reject_ids that it opened again; empty if mode is not undo.';
 
 create table fuel.undone_lists (
     list_hash    text not null,

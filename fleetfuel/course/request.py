@@ -38,7 +38,7 @@ class Request:
     skip_bad_files: bool = False
     strict: bool = False
     skip_unchanged: bool = False
-    """Snapshot mode: if the snapshot is the one applied last, do not even look whether the table still matches."""
+    """Mode snapshot: if the snapshot is the one applied last, do not look whether the table still matches, either."""
     trusts_nothing: bool = False
     """Compare every row's `raw` with the file's, whatever its fingerprint says."""
     plan: Path | None = None
@@ -50,7 +50,7 @@ class Request:
     as_of: datetime | None = None
     """Dry runs: compare with the table as it was at this instant."""
     reseed: datetime | None = None
-    """Changes mode: read again from this instant on, whatever the ledger says."""
+    """Mode changes: read again from this instant on, whatever the ledger says."""
     wait_seconds: float = 0
     run_id: str = field(default_factory=new_run_id)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))

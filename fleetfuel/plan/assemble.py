@@ -122,7 +122,7 @@ def _stalled(run: Run, delivery: Delivery, cuts: tuple[Cut, ...]) -> Iterator[st
 
 
 def _resolved(current: State, known: pl.DataFrame, batch: Batch) -> tuple[int, ...]:
-    """Open rejects whose record is accepted now, or holds again what the table holds."""
+    """Open rejects whose record is accepted now, or is again the text that the table holds."""
     if current.open_rejects.is_empty():
         return ()
     rejected = current.open_rejects["id"].drop_nulls().unique()
