@@ -206,10 +206,12 @@ create trigger mark_where_rules_changed after insert or update or delete or trun
 for each statement execute function fuel.mark_where_rules_changed();
 
 -- Computes stale vehicles anew, at least one, until so many fills are done; how many it did, and how many vehicles are
--- left. If another refresh, or a change of rules, is under way, it leaves everything to that and to the next one.
+-- left. If another refresh, or a change of rules, is under way, it leaves everything to that and to the next one. Nothing of
+-- it is compiled (jit): for 10,000 fills that took 21 seconds, and the whole refresh 1.5 without.
 create function fuel.refresh_fill_facts(max_fills bigint, out vehicles bigint, out fills bigint, out vehicles_left bigint)
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 declare
     chosen text[] := '{}';

@@ -434,3 +434,9 @@ def test_a_fleet_that_is_all_stale_is_computed_vehicle_by_vehicle(fleet: Session
             vehicles, fills = computed(nodes)
             assert vehicles == (1 if "plate" in about else VEHICLES), about
             assert 99 * vehicles <= fills <= 101 * vehicles, about  # means of all calls, rounded
+
+
+def test_a_refresh_is_never_compiled(session: Session) -> None:
+    """The tests' servers have no compiler, most others do: the formula would take it longer than all the fills."""
+    (found,) = session.ask("select proconfig @> '{jit=off}' from pg_proc where proname = 'refresh_fill_facts'")
+    assert found == (True,)
