@@ -26,7 +26,7 @@ cross join lateral (
 ) as known (since, is_old)
 group by sold.fuel_type;
 
--- Too many km on a litre: the record that is gone, superseded or without a time and whose litres would make the span usual.
+-- Too many km on a litre: the record that is gone, or has no time of its own, and whose litres would make the span usual.
 create function fuel.explaining_record(vehicle text, from_at timestamptz, filled_at timestamptz, km bigint, litres numeric, usual_km_per_litre double precision)
 returns bigint
 language sql stable parallel safe security definer
