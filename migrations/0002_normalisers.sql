@@ -87,7 +87,7 @@ begin
     if octet_length(label) <> char_length(label) then
         label := normalize(label, nfkc);
     end if;
-    return nullif(btrim(regexp_replace(upper(label collate "C"), '[\s!-/:-@\[-`{-~]+', ' ', 'g')), '');
+    return nullif(btrim(regexp_replace(upper(label collate "C"), e'[\\s!-/:-@\\[-`{-~]+', ' ', 'g')), '');
 end
 $$;
 
@@ -101,7 +101,7 @@ declare
     cleaned text;
 begin
     department := left(department, 2000);
-    department := replace(regexp_replace(upper(department collate "C"), '\m([A-Z])\.(?=[A-Z](?:\M|\.))', '\1', 'g'), '''', '');
+    department := replace(regexp_replace(upper(department collate "C"), e'\\m([A-Z])\\.(?=[A-Z](?:\\M|\\.))', e'\\1', 'g'), '''', '');
     cleaned := fuel.clean_label(department);
     cleaned := regexp_replace(cleaned, '(?: (?:DEPT|DEPARTMENT))+$', '');
     return case when cleaned not in ('N A', 'NA', 'NIL', 'NONE') then cleaned end;
@@ -152,12 +152,12 @@ begin
     end if;
     number := regexp_replace(
         upper(written collate "C"),
-        '^\s*(?:(?:KSHS?|KES)[.:]?)?\s*|\s*(?:/=|/-|(?:KSHS?|KES)\.?)?\s*$', '', 'g'
+        e'^\\s*(?:(?:KSHS?|KES)[.:]?)?\\s*|\\s*(?:/=|/-|(?:KSHS?|KES)\\.?)?\\s*$', '', 'g'
     );
-    if number ~ '^[+-]?[0-9]{1,3}(?:(?:,[0-9]{3})+|(?: [0-9]{3})+)(?:\.[0-9]*)?$' then
+    if number ~ e'^[+-]?[0-9]{1,3}(?:(?:,[0-9]{3})+|(?: [0-9]{3})+)(?:\\.[0-9]*)?$' then
         number := translate(number, ', ', '');
     end if;
-    if length(number) > 40 or number !~ '^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:E[+-]?[0-9]{1,2})?$' then
+    if length(number) > 40 or number !~ e'^[+-]?(?:[0-9]+\\.?[0-9]*|\\.[0-9]+)(?:E[+-]?[0-9]{1,2})?$' then
         return null;
     end if;
     return case when number::numeric = 0 or abs(number::numeric) >= 1e-9 and abs(number::numeric) < 1e18 then number::numeric end;
@@ -185,8 +185,8 @@ begin
     written := upper(btrim(left(written, 2000), e' \t\n\r'));
     -- No group is captured: a match that only says yes or no costs a tenth. No cast fails on what passes this pattern.
     if written !~
-        '^\d{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\d|30)|02-(?:0[1-9]|[12]\d))'
-        '(?:-(?:[01]\d|2[0-3])-[0-5]\d|[T ](?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:[.,]\d{1,9})?)?(?: ?(?:Z|[+-](?:0\d|1[0-4])(?::?[0-5]\d)?))?)?$'
+        e'^\\d{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\\d|30)|02-(?:0[1-9]|[12]\\d))'
+        '(?:-(?:[01]\\d|2[0-3])-[0-5]\\d|[T ](?:[01]\\d|2[0-3]):[0-5]\\d(?::[0-5]\\d(?:[.,]\\d{1,9})?)?(?: ?(?:Z|[+-](?:0\\d|1[0-4])(?::?[0-5]\\d)?))?)?$'
         or left(written, 4) = '0000'
     then
         return null;

@@ -121,7 +121,7 @@ declare
     if coalesce({updated_at:any}, {deleted_at:any}, {is_deleted:any}) is not null then
         fill.source_updated_at := fuel.read_time({updated_at}, 'UTC');
         deletion := fuel.read_time({deleted_at}, 'UTC');
-        if deletion is null and lower(btrim({is_deleted:any}, e' \t\n\r')) ~ '^(?:true|t|yes|y|1(?:\.0*)?)$' then
+        if deletion is null and lower(btrim({is_deleted:any}, e' \t\n\r')) ~ e'^(?:true|t|yes|y|1(?:\\.0*)?)$' then
             deletion := coalesce(fill.source_updated_at, fill.source_at);
         end if;
     end if;

@@ -84,7 +84,7 @@ create function fuel.clean_driver(driver text) returns text
 language sql immutable parallel safe
 return (
     select case when upper(c.name collate "C") not in ('', 'N/A', 'NA', 'NIL', 'NONE', '-') then initcap(c.name) end
-    from (select btrim(regexp_replace(left(driver, 200), '[\s.,]+', ' ', 'g')) as name) as c
+    from (select btrim(regexp_replace(left(driver, 200), e'[\\s.,]+', ' ', 'g')) as name) as c
 );
 
 comment on function fuel.clean_driver(text) is 'A driver''s name without differences of case, dots and spaces; null for placeholders.';

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from pglast import ast, parse_sql
-from pglast.parser import ParseError
+from pglast.parser import ParseError, scan
 
 import fleetfuel
 from fleetfuel.packaged import packaged
@@ -54,3 +54,27 @@ def test_whoever_lists_our_views_lists_them_all() -> None:
     assert len(ours) >= 6
     for where, text in (("rights", migrations["0008_rights.sql"]), ("needs", named_sql("read_migration_needs"))):
         assert ours <= set(re.findall(r"'(v_\w+)'", text)), where
+
+
+def _plain_backslashes(text: str) -> list[str]:
+    """Literals that mean another text if standard_conforming_strings is off, those in functions' bodies included."""
+    found = []
+    for token in scan(text):
+        written = text[token.start : token.end + 1]
+        if token.name != "SCONST" or "\\" not in written:
+            continue
+        if written.startswith("$"):
+            found += _plain_backslashes(re.sub(r"\A\$\w*\$|\$\w*\$\Z", "", written))
+        elif written[0] not in "eE":
+            found.append(written)
+    return found
+
+
+FILES = [*MIGRATIONS, *sorted(Path(fleetfuel.__file__).parent.rglob("*.sql"))]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_literal_with_a_backslash_means_the_same_whatever_the_server_is_set_to(path: Path) -> None:
+    """A database of an older program may have standard_conforming_strings switched off."""
+    assert _plain_backslashes(path.read_text(encoding="utf-8")) == []
+    assert _plain_backslashes("select $f$ select '\\d' $f$, e'\\\\d'") == ["'\\d'"]

@@ -55,7 +55,9 @@ from fleetfuel.cli import options, runs
     help="Snapshot: if its ETag is that of the last one applied, do not look at the table either.",
 )
 @click.option(
-    "--reseed", type=options.Instant(), help="Changes: read again from this instant on (`all`: from the first file)."
+    "--reseed",
+    type=options.Instant(knows_all=True),
+    help="Changes: read again from this instant on (`all`: from the first file).",
 )
 @runs.wait
 @runs.embedded
@@ -92,6 +94,12 @@ def _request(given: dict[str, Any]) -> Any:
         raise click.UsageError("A snapshot is one file: several would delete each other's records.")
     if mode != "changes" and (given["skip_bad_files"] or given["reseed"]):
         raise click.UsageError("--skip-bad-files and --reseed go with --changes.")
+    if given["skip_unchanged"] and mode != "snapshot":
+        raise click.UsageError("--skip-unchanged goes with --snapshot.")
+    if given["skip_unchanged"] and given["deep"]:
+        raise click.UsageError("--deep and --skip-unchanged contradict each other.")
+    if given["force_old_snapshot"] and (mode == "changes" or given["reading"] == "changes"):
+        raise click.UsageError("--force-old-snapshot goes with a snapshot.")
     if given["as_of"] and given["apply"]:
         raise click.UsageError("--as-of looks back: it goes with dry runs.")
     runs.demand_one_report(given)

@@ -16,7 +16,7 @@ from fleetfuel.cli import options, terminal
 @click.option(
     "--status", type=click.Choice(["applied", "refused", "failed", "began"]), help="Only runs with this status."
 )
-@click.option("--last", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="How many.")
+@click.option("--last", type=options.MANY, default=20, show_default=True, metavar="N", help="How many.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of runs, or the run in full.")
 def runs_command(run_id: str | None, *, status: str | None, last: int, as_json: bool) -> None:
     """Did it run, and what did it do? The ledger has every run that could write: applied, refused, failed,
@@ -39,7 +39,7 @@ def runs_command(run_id: str | None, *, status: str | None, last: int, as_json: 
 
     with database.connect(url) as connection:
         connection.begin(read_only=True)
-        if run_id:
+        if run_id is not None:
             found = read_run(connection, run_id)
             terminal.show(found, render_run(found, width=terminal.width()), as_json=as_json)
         else:
@@ -50,7 +50,7 @@ def runs_command(run_id: str | None, *, status: str | None, last: int, as_json: 
 
 @click.command("rejects", cls=options.Command, short_help="Why was this record rejected?")
 @click.option("--open", "only_open", is_flag=True, help="Only those that no later run has resolved.")
-@click.option("--last", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="How many.")
+@click.option("--last", type=options.MANY, default=20, show_default=True, metavar="N", help="How many.")
 @click.option("--personal", is_flag=True, help="Show the whole record: driver, sender, message, unknown fields.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 def rejects_command(*, only_open: bool, last: int, personal: bool, as_json: bool) -> None:
@@ -73,7 +73,7 @@ def rejects_command(*, only_open: bool, last: int, personal: bool, as_json: bool
 
 
 @click.command("history", cls=options.Command, short_help="Who changed this, when, from which file?")
-@click.argument("record", type=int, metavar="ID")
+@click.argument("record", type=options.BIGINT, metavar="ID")
 @click.option("--personal", is_flag=True, help="Show the values of driver, sender, message and unknown fields, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def history_command(record: int, *, personal: bool, as_json: bool) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shlex
 from collections.abc import Collection
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -166,7 +167,7 @@ class AllowanceType(click.ParamType[Any]):
             number = float(text.removesuffix("%")) if is_share else int(text)
         except ValueError:
             self.fail(f"{value!r} is neither a number of rows nor a share such as 25%", param, ctx)
-        if number < 0 or (is_share and number > 100):
+        if not number >= 0 or (is_share and number > 100):  # what is no number is not >= 0
             self.fail(f"{value!r} is out of range", param, ctx)
         return Allowance(number=number, is_share=is_share)
 
@@ -195,10 +196,14 @@ class Age(click.ParamType[Any]):
         from datetime import timedelta
 
         number, unit = str(value)[:-1], str(value)[-1:]
-        days = {"d": 1, "w": 7, "y": 365}.get(unit, 0) * int(number) if number.isdigit() else 0
+        days = {"d": 1, "w": 7, "y": 365}.get(unit, 0) * int(number) if re.fullmatch("[0-9]{1,6}", number) else 0
         if not 1 <= days <= 36_500:
             self.fail(f"{value!r} is no age of a day or more; 90d, 12w and 2y are", param, ctx)
         return timedelta(days=days)
+
+
+YEARS: Final = range(1900, 9999)
+"""Years of an instant that somebody means: an hour more or less, and any zone, stay within what a date can be."""
 
 
 class Instant(click.ParamType[Any]):
@@ -206,13 +211,25 @@ class Instant(click.ParamType[Any]):
 
     name = "INSTANT"
 
+    def __init__(self, *, knows_all: bool = False) -> None:
+        self._knows_all = knows_all
+        """Whether `all` is one: before everything."""
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from datetime import UTC, datetime
 
-        if value == "all":
+        if value == "all" and self._knows_all:
             return datetime.min.replace(tzinfo=UTC)
         try:
             moment = datetime.fromisoformat(str(value))
         except ValueError:
+            moment = datetime.min.replace(tzinfo=UTC)
+        if moment.year not in YEARS:
             self.fail(f"{value!r} is no instant; 2026-06-11T17:00Z is one", param, ctx)
         return moment if moment.tzinfo else moment.replace(tzinfo=settings().timezone)
+
+
+BIGINT: Final = click.IntRange(-(2**63), 2**63 - 1)
+"""What PostgreSQL takes for a bigint."""
+MANY: Final = click.IntRange(1, 10**9)
+"""How many rows somebody may ask for."""

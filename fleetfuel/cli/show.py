@@ -56,9 +56,7 @@ class Rows(click.ParamType[str]):
 @click.option("--open", "opens", is_flag=True, help="Open the page in the browser of this desktop.")
 @click.option("--csv", "as_csv", is_flag=True, help="The rows as CSV, for a spreadsheet or a pipe.")
 @click.option("--json", "as_json", is_flag=True, help="The saved JSON object; with --rows a JSON list, a row a line.")
-@click.option(
-    "--limit", type=click.IntRange(1), metavar="N", help="How many rows: 40 to read, 2,000 on a page, else all."
-)
+@click.option("--limit", type=options.MANY, metavar="N", help="How many rows: 40 to read, 2,000 on a page, else all.")
 @click.option("--personal", is_flag=True, help="Show the values of driver, sender, message and unknown fields, too.")
 def show_command(
     path: Path, *, group: str | None, page: Path | None, opens: bool, as_csv: bool, as_json: bool, limit: int | None,

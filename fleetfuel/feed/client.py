@@ -54,6 +54,8 @@ def open_client(settings: Settings, *, connections: int) -> Iterator[Any]:
     ):
         if not value:
             raise errors.MissingSetting(name=name, alternative=",\nor read a local file with --file")
+    for thread in _readying:  # two threads that import modules of one circle may each see half of them
+        thread.join()
     import botocore.exceptions
     import botocore.handlers
     from botocore.config import Config
@@ -110,11 +112,16 @@ def _session() -> Any:
     return boto3.session.Session(botocore_session=botocore.session.Session(session_vars=unread))
 
 
+_readying: Final[list[threading.Thread]] = []
+
+
 def get_ready() -> None:
     """Begin to import what a bucket needs, in a thread, while the run waits for something else."""
-    threading.Thread(
+    thread = threading.Thread(
         target=importlib.import_module, args=("boto3.session",), name="fleetfuel-ready", daemon=True
-    ).start()
+    )
+    thread.start()
+    _readying.append(thread)
 
 
 def _follow_no_redirect(context: dict[str, Any], **_: Any) -> None:

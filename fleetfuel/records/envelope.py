@@ -16,12 +16,13 @@ from fleetfuel import errors
 from fleetfuel.model.files import SourceFile
 from fleetfuel.model.records import Cut, TimeOrigin
 from fleetfuel.records.broken import recover
-from fleetfuel.records.complete import MARKER_KEYS, Marker, is_marker, read_marker, shows_partial
+from fleetfuel.records.complete import Marker, is_marker, names_marker, read_marker, shows_partial
 from fleetfuel.records.export import (
-    EXPORT_TIME_KEYS,
+    EXPORT_TIMES,
     LIST_KEYS,
     announced,
     around_list,
+    everything,
     is_list_key,
     read_object,
     read_value,
@@ -107,7 +108,8 @@ def cut_file(file: SourceFile, zone: ZoneInfo, seed: int = 0, pause: Pause = no_
 
 def _export_time(said: Mapping[str, object], zone: ZoneInfo) -> datetime | None:
     """The first of its times that can be read. A date without a time does not count."""
-    written = (said.get(name) for name in EXPORT_TIME_KEYS)
+    given = {spelling: value for _, spelling, value, about in reversed(list(everything(said))) if about in ("", "meta")}
+    written = (given.get(name) for name in EXPORT_TIMES)
     times = (value for value in written if isinstance(value, str) and not _DATE.fullmatch(value))
     return next((at for value in times if (at := read_instant(value, zone, feed=zone))), None)
 
@@ -222,8 +224,7 @@ def _open_envelope(content: memoryview) -> tuple[bytes, Sequence[msgspec.Raw] | 
         if found is not msgspec.UNSET:
             _refuse_other_lists(content, found)
             return bytes(envelope.metadata), found, _around(content)
-    names = set(json_fields.decode(content))
-    if names <= MARKER_KEYS:
+    if names_marker(json_fields.decode(content)):
         return b"null", [_value.decode(content)], {}
     return b"null", None, {}
 

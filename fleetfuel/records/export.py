@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Final
 
 import msgspec
@@ -13,11 +14,18 @@ import msgspec
 from fleetfuel.records.json_text import DIGITS, json_value
 
 LIST_KEYS: Final = ("records", "rows", "data", "items", "changes")
-COUNT_KEYS: Final = (
-    *("record_count", "recordCount", "total", "count", "total_count", "totalCount"),
-    *("total_records", "totalRecords", "row_count", "rowCount"),
+COUNTS: Final = (
+    *("recordcount", "recordscount", "recordtotal", "recordstotal", "totalrecords", "numrecords", "numberofrecords"),
+    *("recordsexported", "exportedrecords", "rowcount", "rowscount", "totalrows", "numrows", "rowsexported"),
+    *("itemcount", "totalitems", "totalelements"),
 )
-EXPORT_TIME_KEYS: Final = ("exported_at", "generated_at", "exportedAt", "generatedAt")
+"""Names, as `spelled` writes them, that say of how many records the list is."""
+PLAIN_COUNTS: Final = (*COUNTS, "total", "count", "totalcount", "records", "rows", "items")
+"""The same where nothing else is counted: in metadata, next to the list, in what is said of a page."""
+EXPORT_TIMES: Final = ("exportedat", "generatedat", "extractedat", "exporttime", "exporttimestamp")
+ABOUT_PAGE: Final = frozenset({"pagination", "paging", "page", "pageinfo", "meta", "links"})
+ABOUT_EXPORT: Final = frozenset({*ABOUT_PAGE, "summary", "stats", "statistics", "counts", "info", "result", "export"})
+"""Names of objects, in metadata or next to the list, that speak of the export as metadata does."""
 
 _PLAIN: Final = re.compile(r"([0-9]{1,18})(?:\.0{1,2})?")
 """`1.000` is not read: some mean a thousand by it, others one."""
@@ -29,7 +37,7 @@ class Announced:
     """How many records an export announces."""
 
     counts: tuple[int, ...]
-    """Each number that it gives, once, in the order of `COUNT_KEYS`."""
+    """Each number that it gives, once, in the order of `PLAIN_COUNTS`."""
     unclear: tuple[str, ...]
     """Names of counts that are no numbers of records."""
 
@@ -64,10 +72,32 @@ def around_list(said: Mapping[str, object]) -> Mapping[str, object]:
     return {name: value for name, value in said.items() if name not in LIST_KEYS and name != "metadata"}
 
 
+def spelled(name: str) -> str:
+    """A name as one of several spellings: has_more, hasMore, Has-More."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def everything(said: Mapping[str, object]) -> Iterator[tuple[str, str, object, str]]:
+    """What is said, one object deep: each name as it stands and as it is spelled, its value, and of what it is said
+    ("" if of the whole)."""
+    for name, value in said.items():
+        yield name, spelled(name), value, ""
+        about = spelled(name)
+        if isinstance(value, dict) and about in ABOUT_EXPORT:
+            yield from ((f"{name}.{inner}", spelled(inner), given, about) for inner, given in value.items())
+
+
 def announced(*said: Mapping[str, object]) -> Announced:
     """How many records metadata, and what is next to the list, announce."""
-    given = [(name, part[name]) for name in COUNT_KEYS for part in said if part.get(name) not in (None, "")]
-    counts = [(name, _count(value)) for name, value in given]
+    given = [
+        (PLAIN_COUNTS.index(spelling), name, value)
+        for part in said
+        for name, spelling, value, about in everything(part)
+        if spelling in (PLAIN_COUNTS if about in ABOUT_PAGE or not about else COUNTS)
+        and value not in (None, "")
+        and not (spelling in LIST_KEYS and _count(value) is None)
+    ]
+    counts = [(name, _count(value)) for _, name, value in sorted(given, key=itemgetter(0))]
     return Announced(
         counts=tuple(dict.fromkeys(count for _, count in counts if count is not None)),
         unclear=tuple(dict.fromkeys(name for name, count in counts if count is None)),

@@ -8,12 +8,23 @@ from typing import Final
 
 import msgspec
 
+from fleetfuel.records.export import spelled
 from fleetfuel.records.json_text import as_text, json_fields
 
 OPERATION_KEYS: Final = ("op", "operation", "action")
 CARRIERS: Final = ("row", "data", "record", "after", "before")
-UPSERTS: Final = frozenset({"insert", "update", "upsert", "create", "c", "u", "r"})
-DELETES: Final = frozenset({"delete", "d"})
+UPSERTS: Final = frozenset(
+    {"insert", "update", "upsert", "create", "inserted", "updated", "upserted", "created", "replace", "replaced",
+     "modify", "modified", "add", "added", "read", "c", "u", "r", "i"}
+)  # fmt: skip
+DELETES: Final = frozenset(
+    {"delete", "deleted", "remove", "removed", "destroy", "destroyed", "softdelete", "softdeleted", "d", "del"}
+)
+"""Operations, as `spelled` writes them."""
+ABOUT_MESSAGE: Final = frozenset(
+    {"id", *OPERATION_KEYS, *CARRIERS, "updated_at", "timestamp", "ts", "ts_ms", "time", "at", "table", "schema"}
+)
+"""Fields that say nothing of a record: with an operation that nobody knows, they are no record to store."""
 
 _OPERATION_NAMES: Final = [f'"{key}"'.encode() for key in OPERATION_KEYS]
 
@@ -46,14 +57,15 @@ def read_message(text: bytes) -> Message | None:
         operation = next((msgspec.json.decode(fields[key]) for key in OPERATION_KEYS if key in fields), None)
     except msgspec.DecodeError:
         return None
-    operation = operation.strip().lower() if isinstance(operation, str) else ""
+    operation = spelled(operation) if isinstance(operation, str) else ""
     carriers: tuple[str, ...]
     if operation in DELETES:
         carriers = CARRIERS
     elif operation in UPSERTS:
         carriers = ("after", "row", "data", "record")
     else:
-        if not any(bytes(fields.get(key, b""))[:1] == b"{" for key in CARRIERS):
+        carries = any(bytes(fields.get(key, b""))[:1] == b"{" for key in CARRIERS)
+        if not carries and not (fields.keys() <= ABOUT_MESSAGE and fields.keys() & {*OPERATION_KEYS}):
             return None
         fault = "operation_unknown", "the message around the record names an operation that nobody agreed on"
         return Message(text=text, id=None, is_delete=False, carries_record=False, fault=fault)
@@ -61,7 +73,7 @@ def read_message(text: bytes) -> Message | None:
     inner = bytes(fields[carrier]) if carrier else None
     named = bytes(fields.get("id", b"null"))
     if inner is None and operation in UPSERTS:
-        if "id" in fields and fields.keys() - {"id", *OPERATION_KEYS, *CARRIERS}:
+        if "id" in fields and not fields.keys() <= ABOUT_MESSAGE:
             inner = text  # a plain row with its operation next to its fields
         else:
             fault = "record_missing", "the message announces a record and holds none"

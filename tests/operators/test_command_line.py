@@ -81,6 +81,36 @@ def test_a_mistyped_word_is_answered_with_the_nearest(stage: Stage, arguments: l
     assert refused.out == ""
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("import", "--snapshot", "--max-deletes", "nan%"),
+        ("import", "--snapshot", "--as-of", "all"),
+        ("import", "--snapshot", "--as-of", "0001-01-01"),
+        ("import", "--changes", "--reseed", "9999-12-31T23:59:59-12:00"),
+        ("import", "--snapshot", "--deep", "--skip-unchanged"),
+        ("import", "--changes", "--skip-unchanged"),
+        ("import", "--changes", "--force-old-snapshot"),
+        ("prune", "--older-than", "²d"),
+        ("prune", "--older-than", "9" * 5000 + "d"),
+        ("history", "9" * 20),
+        ("runs", "--last", "9" * 20),
+        ("rejects", "--last", "9" * 20),
+        ("show", "reports", "--rows", "--limit", "9" * 20),
+    ],
+    ids=lambda words: " ".join(words)[:40],
+)
+def test_a_value_that_cannot_be_meant_is_refused(stage: Stage, arguments: tuple[str, ...]) -> None:
+    refused = stage.run(*arguments)
+    assert (refused.code, refused.out) == (64, ""), refused.err
+
+
+def test_an_empty_id_is_no_run(stage: Stage) -> None:
+    """As of a variable that is not set: it is no beginning of every id."""
+    for command in ("runs", "undo"):
+        assert stage.run(command, "").code == 66
+
+
 # --- errors -------------------------------------------------------------------------------------------------------
 
 

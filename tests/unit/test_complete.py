@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from fleetfuel.records.complete import CountFit, Marker, fit_count, read_marker, shows_partial
+from fleetfuel.records.complete import CountFit, Marker, fit_count, names_marker, read_marker, shows_partial
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,21 @@ from fleetfuel.records.complete import CountFit, Marker, fit_count, read_marker,
         {"total_pages": 2},
         {"pages": "3"},
         {"page": 1, "last_page": 2},
+        {"Has-More": True},
+        {"truncated": "at 39 rows"},
+        {"nextPageToken": "abc"},
+        {"@odata.nextLink": "https://x"},
+        {"errors": [{"message": "E"}]},
+        {"failed": 3},
+        {"status": "in progress"},
+        {"status": False},
+        {"status": 206},
+        {"statusCode": 500},
+        {"state": "RUNNING"},
+        {"pagination": {"has_more": True}},
+        {"page": {"number": 0, "totalPages": 2}},
+        {"links": {"next": "https://x"}},
+        {"result": {"status": "failed"}},
     ],
 )
 def test_a_file_that_says_it_is_a_part_is_one(said: dict[str, object]) -> None:
@@ -66,6 +81,13 @@ def test_a_file_that_says_it_is_a_part_is_one(said: dict[str, object]) -> None:
         {"record_count": 2},
         {"page": True},
         {"source": "partial"},
+        {"truncated": "none"},
+        {"errors": []},
+        {"failed": 0},
+        {"code": 1200},
+        {"depot": {"has_more": True}},
+        {"pagination": {"has_more": False, "total_pages": 1}},
+        {"links": {"next": None}},
     ],
 )
 def test_a_file_that_says_nothing_of_the_kind_is_whole(said: dict[str, object]) -> None:
@@ -91,10 +113,32 @@ def test_a_file_that_says_nothing_of_the_kind_is_whole(said: dict[str, object]) 
         ({"code": "500"}, Marker.ERROR),
         ({"stack": "at x"}, Marker.ERROR),
         ({"success": True, "error": "E"}, Marker.ERROR),
+        ({"statusCode": 500, "message": "E"}, Marker.ERROR),
+        ({"errors": ["E"]}, Marker.ERROR),
+        ({"code": 50013}, Marker.ERROR),
+        ({"errno": -110}, Marker.ERROR),
     ],
 )
 def test_what_a_marker_says(said: object, kind: Marker) -> None:
     assert read_marker(json.dumps(said).encode()) is kind
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_one"),
+    [
+        ("", True),
+        ("success message", True),
+        ("statusCode error message", True),
+        ("type title status detail error", True),
+        ("name message stack node context", True),
+        ("name type", False),
+        ("error car", False),
+        ("error id", False),
+        ("type", False),
+    ],
+)
+def test_which_objects_are_of_the_exporter_about_itself(fields: str, is_one: bool) -> None:
+    assert names_marker(fields.split()) is is_one
 
 
 OK, BAD, ODD = Marker.SUCCESS, Marker.ERROR, Marker.OTHER

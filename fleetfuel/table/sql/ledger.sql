@@ -24,13 +24,13 @@ select
     run_id, mode, source, source_at, started_at, finished_at, status, exit_code, counts::text as counts, message, version, role,
     plan_run_id, plan_checksum, undone_run, false as is_at_work, summary::text as summary, metadata::text as metadata
 from fuel.ingest_runs
-where starts_with(run_id, $1::text)
+where starts_with(run_id, $1::text) and $1::text <> ''
 union all
 select
     s.run_id, s.mode, s.source, null, s.started_at, null, 'began', null, '{}', null, s.version, s.role, null, null, null,
     exists (select from pg_stat_activity as a where a.application_name = 'fleetfuel ' || s.run_id), '{}', '[]'
 from fuel.ingest_starts as s
-where starts_with(s.run_id, $1::text)
+where starts_with(s.run_id, $1::text) and $1::text <> ''
 and not exists (select from fuel.ingest_runs as r where r.run_id = s.run_id)
 order by run_id
 limit 2;

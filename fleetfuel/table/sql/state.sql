@@ -179,7 +179,7 @@ select
     ) as undone_by,
     (select h.since from fuel.history_kept as h) as kept_since
 from fuel.ingest_runs as r
-where starts_with(r.run_id, $1::text)
+where starts_with(r.run_id, $1::text) and $1::text <> ''
 order by r.run_id
 limit 2;
 
