@@ -63,6 +63,11 @@ class BadInput(FleetfuelError):
         return str(self.facts.get("reason"))
 
 
+class DamagedReport(BadInput):
+    message = """{key}: {reason}
+    Nothing was written. A report is used as its run left it: take a copy that nobody changed, or repeat the dry run."""
+
+
 class NotJson(BadInput):
     message = """{key} is not JSON: {reason} at byte {offset:,} of {size:,}.
     Nothing was written: a truncated export looks like this. Export the file again, then repeat the command."""
@@ -142,6 +147,12 @@ class LoadMismatch(FleetfuelError):
 class ReportUnwritable(FleetfuelError):
     message = """The report cannot be written to {path}: {reason}.
     Nothing was loaded: evidence comes first. Free the disk, choose another folder with --report, or use --no-report."""
+    exit_code = 73
+
+
+class FileUnwritable(FleetfuelError):
+    message = """{path} cannot be written: {reason}.
+    Choose another file or folder, then repeat the command."""
     exit_code = 73
 
 

@@ -130,7 +130,7 @@ def _read_env_file(path: Path | None, remarks: list[str], *, is_needed: bool) ->
     is_asked_for = path is not None
     path = path or Path(".env")
     try:
-        text = path.read_bytes()
+        text = _content(path)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         if not is_asked_for:
             return None
@@ -147,6 +147,19 @@ def _read_env_file(path: Path | None, remarks: list[str], *, is_needed: bool) ->
         name: value or ""
         for name, value in dotenv_values(stream=io.StringIO(_decoded(path, text)), interpolate=False).items()
     }
+
+
+_piped: Final[dict[Path, bytes]] = {}
+
+
+def _content(path: Path) -> bytes:
+    """What a file holds. A pipe (`--env-file <(decrypt .env)`) can be read once, and settings are read more often."""
+    if path in _piped:
+        return _piped[path]
+    content = path.read_bytes()
+    if path.is_fifo():
+        _piped[path] = content
+    return content
 
 
 CURES: Final = "Give this user the right to read it, name another file with --env-file, or set the variables instead."
@@ -225,9 +238,15 @@ def _log(text: str) -> str:
 
 
 def _ping_url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(text)
+        is_address = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        is_address = None
+    if not is_address or not text.isascii() or re.search(r"\s", text):
         raise ValueError("it must be a URL such as https://hc-ping.com/<uuid>")
+    if parts.username is not None:
+        raise ValueError("it holds a login, which is not sent")
     return text
 
 
@@ -269,11 +288,17 @@ FOREIGN: Final = re.compile(r"PANDERA_|POLARS_(?!MAX_THREADS$|SKIP_CPU_CHECK$)|N
 """Variables that make other libraries validate less, compute elsewhere, or call other hosts."""
 
 
+THREADS: Final = r"[1-9][0-9]{0,2}"
+"""A number of threads for Polars: it ends the program at 0, and stops the machine at a million."""
+
+
 def forget_foreign() -> None:
     """Remove other libraries' variables from this process, before the libraries are imported, so that a run does the
     same in every environment. Those of proxies, OpenSSL and libpq (HTTPS_PROXY, SSL_CERT_FILE, PGPASSFILE, …) stay."""
     for name in [name for name in os.environ if FOREIGN.match(name)]:
         del os.environ[name]
+    if not re.fullmatch(THREADS, os.environ.get("POLARS_MAX_THREADS", "1")):
+        del os.environ["POLARS_MAX_THREADS"]
 
 
 def temporary_folder() -> Path:

@@ -55,7 +55,7 @@ def grafana_command(*, out: Path | None, alerts: bool, datasource: str) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(_text(content), encoding="utf-8")
         except OSError as error:
-            raise errors.ReportUnwritable(path=path, reason=error.strerror or str(error)) from None
+            raise errors.FileUnwritable(path=path, reason=error.strerror or str(error)) from None
         terminal.write(f"{path}\n")
 
 

@@ -70,10 +70,12 @@ def prune_command(*, age: Any, apply: bool, as_json: bool, wait_seconds: float) 
     from datetime import UTC, datetime
 
     from fleetfuel.cli import progress
+    from fleetfuel.packaged import packaged
     from fleetfuel.report import prune
-    from fleetfuel.table import database
+    from fleetfuel.table import database, fitness
 
     with database.connect(url, application_name="fleetfuel prune") as connection, progress.shown() as shown:
+        fitness.demand_fitting_schema(connection, packaged("migrations"))
         if apply:
             connection.take_lock("repeatable read", wait_seconds=wait_seconds)
         else:

@@ -24,6 +24,10 @@ from fleetfuel.settings import forget_foreign
 log = logging.getLogger("fleetfuel")
 
 USAGE: Final = 64
+PANIC: Final = "PanicException"
+"""How a library that is written in Rust says that it has a bug: no Exception, and of no module that can be imported."""
+COMPLETION: Final = "_FLEETFUEL_COMPLETE"
+_NO_SHELL: Final = f"{COMPLETION} is for a shell's completion: bash_source, zsh_source or fish_source."
 
 GARBAGE: Final = 200_000
 """Objects made before Python looks for rings of garbage among them. What one run imports stays to its end: with its own
@@ -111,8 +115,14 @@ def _run() -> int:
     except (errors.Interruption, KeyboardInterrupt, click.Abort):
         return terminal.complain(errors.Interrupted())
     except SystemExit as done:
+        if done.code == 1 and COMPLETION in os.environ:
+            return terminal.complain(Usage(reason=_NO_SHELL, command="fleetfuel"))
         return done.code if isinstance(done.code, int) else 1
-    except Exception as error:
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != PANIC:
+            raise
+        if COMPLETION in os.environ and options.invoked() is None:
+            return terminal.complain(Usage(reason=_NO_SHELL, command="fleetfuel"))
         log.debug("bug", exc_info=error)
         if os.environ.get("FLEETFUEL_DEBUG"):
             raise

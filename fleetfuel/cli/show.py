@@ -122,6 +122,16 @@ def _rows(
     )
 
 
+def _demand_no_other_file(path: Path) -> None:
+    """A page replaces a page and nothing else: not the report that it shows, nor an export. Raises `FileUnwritable`."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        head = file.read(100)
+    if head and not head.lstrip().lower().startswith(b"<!doctype html"):
+        raise errors.FileUnwritable(path=path, reason="it is there already, and is no page")
+
+
 def _page(
     report: SavedReport,
     rules: Rules,
@@ -138,10 +148,11 @@ def _page(
     if path is None:
         path = Path(tempfile.mkdtemp(prefix="fleetfuel-")) / f"{report.run['run_id']}.html"
     try:
+        _demand_no_other_file(path)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
             file.write(made.text)
     except OSError as error:
-        raise errors.ReportUnwritable(path=path, reason=error.strerror or str(error)) from None
+        raise errors.FileUnwritable(path=path, reason=error.strerror or str(error)) from None
     part = f"{made.rows:,} of {made.of:,} rows" if made.rows < made.of else f"{made.rows:,} rows"
     terminal.note_done(f"The page is in {path}.")
     terminal.write(f"Page    {path} ({part})\n")

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from fleetfuel.printable import shown
 from fleetfuel.report.choice import Days, Places
 from fleetfuel.report.saved import GROUPS, OTHER
 
@@ -26,6 +27,8 @@ INK: Final = {"light": ("#3f4753", "#d7dbe0"), "dark": ("#b8c0cc", "#39414d")}
 """Text and lines."""
 
 WIDTHS: Final = {"wide": 1080, "narrow": 361}
+LABEL: Final = 40
+"""Characters of a name next to its bar."""
 HALVES: Final = {"wide": 516, "narrow": 361}
 """Pixels of a chart over the page's whole width (`WIDTHS`), and over one of two columns."""
 FONT: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
@@ -107,8 +110,9 @@ def draw_places(places: Places, what: str) -> Drawing:
     import altair as alt
 
     groups = [name for name in places.rows.columns if name not in ("name", "total")]
-    named = places.rows.with_columns(label=pl.col("name").fill_null("(none)").str.slice(0, 40))
-    labels = named["label"].to_list()
+    # A character that XML does not know would end the program, not the drawing alone.
+    labels = [shown(name, LABEL) if name else "(none)" for name in places.rows["name"]]
+    named = places.rows.with_columns(label=pl.Series(labels, dtype=pl.String))
     long = named.unpivot(groups, index="label", variable_name="group", value_name="rows").filter(pl.col("rows") > 0)
     data = alt.InlineData(
         values=[{"label": label, "group": group, "rows": rows} for label, group, rows in long.iter_rows()]

@@ -48,7 +48,7 @@ def read_report(folder: Path) -> Summary:
             )
         return read_summary(text)
     except ValueError as error:
-        raise errors.BadInput(key=path, reason=f"the report cannot be read ({error}).") from None
+        raise errors.DamagedReport(key=path, reason=f"the report cannot be read ({error}).") from None
 
 
 class LaterFormat(errors.BadInput):

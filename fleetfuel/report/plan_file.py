@@ -129,18 +129,18 @@ def read_plan(folder: Path, run_id: str, started_at: datetime) -> tuple[Plan, Su
         raise errors.PlanNoLongerFits(plan=folder.name, reason=str(error.facts["reason"]).rstrip(".")) from None
     home = folder.parent if folder.is_file() else folder
     if summary.checksum is None:
-        raise errors.BadInput(key=home, reason="the report was written by a release that kept no plan")
+        raise errors.DamagedReport(key=home, reason="the report was written by a release that kept no plan")
     try:
         whole = checksum_of(home, msgspec.json.decode((home / PLAN).read_bytes()))
     except OSError as error:
         name = Path(error.filename or home).name
-        raise errors.BadInput(key=home / name, reason=error.strerror or str(error)) from None
+        raise errors.DamagedReport(key=home / name, reason=error.strerror or str(error)) from None
     kept = _read_kept(home / "writes.json")
     diff = _read_diff(home / "writes.parquet")
     rejected, contents = _read_rejects(home / "rejects.parquet", kept.keys)
     texts = SavedTexts(home / "changes.parquet", contents)
     if whole != summary.checksum:
-        raise errors.BadInput(
+        raise errors.DamagedReport(
             key=home / "plan.json", reason="its checksum is not that of the folder: a file was damaged or edited"
         )
     return (
@@ -184,14 +184,16 @@ def _read_kept(path: Path) -> Kept:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Kept)
     except (ValueError, OSError) as error:
-        raise errors.BadInput(key=path, reason=f"the file is damaged ({error})") from None
+        raise errors.DamagedReport(key=path, reason=f"the file is damaged ({error})") from None
 
 
 def _read_table(path: Path, columns: list[str]) -> pa.Table:
     try:
         return pq.read_table(path, columns=columns)
     except (pa.ArrowException, OSError, KeyError) as error:
-        raise errors.BadInput(key=path, reason=f"the file is damaged ({str(error).splitlines()[0][:200]})") from None
+        raise errors.DamagedReport(
+            key=path, reason=f"the file is damaged ({str(error).splitlines()[0][:200]})"
+        ) from None
 
 
 def _read_diff(path: Path) -> Diff:
@@ -230,7 +232,7 @@ class SavedTexts:
         try:
             self._file = pq.ParquetFile(path)
         except (pa.ArrowException, OSError) as error:
-            raise errors.BadInput(key=path, reason=f"the file is damaged ({str(error)[:200]})") from None
+            raise errors.DamagedReport(key=path, reason=f"the file is damaged ({str(error)[:200]})") from None
         self._contents = contents
         heights = [self._file.metadata.row_group(number).num_rows for number in range(self._file.num_row_groups)]
         self._firsts = pl.Series([0, *heights], dtype=pl.Int64).cum_sum()

@@ -68,13 +68,13 @@ def read_saved(folder: Path, rules: Rules, zone: ZoneInfo) -> SavedReport:
 
 def _scan(path: Path) -> pl.LazyFrame:
     if not path.is_file():
-        raise errors.BadInput(key=path, reason="the report lacks this file")
+        raise errors.DamagedReport(key=path, reason="the report lacks this file")
     try:
         frame = pl.scan_parquet(path)
         frame.collect_schema()
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = str(error).splitlines()[0][:200]
-        raise errors.BadInput(key=path, reason=f"the report cannot be read ({reason})") from None
+        raise errors.DamagedReport(key=path, reason=f"the report cannot be read ({reason})") from None
     return frame
 
 
@@ -84,4 +84,4 @@ def collected(frame: pl.LazyFrame, path: Path) -> pl.DataFrame:
         return frame.collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = str(error).splitlines()[0][:200]
-        raise errors.BadInput(key=path, reason=f"the report cannot be read ({reason})") from None
+        raise errors.DamagedReport(key=path, reason=f"the report cannot be read ({reason})") from None

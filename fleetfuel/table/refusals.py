@@ -137,6 +137,8 @@ _POOLER: Final = """A pooler does not know this parameter: take it out of DATABA
 _UNREADABLE: Final = (
     r"invalid (connection option|URI|port|integer value|\w+ value)|could not (read|load) (root )?certificate"
     r"|private key file|certificate file|definition of service|service file|weak sslmode|invalid value for parameter"
+    r'|unrecognized configuration parameter|requires a value|invalid command-line argument|invalid "?\w+"? value'
+    r"|cannot be (changed|set)|permission denied to set|could not parse network address|not compiled in"
 )
 _SETTINGS: Final = (
     (r"root certificate file", _BY_ITSELF),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from fleetfuel import errors
+from fleetfuel.printable import counted
 from fleetfuel.table.database import Database
 from fleetfuel.table.migration_files import MigrationFile
 
@@ -22,7 +23,9 @@ def demand_room(database: Database) -> None:
     if found is None or found["has_ledger"]:
         return
     if found["objects"]:
-        reason = f"The schema fuel, of {found['owner']}, holds {found['objects']:,} objects that no migration made."
+        reason = (
+            f"The schema fuel, of {found['owner']}, holds {counted(found['objects'], 'object')} that no migration made."
+        )
     elif not found["is_ours"]:
         reason = f"The schema fuel belongs to {found['owner']}, who could drop and replace what is in it."
     else:

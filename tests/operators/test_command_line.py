@@ -111,6 +111,11 @@ def test_an_empty_id_is_no_run(stage: Stage) -> None:
         assert stage.run(command, "").code == 66
 
 
+@pytest.mark.parametrize("asked", ["nonsense", "bash_complete"])
+def test_a_completion_that_no_shell_asks_for_is_refused(stage: Stage, asked: str) -> None:
+    assert stage.run(_FLEETFUEL_COMPLETE=asked, COMP_WORDS=None).code == 64
+
+
 # --- errors -------------------------------------------------------------------------------------------------------
 
 

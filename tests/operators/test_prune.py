@@ -152,3 +152,11 @@ def test_it_does_not_prune_next_to_another_run(old: Stage) -> None:
         refused = old.run("prune", "--older-than", "90d", "--apply")
     assert refused.code == 75
     assert rows(old)["record_versions"] > 0
+
+
+def test_what_a_later_program_migrated_is_left_alone(long_ago: Stage) -> None:
+    long_ago.sql("insert into fuel.schema_migrations values ('9999_later.sql', 'x', now(), 1)")
+    try:
+        assert long_ago.run("prune", "--older-than", "90d", "--apply").code == 78
+    finally:
+        long_ago.sql("delete from fuel.schema_migrations where file = '9999_later.sql'")

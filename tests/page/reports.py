@@ -140,7 +140,7 @@ PAYLOADS: Final[tuple[str, ...]] = tuple(
 def hostile(table: Table) -> Path:
     """A hundred records and more in which plate, department, driver, type, names of fields and the key of the file are
     payloads; with changes of them, a rejected one, and unknown fields."""
-    kinds = [*PAYLOADS, *(f"\u202e{each}\x1b[2J\x07" for each in PAYLOADS)]
+    kinds = [*PAYLOADS, *(f"\x1b[2J\u202e{each}\ufffe\x07" for each in PAYLOADS)]
     records = [
         fill(number, car=payload, department=payload, driver=payload, type=payload, **{payload: payload})
         for number, payload in enumerate(kinds, start=1)

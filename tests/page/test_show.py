@@ -144,7 +144,11 @@ def test_a_page_is_nobody_elses_and_is_made_anew(report_of: ReportOf, tmp_path: 
     for _ in range(2):
         assert str(page) in show(str(report_of("an_hour")), "--html", str(page))
     assert stat.S_IMODE(page.stat().st_mode) == 0o600
-    show(str(report_of("an_hour")), "--html", str(tmp_path / "no such folder" / "page.html"), code=73)
+    export = tmp_path / "latest.json"
+    export.write_text("{}")
+    for place in (tmp_path / "no such folder" / "page.html", export, report_of("an_hour") / "plan.json"):
+        show(str(report_of("an_hour")), "--html", str(place), code=73)
+    assert export.read_text() == "{}"
 
 
 def test_a_page_does_without_charts(report_of: ReportOf, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,18 @@ def test_a_prefix_is_a_folder_however_it_is_written(written: str, prefix: str) -
         ("DATABASE_URL", "mysql://host/db"),
         ("DATABASE_URL", "postgresql://user:hunter2/7@host:port/db"),
         ("RUSTFS_ENDPOINT", "s3.example.org"),
+        *(
+            ("FLEETFUEL_PING_URL", url)
+            for url in (
+                "ftp://x",
+                "http://",
+                "http://h x/",
+                "http://h:99999/",
+                "http://u:p@h/",
+                "http://h/ä",
+                "http://[::1",
+            )
+        ),
         ("FLEETFUEL_TIMEZONE", "Africa/Atlantis"),
         ("FLEETFUEL_LOOKBACK_HOURS", "-1"),
         ("FLEETFUEL_LOOKBACK_HOURS", "two"),
@@ -92,3 +106,12 @@ def test_the_zone_is_the_rules_and_another_in_the_environment_is_refused(tmp_pat
     assert in_feed_zone(ours).timezone.key == "Europe/Berlin"
     with pytest.raises(errors.ConfigurationError, match="names Africa/Nairobi, but the feed's zone is Europe/Berlin"):
         in_feed_zone(read(FLEETFUEL_TIMEZONE="Africa/Nairobi", FLEETFUEL_RULES=str(tmp_path)))
+
+
+def test_a_pipe_of_settings_is_read_once_and_answers_as_often_as_asked(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("RUSTFS_BUCKET=other\n",))
+    writer.start()
+    assert [read_settings({}, pipe).bucket for _ in range(2)] == ["other", "other"]
+    writer.join()
