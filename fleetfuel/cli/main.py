@@ -31,7 +31,7 @@ _NO_SHELL: Final = f"{COMPLETION} is for a shell's completion: bash_source, zsh_
 
 GARBAGE: Final = 200_000
 """Objects made before Python looks for rings of garbage among them. What one run imports stays to its end: with its own
-700, Python looks through that over and over, which was a fifth of an hour's CPU."""
+700, Python looks through that over and over, which was a tenth of an hour's CPU."""
 
 
 @click.group(
