@@ -67,7 +67,7 @@ def import_command(**given: Any) -> None:
     \b
     fleetfuel import --snapshot                      what would the hourly job do now?
     fleetfuel import --snapshot --apply              the hourly job
-    fleetfuel import --changes --apply               catch up with the deltas
+    fleetfuel import --changes --apply               read the new change files
     fleetfuel import --file tuesday.json             what would this file do?
     fleetfuel import --file tuesday.json --as snapshot
     """

@@ -113,7 +113,7 @@ class Producer:
         return "fuel_records/latest.json", _json({"metadata": metadata, "records": records})
 
     def changes(self) -> tuple[str, bytes]:
-        """Key and body of the delta since the call before, in one of the spellings and envelopes seen in the bucket.
+        """Key and body of the change file since the call before, in one of the spellings and envelopes in the bucket.
 
         Hard-deleted rows are not in it. Asked again before time has passed, it gives the same file again.
         """
