@@ -7,6 +7,7 @@ another judgement, made afterwards.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -176,12 +177,17 @@ def _repeats(fills: Sequence[Fill], unclear: set[int]) -> Iterable[Fill]:
 
 def _odd_readings(chain: Sequence[Fill]) -> Iterable[Fill]:
     read = [fill for fill in chain if fill.reading and not fill.counts_twice]
+    pauses = [None, *(after.at - before.at for before, after in itertools.pairwise(read)), None]
     padded: list[int | None] = [None, None, *(fill.reading for fill in read), None, None]
     odd = set()
-    for fill, before_that, before, km, after, after_that in zip(
-        read, padded, padded[1:], padded[2:], padded[3:], padded[4:], strict=False
+    for fill, since, until, before_that, before, km, after, after_that in zip(
+        read, pauses, pauses[1:], padded, padded[1:], padded[2:], padded[3:], padded[4:], strict=False
     ):
-        if before is None or after is None or km is None or not before <= after or before <= km <= after:
+        if before is None or after is None or km is None or since is None or until is None or not before <= after:
+            continue
+        if (
+            before - 5 * (since <= WITHIN) <= km <= after + 5 * (until <= WITHIN)
+        ):  # receipts of one stop, in either order
             continue
         is_between_outliers = (
             before_that is not None and after_that is not None and before_that <= km <= after_that

@@ -303,6 +303,17 @@ def test_a_message_edited_twice_is_superseded_by_its_last_version(session: Sessi
     assert spend(session) == ("80", "13700", 0)
 
 
+def test_a_report_that_came_before_its_file_was_written_tells_nothing(session: Session) -> None:
+    # Created in 2099, by a clock that is wrong: no edited message, no edited plate, and no late report.
+    wrong = {"created_at": "2099-01-01 00:00:00"}
+    fills(session, {}, wrong, TWIN | wrong | {"amount": 6850}, {"car": "KDC 400D", "odometer": 10400} | wrong)
+    assert [status for _, (status, _) in sorted(spans(session).items())] == [
+        "first_fill", "same_stop", "ok", "first_fill",
+    ]  # fmt: skip
+    assert spans(session)[3] == ("ok", "5")  # 400 km on two receipts of 40 l
+    assert findings(session) + findings(session, "info") == []
+
+
 def test_an_edited_plate_is_pointed_out_on_both(session: Session) -> None:
     fills(session, {}, {}, TWIN | {"car": "KDC 400D"})
     assert session.ask(
@@ -320,6 +331,26 @@ def test_litres_bought_at_a_copied_reading_go_to_the_next_span(session: Session)
     assert spans(session) == {
         1: ("first_fill", None), 2: ("ok", "10"), 3: ("odometer_rollback", None), 4: ("ok", "10"),
     }  # fmt: skip
+
+
+def test_a_figure_after_a_fill_that_was_probably_reported_twice_is_not_shown(session: Session) -> None:
+    # 8, 10 and 12.5 km a litre in turn, so that nothing is far. 520 km on 40 + 40 l would be 6.5, and without the
+    # copy 13: that is nearer to 10.
+    ways = [0, *([320, 400, 500] * 3)]
+    honest = [
+        {"odometer": 10000 + sum(ways[: number + 1]), "datetime": f"2026-05-{1 + 2 * number:02}-08-00"}
+        for number in range(10)
+    ]
+    last = {"datetime": "2026-05-22-18-00", "created_at": "2026-05-22 16:00:00", "odometer": 13660 + 520}
+    fills(session, *honest, last)
+    copy = {"datetime": "2026-05-19-15-00", "created_at": "2026-05-19 13:00:00", "odometer": 13660}
+    session.insert([SHARED | copy], first_id=70)
+    assert findings(session) == [(70, "duplicate_fill")]
+    assert spans(session)[11] == ("ambiguous", None)
+    session.run("update fuel.records set raw = raw || '{\"odometer\": 14260}' where id = 11")
+    session.settle()
+    assert findings(session) == []
+    assert spans(session)[11] == ("ok", "7.5")  # 600 km on 80 l, and without the copy 15: two fills of one size
 
 
 @pytest.mark.parametrize(
@@ -348,6 +379,19 @@ def test_a_stop_needs_no_second_reading(session: Session) -> None:
     fills(session, {}, {"liters": 25, "amount": 4250},
           {"datetime": "2026-05-04-08-15", "odometer": None, "liters": 15, "amount": 2550})  # fmt: skip
     assert spans(session) == {1: ("first_fill", None), 2: ("ok", "10"), 3: ("same_stop", None)}  # 400 / (25 + 15)
+
+
+def test_receipts_of_one_stop_come_in_either_order(session: Session) -> None:
+    first = {"liters": 20, "amount": 3400, "odometer": 10403}
+    fills(session, {}, first, {"liters": 20, "amount": 3300, "datetime": "2026-05-04-08-05", "odometer": 10400}, {})
+    # 400 km on 20 + 20 l, then 11,200 - 10,400 = 800 km on 40 l.
+    assert spans(session) == {1: ("first_fill", None), 2: ("same_stop", None), 3: ("ok", "10"), 4: ("ok", "20")}
+    assert findings(session) == []
+    # A minute later than 20 these are two stops, and nobody knows which reading is wrong: both litres go on.
+    session.run('update fuel.records set raw = raw || \'{"datetime": "2026-05-04-08-21"}\' where id = 3')
+    session.settle()
+    assert spans(session)[2] == spans(session)[3] == ("odometer_outlier", None)
+    assert spans(session)[4] == ("ok", "15")  # 1,200 km on 80 l
 
 
 def test_a_slipped_can_of_petrol_does_not_decide_what_a_vehicle_burns(session: Session) -> None:

@@ -151,6 +151,24 @@ def test_a_load_marks_what_it_touched_and_then_stores_its_facts(session: Session
     looking.close()
 
 
+def test_a_load_marks_what_newer_evidence_alone_makes_readable(session: Session, table: Table) -> None:
+    looking = Session(table.uri)
+    early = fill(2, datetime=None, created_at="2026-06-20 10:00:00")  # by the file's time, reported nine days ahead
+    table.snapshot([fill(1), early])
+    assert looking.ask("select id, filled_at is null from reporting.v_fuel_fills order by id") == [
+        (1, False),
+        (2, True),
+    ]
+    # The same again, otherwise written, in a file of a later day: its report can be believed, and it stands there.
+    assert table.snapshot([fill(1), dict(reversed(early.items()))], at(24 * 20)) == {"unchanged": 2}
+    assert looking.ask("select id, filled_on::text from reporting.v_fuel_fills order by id") == [
+        (1, "2026-06-10"),
+        (2, "2026-06-20"),
+    ]
+    assert looking.one(DIFFERENCES) == 0
+    looking.close()
+
+
 # --- refreshing ---------------------------------------------------------------------------------------------------
 
 

@@ -35,8 +35,8 @@ def test_a_program_older_than_the_schema_imports_nothing(session: Session, tmp_p
 
 
 def test_a_program_newer_than_the_schema_says_to_migrate(session: Session, tmp_path: Path) -> None:
-    session.run("delete from fuel.schema_migrations where file like '0009%'")
-    with pytest.raises(errors.SchemaNotReady, match="0009_"):
+    session.run("delete from fuel.schema_migrations where file like '0010%'")
+    with pytest.raises(errors.SchemaNotReady, match="0010_"):
         Table(session.uri, tmp_path).snapshot([fill(1)])
 
 

@@ -1,7 +1,7 @@
 -- What the reports say of a fill depends on the other fills of its vehicle: the span it closes, the fill before, what the
 -- vehicle usually needs. That is computed once a vehicle and stored; a vehicle that was touched since is *stale*.
 --
---     fuel.computed_fill_facts   the formula (0005 to 0007), the only one: always right, and slow for a whole fleet
+--     fuel.computed_fill_facts   the formula (0005 to 0008), the only one: always right, and slow for a whole fleet
 --     fuel.fill_facts            what it gave when each vehicle was last refreshed
 --     fuel.stale_vehicles        the vehicles touched since
 --     fuel.current_fill_facts    what the reports read: stored facts, and the formula itself for stale vehicles
@@ -46,7 +46,10 @@ language plpgsql stable parallel safe rows 10 security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return query select f.* from fuel.computed_fill_facts as f where f.is_apart;
+    -- Mostly there are none, and planning the formula takes longer than most questions.
+    if exists (select from fuel.records as r where r.deleted_at is null and r.absent_since is null and (r.vehicle is null or r.filled_at is null)) then
+        return query select f.* from fuel.computed_fill_facts as f where f.is_apart;
+    end if;
 end
 $$;
 
@@ -88,8 +91,9 @@ select
     f.findings
 from fuel.facts_apart() as f;
 
--- Marking. A load marks with its merge, in one go, and says so (fuel.marks_plates), because a trigger call a row would
--- be most of it; everybody else's edit is marked row by row.
+-- Marking. A load marks what it writes with its merge, in one go, and says so (fuel.marks_plates), because a trigger call a
+-- row would be most of it; everybody else's edit is marked row by row, and so is a row of which a load only notes newer
+-- evidence (its run stays): that seldom changes a fact, but it may make the time of the report usable.
 create function fuel.mark_vehicles() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -112,12 +116,14 @@ create trigger mark_vehicles_of_changed after update on fuel.records
 for each row when (
     (
         old.id, old.vehicle, old.plate, old.car, old.filled_at, old.filled_at_is_assumed, old.source_created_at, old.fuel_type, old.driver,
-        old.department, old.litres, old.amount_kes, old.price_per_litre_kes, old.odometer_km, old.deleted_at is null, old.absent_since is null
+        old.department, old.litres, old.amount_kes, old.price_per_litre_kes, old.odometer_km, old.deleted_at is null, old.absent_since is null,
+        old.source_created_at <= old.source_at + interval '1 day'
     ) is distinct from (
         new.id, new.vehicle, new.plate, new.car, new.filled_at, new.filled_at_is_assumed, new.source_created_at, new.fuel_type, new.driver,
-        new.department, new.litres, new.amount_kes, new.price_per_litre_kes, new.odometer_km, new.deleted_at is null, new.absent_since is null
+        new.department, new.litres, new.amount_kes, new.price_per_litre_kes, new.odometer_km, new.deleted_at is null, new.absent_since is null,
+        new.source_created_at <= new.source_at + interval '1 day'
     )
-    and current_setting('fuel.marks_plates', true) is distinct from 'on'
+    and (new.run_id is not distinct from old.run_id or current_setting('fuel.marks_plates', true) is distinct from 'on')
 )
 execute function fuel.mark_vehicles();
 

@@ -1,14 +1,15 @@
 -- What is known before any figure: limits, the vehicle and its usual fuel, and which records are one message written twice.
 --
--- The formula, from here to fuel.computed_fill_facts (0006), is a chain of views, each one idea, each walking through a
+-- The formula, from here to fuel.computed_fill_facts (0008), is a chain of views, each one idea, each walking through a
 -- vehicle's fills in their order (time, then odometer, then id). `where vehicle = …` reaches the index below all windows.
 --
---     fuel.placed_fills     0005   a fill in its vehicle's order, with what is known of the vehicle
---     fuel.read_fills       0006   which odometer readings are good
---     fuel.stopped_fills    0006   which fills are one stop
---     fuel.spanned_fills    0006   from which reading to which, on how many litres, for how much
---     fuel.judged_fills     0006   what is usual for the vehicle, and which spans are far from it: the status
---     fuel.computed_fill_facts  0007   the figures, and what the checks find
+--     fuel.fleet                0005   the vehicle: class, usual fuel, tank, twins
+--     fuel.placed_fills         0006   a fill in its vehicle's order, and whether it counts
+--     fuel.read_fills           0006   which odometer readings are good
+--     fuel.stopped_fills        0006   which fills are one stop
+--     fuel.spanned_fills        0007   from which reading to which, on how many litres, for how much
+--     fuel.judged_fills         0007   what is usual for the vehicle, and which spans are far from it: the status
+--     fuel.computed_fill_facts  0008   the figures, and what the checks find
 
 -- The limits of stops and spans, from rules/, in one row.
 create view fuel.span_limit as
@@ -120,6 +121,13 @@ where deleted_at is null and absent_since is null and (vehicle is null or filled
 create index records_gone_by_vehicle on fuel.records (vehicle, filled_at)
 where deleted_at is not null or absent_since is not null;
 
+-- When a record was created says when its fill was reported, if that is usable: between 2015 and a day after its file.
+create function fuel.is_usable_report(reported_at timestamptz, source_at timestamptz) returns boolean
+language sql stable parallel safe
+return reported_at >= '2015-01-01Z' and reported_at <= source_at + interval '1 day';
+
+comment on function fuel.is_usable_report(timestamptz, timestamptz) is 'Whether the time at which a record was created can be believed, as its file was true at source_at.';
+
 -- Twins: one message that arrived as two records. Only fills of one vehicle reported within 20 minutes of each other can
 -- be twins. (a) The same reading, and exactly one of litres and amount equal: an edited message. (b) The same time of
 -- fill, given with a clock, litres and amount: repeated, or its odometer, driver or fuel edited. Of these the record
@@ -144,7 +152,8 @@ begin atomic
         select f.*, l.twin_within
         from fills as f
         cross join fuel.anomaly_limit as l
-        where f.reported_at - f.before_at <= l.twin_within or f.after_at - f.reported_at <= l.twin_within
+        where (f.reported_at - f.before_at <= l.twin_within or f.after_at - f.reported_at <= l.twin_within)
+        and (select fuel.is_usable_report(f.reported_at, r.source_at) from fuel.records as r where r.id = f.id)
     ),
     pairs as materialized (
         select earlier.id as earlier_id, later.id as later_id
@@ -271,70 +280,3 @@ cross join lateral (
 ) as twins
 cross join lateral fuel.fuel_of(v.vehicle, twins.superseded_ids) as used;
 
--- A fill in its vehicle's order. It is part of the chain that figures come from unless it is superseded, of another fuel
--- family than the vehicle's usual one (an unknown fuel counts as the usual one), or the vehicle has no odometer. Litres
--- and money count if they are believable: above zero, not swapped, not over 1,500 KES a litre. The very same fill (time,
--- litres, amount and reading) once more, though nobody knows when it was reported, counts once in a span.
-create view fuel.placed_fills as
-with placed as (
-    select
-        r.id, v.vehicle, r.filled_at, r.filled_at_is_assumed, r.source_created_at as reported_at, r.fuel_type,
-        coalesce(fuel.family_of(r.fuel_type), v.usual_family) as family,
-        r.litres, r.amount_kes, r.price_per_litre_kes, r.odometer_km,
-        coalesce(r.odometer_km between 1 and 2000000, false) and v.has_odometer as has_reading,
-        not r.filled_at_is_assumed and (r.filled_at at time zone fuel.feed_zone())::time <> '00:00' as has_clock,
-        (v.superseded ->> r.id::text)::bigint as superseded_by,
-        (v.unclear ->> r.id::text)::bigint as unclear_with,
-        coalesce(
-            r.amount_kes > 0 and r.price_per_litre_kes < l.price_min_kes
-            and r.litres between r.amount_kes * l.price_min_kes and r.amount_kes * l.price_max_kes,
-            false
-        ) as is_swapped,
-        coalesce(r.price_per_litre_kes > l.price_believable_kes, false) as is_too_dear,
-        v.vehicle_class, v.litres_min, v.litres_max, v.km_per_litre_min, v.km_per_litre_max, v.is_known, v.has_odometer,
-        v.tank_litres, v.has_plate_shape, v.usual_family, v.is_mixed, v.most_litres, v.second_litres
-    from fuel.fleet as v
-    join fuel.records as r on r.vehicle = v.vehicle
-    cross join (select * from fuel.anomaly_limit offset 0) as l
-    where r.deleted_at is null and r.absent_since is null and r.filled_at is not null
-),
-ordered as (
-    select
-        p.*,
-        p.superseded_by is null and p.has_odometer and p.family is not distinct from p.usual_family as in_chain,
-        lag(p.id) over counted as before_id,
-        lag(p.filled_at) over counted as before_at,
-        coalesce(
-            p.has_reading and p.litres > 0 and p.unclear_with is null
-            and p.filled_at = lag(p.filled_at) over counted and p.odometer_km = lag(p.odometer_km) over counted
-            and p.litres = lag(p.litres) over counted and p.amount_kes is not distinct from lag(p.amount_kes) over counted,
-            false
-        ) as repeats,
-        row_number() over counted as nth,
-        -- Litres of another fuel, bought before this stop, and by its end: what if only their fuel type is mistyped?
-        sum(p.odd_litres) over before_stop as odd_before,
-        sum(p.odd_litres) over by_its_end as odd_by_end
-    from (
-        select
-            q.*,
-            case when q.family <> q.usual_family and q.family <> 'ADBLUE' and q.litres > 0 and not q.is_swapped then q.litres end as odd_litres
-        from placed as q
-    ) as p
-    window
-        counted as (partition by p.vehicle, p.superseded_by is null order by p.filled_at, p.odometer_km, p.id),
-        before_stop as (
-            partition by p.vehicle, p.superseded_by is null order by p.filled_at
-            range between unbounded preceding and (select l.stop_within from fuel.span_limit as l) preceding
-        ),
-        by_its_end as (
-            partition by p.vehicle, p.superseded_by is null order by p.filled_at
-            range between unbounded preceding and (select l.stop_within from fuel.span_limit as l) following
-        )
-)
-select
-    o.*,
-    o.has_reading and not o.repeats as has_own_reading,
-    case when o.repeats then 0 when o.litres > 0 and not o.is_swapped then o.litres end as counted_litres,
-    case when o.repeats then 0 when o.amount_kes > 0 and not o.is_swapped and not o.is_too_dear then o.amount_kes end as counted_kes,
-    case when o.repeats then o.before_id end as repeats_id
-from ordered as o;

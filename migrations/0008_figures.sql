@@ -173,7 +173,7 @@ select
         case
             when f.filled_at_is_assumed then case when fuel.said_time(r.raw) is null then 'missing_time' else 'impossible_time' end
             when f.filled_at is null then 'missing_time'
-            when f.filled_at < f.reported_at - l.late_after then 'reported_late'
+            when f.filled_at < f.reported_at - l.late_after and fuel.is_usable_report(f.reported_at, r.source_at) then 'reported_late'
         end,
         case when f.is_vehicle is not true and f.nth = 1 and f.superseded_by is null then 'unknown_plate' end,
         case when f.fuel_type is null then 'unknown_fuel_type' end,

@@ -247,12 +247,18 @@ where c.code = 'impossible_time' and r.deleted_at is null and r.absent_since is 
 -- What lies with another vehicle is not stored either.
 union all
 select
-    r.id, r.plate, r.filled_at, 'edited_plate', c.severity, r.car, 'one vehicle',
-    format('The same driver, litres, amount and odometer as record %s on another plate (%s): check which vehicle was filled.', e.other_id, left(other.car, 200)),
-    (r.filled_at at time zone 'Africa/Nairobi')::date, fuel.clean_driver(r.driver), r.department, device.cost_centre, r.amount_kes, e.other_id
+    e.id, e.plate, e.filled_at, 'edited_plate', c.severity, shown.car, 'one vehicle',
+    format('The same driver, litres, amount and odometer as record %s on another plate (%s): check which vehicle was filled.', e.other_id, left(shown.other_car, 200)),
+    (e.filled_at at time zone 'Africa/Nairobi')::date, fuel.clean_driver(shown.driver), shown.department, device.cost_centre, shown.amount_kes, e.other_id
 from fuel.enabled_check as c
-cross join (select p.id, min(p.other_id) as other_id from fuel.edited_plates as p group by p.id) as e
-join fuel.records as r on r.id = e.id
-join fuel.records as other on other.id = e.other_id
-left join fuel.vehicle_devices as device on device.vehicle = r.vehicle
-where c.code = 'edited_plate';
+cross join fuel.edited_plates as e
+-- Of the few that were found: the rest of each record is not read before.
+cross join lateral (
+    select r.car, r.driver, r.department, r.amount_kes, other.car as other_car
+    from fuel.records as r
+    cross join fuel.records as other
+    where r.id = e.id and other.id = e.other_id
+    offset 0
+) as shown
+left join fuel.vehicle_devices as device on device.vehicle = e.vehicle
+where c.code = 'edited_plate' and e.other_id = (select min(p.other_id) from fuel.edited_plates as p where p.id = e.id);

@@ -16,51 +16,41 @@ create view fuel.enabled_check as
 select l.code, max(l.severity) as severity from fuel.check_limit as l where l.code <> 'efficiency' group by l.code;
 
 -- An edited plate: the same driver, litres, amount and reading on another vehicle, reported within 20 minutes. Facts are a
--- vehicle's own, so this is computed when it is read.
-create index records_live_by_reading on fuel.records (odometer_km, litres)
-where deleted_at is null and absent_since is null and odometer_km between 1 and 2000000;
+-- vehicle's own, so this is computed when it is read: from the index, but for the few that agree in all the rest.
+create index records_live_by_reading on fuel.records (odometer_km, litres, amount_kes, source_created_at)
+include (vehicle, plate, filled_at, id)
+where deleted_at is null and absent_since is null and odometer_km between 1 and 2000000 and source_created_at >= '2015-01-01Z';
 
--- All pairs, each way round. The few fills that share reading and litres with another vehicle are picked by one walk through
--- the index, so that this is quick whatever the planner believes of the table.
+-- A question about one plate looks up its fills alone.
+create index records_live_by_plate on fuel.records (plate)
+where deleted_at is null and absent_since is null;
+
+-- All pairs, each way round.
 create view fuel.edited_plates as
-with shared as materialized (
-    select s.*
-    from (
-        select
-            r.id, r.vehicle, r.odometer_km, r.litres, r.amount_kes, r.source_created_at as reported_at, fuel.clean_driver(r.driver) as driver_name,
-            min(r.vehicle) over reading as first_vehicle, max(r.vehicle) over reading as last_vehicle
-        from fuel.records as r
-        where r.deleted_at is null and r.absent_since is null and r.odometer_km between 1 and 2000000
-        and r.source_created_at >= '2015-01-01Z'
-        window reading as (partition by r.odometer_km, r.litres)
-    ) as s
-    where s.first_vehicle <> s.last_vehicle
-)
-select s.id, other.id as other_id
-from shared as s
-join shared as other on other.odometer_km = s.odometer_km and other.litres = s.litres
-where other.amount_kes = s.amount_kes and other.vehicle <> s.vehicle and other.driver_name = s.driver_name
-and abs(extract(epoch from other.reported_at - s.reported_at)) <= (select extract(epoch from l.twin_within) from fuel.anomaly_limit as l);
+select r.id, r.vehicle, r.plate, r.filled_at, other.id as other_id
+from fuel.records as r
+join fuel.records as other on other.odometer_km = r.odometer_km and other.litres = r.litres and other.amount_kes = r.amount_kes
+where r.deleted_at is null and r.absent_since is null and r.odometer_km between 1 and 2000000 and r.source_created_at >= '2015-01-01Z'
+and other.deleted_at is null and other.absent_since is null and other.odometer_km between 1 and 2000000 and other.source_created_at >= '2015-01-01Z'
+and other.source_created_at between r.source_created_at - (select l.twin_within from fuel.anomaly_limit as l)
+    and r.source_created_at + (select l.twin_within from fuel.anomaly_limit as l)
+and other.vehicle <> r.vehicle
+and (
+    select
+        fuel.clean_driver(a.driver) = fuel.clean_driver(b.driver)
+        and fuel.is_usable_report(a.source_created_at, a.source_at) and fuel.is_usable_report(b.source_created_at, b.source_at)
+    from fuel.records as a
+    cross join fuel.records as b
+    where a.id = r.id and b.id = other.id
+);
 
--- The facts of a fill with all that the checks find, stored or not: what lies ahead, and an edited plate by a look into the
--- index for the one reading.
+-- The facts of a fill with what is never stored: that it lies ahead, and that its plate was edited. That one is a column of its
+-- own, never an element of a list, so that the planner looks up a few fills, and joins a whole fleet once.
 create view fuel.checked_fills as
 select
     f.*,
-    f.findings
-    || case when f.filled_at > now() + interval '1 day' then 'impossible_time' end
-    || case
-        when f.odometer_km between 1 and 2000000 and f.reported_at >= '2015-01-01Z' and exists (
-            select
-            from fuel.records as other
-            where other.odometer_km = f.odometer_km and other.litres = f.litres and other.amount_kes = f.amount_kes
-            and other.vehicle <> f.vehicle and fuel.clean_driver(other.driver) = f.driver_name
-            and other.deleted_at is null and other.absent_since is null and other.odometer_km between 1 and 2000000
-            and other.source_created_at >= '2015-01-01Z'
-            and other.source_created_at between f.reported_at - (select l.twin_within from fuel.anomaly_limit as l)
-                and f.reported_at + (select l.twin_within from fuel.anomaly_limit as l)
-        ) then 'edited_plate'
-    end as all_findings
+    f.findings || case when f.filled_at > now() + interval '1 day' then 'impossible_time' end as own_findings,
+    exists (select from fuel.edited_plates as p where p.id = f.id) as has_edited_plate
 from fuel.current_fill_facts as f;
 
 create view reporting.v_fuel_fills as
@@ -87,20 +77,24 @@ select
     f.vehicle_class,
     f.cap_kes as pump_price_cap_kes,
     f.superseded_by,
-    (select max(c.severity) from unnest(found.codes) as x (code) join fuel.enabled_check as c on c.code = x.code) as worst_severity,
-    found.codes as finding_codes,
+    greatest(
+        (select max(c.severity) from unnest(f.own_findings) as x (code) join fuel.enabled_check as c on c.code = x.code),
+        case when f.has_edited_plate then (select c.severity from fuel.enabled_check as c where c.code = 'edited_plate') end
+    ) as worst_severity,
+    case
+        when f.has_edited_plate then array(
+            select x.code from unnest(array_append(f.own_findings, 'edited_plate')) as x (code)
+            where x.code = any ((select array_agg(c.code) from fuel.enabled_check as c)::text[]) order by x.code
+        )
+        else array(
+            select x.code from unnest(f.own_findings) as x (code)
+            where x.code = any ((select array_agg(c.code) from fuel.enabled_check as c)::text[]) order by x.code
+        )
+    end as finding_codes,
     r.last_changed_at as changed_at
 from fuel.checked_fills as f
 left join fuel.vehicle_devices as device on device.vehicle = f.vehicle
-left join fuel.records as r on r.id = f.id
-cross join lateral (
-    select array(
-        select x.code
-        from unnest(f.all_findings) as x (code)
-        where x.code = any ((select array_agg(c.code) from fuel.enabled_check as c)::text[])
-        order by x.code
-    ) as codes
-) as found;
+left join fuel.records as r on r.id = f.id;
 
 create view reporting.v_fuel_efficiency as
 select
@@ -164,9 +158,10 @@ from (
         a.*,
         exists (
             select
-            from unnest(a.all_findings) as x (code)
+            from unnest(a.own_findings) as x (code)
             where x.code = any ((select array_agg(c.code) from fuel.enabled_check as c where c.severity = 'warn')::text[])
-        ) as has_warning
+        )
+        or (a.has_edited_plate and 'warn' = (select c.severity from fuel.enabled_check as c where c.code = 'edited_plate')) as has_warning
     from fuel.checked_fills as a
     where a.superseded_by is null
 ) as f

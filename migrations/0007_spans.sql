@@ -1,95 +1,4 @@
--- From readings to figures: which readings are good, which fills are one stop, from which reading to which a span runs, and
--- which spans are far from what the vehicle usually makes.
-
--- Readings. A reading that lies outside its two neighbours while these agree with each other is an outlier and voids only
--- itself; between two outliers the good reading looks odd, until the next but one on either side are asked. Fills without
--- a reading are walked through apart.
-create view fuel.read_fills as
-select
-    n.*,
-    coalesce(
-        n.in_chain and n.has_own_reading
-        and n.before_km <= n.after_km and (n.odometer_km < n.before_km or n.odometer_km > n.after_km)
-        and (
-            n.odometer_km between n.before_that_km and n.after_that_km
-            and n.before_km not between n.before_that_km and n.odometer_km
-            and n.after_km not between n.odometer_km and n.after_that_km
-        ) is not true,
-        false
-    ) as is_odd_reading
-from (
-    select
-        f.*,
-        lag(f.odometer_km) over readings as before_km,
-        lag(f.odometer_km, 2) over readings as before_that_km,
-        lead(f.odometer_km) over readings as after_km,
-        lead(f.odometer_km, 2) over readings as after_that_km
-    from fuel.placed_fills as f
-    window readings as (partition by f.vehicle, f.in_chain, f.has_own_reading order by f.filled_at, f.odometer_km, f.id)
-) as n;
-
--- Stops. Fills within 20 minutes of the one before, whose good readings lie within 5 km or that give none, are one stop:
--- two tanks, a pump's limit, cash and card. The last fill with a good reading carries the stop's figures.
---
--- Running totals never fall, so the total at the last good reading is the greatest one among the good readings so far; an
--- odometer may fall, so it rides in the low bits of the fill's number.
-create view fuel.stopped_fills as
-with good as (
-    select
-        f.*,
-        case when f.in_chain and f.has_own_reading and not f.is_odd_reading then f.odometer_km end as good_km,
-        coalesce(f.filled_at - lag(f.filled_at) over chain > l.stop_within, true) as is_after_pause,
-        l.stop_km, l.per_span, l.per_day, l.per_hour, l.gap, l.gap_per_day, l.rolling_spans,
-        row_number() over chain as fills_so_far,
-        coalesce(sum(f.counted_litres) over chain, 0) as litres_so_far,
-        count(f.counted_litres) over chain as with_litres_so_far,
-        coalesce(sum(f.counted_kes) over chain, 0) as kes_so_far,
-        count(f.counted_kes) over chain as with_kes_so_far,
-        count(f.unclear_with) over chain as unclear_so_far
-    from fuel.read_fills as f
-    cross join (select * from fuel.span_limit offset 0) as l
-    window chain as (partition by f.vehicle, f.in_chain order by f.filled_at, f.odometer_km, f.id rows unbounded preceding)
-),
-paused as (
-    select
-        g.*,
-        count(*) filter (where g.is_after_pause) over chain as pauses_so_far,
-        max((g.fills_so_far << 21) + g.good_km) over before_this & 2097151 as last_good_km
-    from good as g
-    window
-        chain as (partition by g.vehicle, g.in_chain order by g.filled_at, g.odometer_km, g.id rows unbounded preceding),
-        before_this as (partition by g.vehicle, g.in_chain order by g.filled_at, g.odometer_km, g.id rows between unbounded preceding and 1 preceding)
-),
-parted as (
-    select
-        p.*,
-        p.is_after_pause
-        or coalesce(
-            abs(p.good_km - p.last_good_km) > p.stop_km
-            and max(p.pauses_so_far) filter (where p.good_km is not null) over before_this = p.pauses_so_far,
-            false
-        ) as begins_stop
-    from paused as p
-    window before_this as (partition by p.vehicle, p.in_chain order by p.filled_at, p.odometer_km, p.id rows between unbounded preceding and 1 preceding)
-),
-numbered as (
-    select p.*, count(*) filter (where p.begins_stop) over chain as stop
-    from parted as p
-    window chain as (partition by p.vehicle, p.in_chain order by p.filled_at, p.odometer_km, p.id rows unbounded preceding)
-)
-select
-    n.*,
-    max(n.fills_so_far) filter (where n.good_km is not null) over whole_stop as carrier,
-    max(n.fills_so_far) over whole_stop as stop_fills_so_far,
-    max(n.litres_so_far) over whole_stop as stop_litres_so_far,
-    max(n.with_litres_so_far) over whole_stop as stop_with_litres_so_far,
-    max(n.kes_so_far) over whole_stop as stop_kes_so_far,
-    max(n.with_kes_so_far) over whole_stop as stop_with_kes_so_far,
-    max(n.unclear_so_far) over whole_stop as stop_unclear_so_far,
-    min(n.odd_before) over whole_stop as stop_odd_before,
-    max(n.odd_by_end) over whole_stop as stop_odd_by_end
-from numbered as n
-window whole_stop as (partition by n.vehicle, n.in_chain, n.stop);
+-- From reading to reading: how far, on how many litres, for how much, and which spans are far from what is usual.
 
 -- Spans. A span runs from the last base before a stop to the stop's own reading; its litres are all litres bought after
 -- the base's stop, up to and including this one, so those of stops without a reading go to the next span. A reading that
@@ -308,6 +217,30 @@ $$;
 
 comment on function fuel.far_spans(bigint[], bigint[], numeric[], numeric[], boolean[]) is 'What is usual for a vehicle, from all its spans in their order, and which of them are far from it.';
 
+-- Whether a copied fill (litres, amount and reading of the one before) was reported twice, by the span after it: without the
+-- copy it is usual, and with the copy it is far from that, or at least further away.
+create function fuel.is_double(usual fuel.usual, id bigint, status text, km bigint, litres numeric, copied_litres numeric) returns boolean
+language sql stable parallel safe security definer
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select
+        d.km between 0.7 * d.once and 1.42 * d.once
+        and (
+            is_double.id = any ((is_double.usual).far)
+            or is_double.status = 'implausible'
+            or (is_double.status = 'ok' and (is_double.usual).spans > d.min_spans and d.km * d.km < d.once * d.twice)
+        )
+    from (
+        select
+            is_double.km::double precision as km,
+            (is_double.usual).km_per_litre * (is_double.litres - is_double.copied_litres)::double precision as once,
+            (is_double.usual).km_per_litre * is_double.litres::double precision as twice,
+            (select l.min_spans from fuel.anomaly_limit as l) as min_spans
+    ) as d;
+end;
+
+comment on function fuel.is_double(fuel.usual, bigint, text, bigint, numeric, numeric) is 'Whether the span after a copied fill says that this was reported twice.';
+
 -- The status of each fill: that of its span, unless the span is far from what is usual for the vehicle.
 create view fuel.judged_fills as
 with gathered as (
@@ -342,11 +275,18 @@ known as (
     from gathered as g
     window whole as (partition by g.vehicle, g.carries order by g.filled_at, g.odometer_km, g.id rows between unbounded preceding and unbounded following)
 ),
+aware as (
+    select
+        k.*,
+        coalesce(k.is_after_copy and fuel.is_double(k.usual, k.id, k.span_status, k.km, k.litres_since, k.copied_litres), false) as is_after_double
+    from known as k
+),
 decided as (
     select
         k.*,
         case
             when k.id = any ((k.usual).far) then 'outlier'
+            when k.span_status = 'ok' and k.is_after_double then 'ambiguous'
             -- Litres of another fuel within the span are a can for somebody else, or ours with the fuel mistyped. They are
             -- a can where the span without them is usual, and nearer to it than with them; otherwise nobody can know.
             when k.span_status = 'ok' and k.odd_since > 0 and (
@@ -358,16 +298,9 @@ decided as (
         end as status,
         coalesce(k.id = any ((k.usual).mistyped), false) as is_mistyped,
         -- A copy without which the span after it is usual was reported twice: the finding is on the copy, not on that span.
-        coalesce(
-            k.is_copy and (k.next_id = any ((k.usual).far) or k.next_status = 'implausible')
-            and k.next_km / nullif(k.next_litres - k.counted_litres, 0) between 0.7 * (k.usual).km_per_litre and 1.42 * (k.usual).km_per_litre, false
-        ) as is_double,
-        coalesce(
-            k.is_after_copy and (k.id = any ((k.usual).far) or k.span_status = 'implausible')
-            and k.km / nullif(k.litres_since - k.copied_litres, 0) between 0.7 * (k.usual).km_per_litre and 1.42 * (k.usual).km_per_litre, false
-        ) as is_after_double,
+        coalesce(k.is_copy and fuel.is_double(k.usual, k.next_id, k.next_status, k.next_km, k.next_litres, k.counted_litres), false) as is_double,
         case when k.is_span then lead(k.id) over spans end as next_span_id
-    from known as k
+    from aware as k
     window spans as (partition by k.vehicle, k.is_span order by k.filled_at, k.odometer_km, k.id)
 )
 -- Rolling figures are sums over the last spans that are ok, never a mean of ratios.
