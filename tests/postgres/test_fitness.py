@@ -165,7 +165,7 @@ def test_a_schema_that_somebody_else_owns_is_left_alone(
 def test_a_schema_with_something_in_it_is_left_alone(empty_database: str, filled: str) -> None:
     session = Session(empty_database)
     session.run(f"create schema fuel; {filled}")
-    with pytest.raises(errors.ConfigurationError, match="1 objects that no migration made"):
+    with pytest.raises(errors.ConfigurationError, match="1 object that no migration made"):
         migrate(empty_database)
     session.close()
 
