@@ -14,8 +14,9 @@ inserted becomes absent. A row written since is a conflict, and stays.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -98,7 +99,7 @@ def plan_rows(undone: Undone, run: Run) -> Plan:
             run_id=undone.run_id,
             reopened=undone.resolved_rejects,
             marks=undone.marks,
-            held=undone.held,
+            held=undone.held if _wrote(undone) else (),
             releases=undone.run_id if undone.undid else None,
             redone=undone.redone,
             conflicts=conflicts.height,
@@ -214,11 +215,24 @@ def _author(last_run: str | None, run_id: str) -> str:
 def _remarks(undone: Undone, conflicts: int) -> tuple[str, ...]:
     said = [f"{counted(conflicts, 'row')} written since run {undone.run_id}, left as written"] if conflicts else []
     said += [f"rejected records open again: {len(undone.resolved_rejects):,}"] if undone.resolved_rejects else []
-    for feed, mark in undone.marks.items():
-        to = "nowhere"
-        if mark:
-            to = f"{datetime.fromisoformat(mark['watermark']).astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
-        said.append(f"the {'mark' if feed == 'snapshot' else 'watermark'} of the {feed} goes back to {to}")
+    said += [_moved(feed, mark, undone) for feed, mark in undone.marks.items()]
+    if not _wrote(undone):
+        said.append(f"run {undone.run_id} wrote nothing that can be given back: what it read is not held")
     if undone.undid:
         said.append(f"this gives back what run {undone.undid} had done")
     return tuple(said)
+
+
+def _moved(feed: str, mark: Mapping[str, Any] | None, undone: Undone) -> str:
+    """Where the mark or watermark of a feed goes."""
+    name, now = ("mark", undone.mark) if feed == "snapshot" else ("watermark", undone.watermark)
+    if not mark:
+        return f"the {name} of the {feed} is removed: there was none before"
+    then = datetime.fromisoformat(mark["watermark"])
+    way = "forward" if now is None or then > now else "back"
+    return f"the {name} of the {feed} goes {way} to {then.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
+
+
+def _wrote(undone: Undone) -> bool:
+    """Whether the run wrote anything: an hour without changes is not held, as doing it again changes nothing."""
+    return bool(undone.written.height or undone.noted.height or undone.resolved_rejects or undone.reopened)

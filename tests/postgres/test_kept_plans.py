@@ -280,6 +280,26 @@ def test_what_was_undone_may_be_let_through(held: Table) -> None:
     assert held.load(envelope(AFTER, at(3)), name="latest.json").exit_code == 0
 
 
+def test_an_hour_without_changes_is_undone_and_holds_nothing(held: Table) -> None:
+    assert held.load(envelope(AFTER, at(1)), name="latest.json").exit_code == 0
+    quiet = held.load(envelope(AFTER, at(2)), name="latest.json").summary.run_id
+    before = contents(held)
+    done = undo(held, quiet)
+    assert done.exit_code == 0
+    assert contents(held) == before
+    assert f"the mark of the snapshot goes back to {moment(at(1))}" in done.run["remarks"]
+    assert any("wrote nothing that can be given back" in remark for remark in done.run["remarks"])
+    hour = held.load(envelope(AFTER, at(3)), name="latest.json")
+    assert (hour.exit_code, hour.summary.guards) == (0, [])
+
+
+def test_where_the_mark_goes_is_said_as_it_goes(held: Table) -> None:
+    first = held.load(envelope(AFTER, at(1)), name="after.json").summary.run_id
+    undone = undo(held, first)
+    redone = undo(held, undone.summary.run_id)
+    assert f"the mark of the snapshot goes forward to {moment(at(1))}" in redone.run["remarks"]
+
+
 def test_rejects_that_the_run_resolved_are_open_again(held: Table) -> None:
     broken = json.dumps(fill(40)).replace("KCA", "K\\u0000CA")
     held.load(envelope(BEFORE, at(1)).replace(b"]}", f", {broken}]}}".encode()), name="latest.json")
