@@ -22,7 +22,7 @@ from fleetfuel.model.plan import Plan
 from fleetfuel.records.fills import FILL, read_fills
 from fleetfuel.records.places import part_texts
 from fleetfuel.report import plan_file
-from fleetfuel.report.folder import PLAN, new_file, new_folder, read_report, remove_own
+from fleetfuel.report.folder import PLAN, SUMS, new_file, new_folder, read_report, remove_own
 from fleetfuel.report.summary import Summary, as_json, as_object, read_summary
 from fleetfuel.side import Pause, no_pause
 
@@ -105,7 +105,10 @@ def write_report(plan: Plan, run: Summary, folder: Path, pause: Pause = no_pause
             _write(partial / f"{name}.parquet", schema, plan, _with_pauses(batches, pause))
         with new_file(partial / "writes.json") as file:
             file.write(plan_file.kept_of(plan))
-        run = msgspec.structs.replace(run, checksum=plan_file.checksum_of(partial, as_object(run)))
+        hashes = plan_file.hash_files(partial)
+        with new_file(partial / SUMS) as file:
+            file.write(plan_file.sums_of(hashes))
+        run = msgspec.structs.replace(run, checksum=plan_file.checksum_of(hashes, as_object(run)))
         _write_plan(partial, run)
     return run
 

@@ -22,10 +22,13 @@ from fleetfuel.report.summary import FORMAT, Summary, read_summary
 
 PLAN: Final = "plan.json"
 
+SUMS: Final = "SHA256SUMS"
+"""The checksum of each other file, as `sha256sum` writes them."""
+
 FILES: Final = frozenset(
     {
         *("changes.parquet", "rejects.parquet", "notices.parquet", "writes.parquet", "writes.json"),
-        *("plan.json", ".plan.json.partial"),
+        *("plan.json", ".plan.json.partial", "SHA256SUMS"),
     }
 )
 """What may lie in a report that is not finished."""

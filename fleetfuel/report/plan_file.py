@@ -25,7 +25,7 @@ from fleetfuel.records.judge import NOTICES
 from fleetfuel.records.rows import REJECTED
 from fleetfuel.records.texts import as_bytes, as_numbers
 from fleetfuel.records.values import EAST_AFRICA
-from fleetfuel.report.folder import PLAN, LaterFormat, read_report
+from fleetfuel.report.folder import PLAN, SUMS, LaterFormat, read_report
 from fleetfuel.report.summary import Summary, status_of
 
 WRITES: Final = pa.schema(
@@ -49,6 +49,8 @@ NO_NAMES: Final = FillNames(plate=(), department=(), day=(), zone=EAST_AFRICA)
 """A saved plan has its evidence already, so no fill is named again."""
 
 CHECKED: Final = ("changes.parquet", "rejects.parquet", "notices.parquet", "writes.parquet", "writes.json")
+"""The files that the checksum of a plan is over, next to plan.json."""
+
 BLOCK: Final = 1 << 20
 
 
@@ -102,19 +104,41 @@ VOLATILE: Final = frozenset(
 """The keys of `plan.json` that change when the plan is applied or its folder is moved."""
 
 
-def checksum_of(folder: Path, said: Mapping[str, Any]) -> str:
-    """Hex SHA-256 over the files of a report (`CHECKED`) and over `said`, the object of its plan.json, without
-    `VOLATILE`. Raises `OSError`."""
-    planned = {name: value for name, value in said.items() if name not in VOLATILE}
-    planned["files"] = [file | {"status": status_of(file["status"], applied=True)} for file in said["files"]]
-    digest = hashlib.sha256(msgspec.json.encode(planned, order="sorted"))
+def hash_files(folder: Path) -> dict[str, str]:
+    """Name → hex SHA-256 of the files of a report that are `CHECKED`. Raises `OSError`."""
+    hashes = {}
     for name in CHECKED:
         part = hashlib.sha256()
         with (folder / name).open("rb") as file:
             while block := file.read(BLOCK):
                 part.update(block)
-        digest.update(part.digest())
+        hashes[name] = part.hexdigest()
+    return hashes
+
+
+def checksum_of(hashes: Mapping[str, str], said: Mapping[str, Any]) -> str:
+    """Hex SHA-256 over the files of a report (`hash_files`) and over `said`, the object of its plan.json, without
+    `VOLATILE`."""
+    planned = {name: value for name, value in said.items() if name not in VOLATILE}
+    planned["files"] = [file | {"status": status_of(file["status"], applied=True)} for file in said["files"]]
+    digest = hashlib.sha256(msgspec.json.encode(planned, order="sorted"))
+    for name in CHECKED:
+        digest.update(bytes.fromhex(hashes[name]))
     return digest.hexdigest()
+
+
+def sums_of(hashes: Mapping[str, str]) -> bytes:
+    """The text of `SHA256SUMS`: `sha256sum --check` reads it. It says which file was altered."""
+    return "".join(f"{value}  {name}\n" for name, value in hashes.items()).encode()
+
+
+def _altered(folder: Path, hashes: Mapping[str, str]) -> Path:
+    """The file that is not as it was written, if `SHA256SUMS` is; else plan.json."""
+    try:
+        lines = (folder / SUMS).read_text("utf-8").splitlines()
+    except (OSError, ValueError):
+        return folder / SUMS
+    return folder / next((name for name in CHECKED if f"{hashes[name]}  {name}" not in lines), PLAN)
 
 
 def read_plan(folder: Path, run_id: str, started_at: datetime) -> tuple[Plan, Summary]:
@@ -131,18 +155,17 @@ def read_plan(folder: Path, run_id: str, started_at: datetime) -> tuple[Plan, Su
     if summary.checksum is None:
         raise errors.DamagedReport(key=home, reason="the report was written by a release that kept no plan")
     try:
-        whole = checksum_of(home, msgspec.json.decode((home / PLAN).read_bytes()))
+        hashes = hash_files(home)
+        whole = checksum_of(hashes, msgspec.json.decode((home / PLAN).read_bytes()))
     except OSError as error:
         name = Path(error.filename or home).name
         raise errors.DamagedReport(key=home / name, reason=error.strerror or str(error)) from None
+    if whole != summary.checksum:
+        raise errors.DamagedReport(key=_altered(home, hashes), reason="the file was damaged or edited")
     kept = _read_kept(home / "writes.json")
     diff = _read_diff(home / "writes.parquet")
     rejected, contents = _read_rejects(home / "rejects.parquet", kept.keys)
     texts = SavedTexts(home / "changes.parquet", contents)
-    if whole != summary.checksum:
-        raise errors.DamagedReport(
-            key=home / "plan.json", reason="its checksum is not that of the folder: a file was damaged or edited"
-        )
     return (
         Plan(
             run_id=run_id,

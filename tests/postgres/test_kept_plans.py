@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -175,11 +177,31 @@ def test_a_damaged_or_edited_report_is_reported_by_its_file(held: Table, name: s
         with pytest.raises(errors.BadInput) as refused:
             apply(held, folder)
         assert refused.value.exit_code == 65
-        assert "parquet" in str(refused.value) or "json" in str(refused.value)
+        assert str(folder / name) in str(refused.value)
     (folder / name).unlink()
     with pytest.raises((errors.BadInput, errors.SourceNotFound)):
         apply(held, folder)
     (folder / name).write_bytes(whole)
+    assert apply(held, folder).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["changes.parquet", "rejects.parquet", "notices.parquet", "writes.parquet", "writes.json"]
+)
+def test_a_file_of_another_plan_is_reported_by_its_name(held: Table, name: str) -> None:
+    folder, other = (
+        Path(str(dry(held, envelope(list_, at(1))).summary.report)) for list_ in (AFTER, [*AFTER, fill(31)])
+    )
+    whole = (folder / name).read_bytes()
+    (folder / name).write_bytes((other / name).read_bytes())
+    with pytest.raises(errors.DamagedReport, match=re.escape(str(folder / name))):
+        apply(held, folder)
+    (folder / name).write_bytes(whole)
+    sums = subprocess.run(
+        ["sha256sum", "--check", "SHA256SUMS"], cwd=folder, check=True, capture_output=True, text=True
+    )
+    assert sums.stdout.count(": OK") == 5
+    (folder / "SHA256SUMS").unlink()
     assert apply(held, folder).exit_code == 0
 
 
