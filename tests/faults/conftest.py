@@ -29,7 +29,7 @@ from .feed import write_feed
 from .footprint import Evidence, Footprint, read_reports, take_footprint
 from .program import PATIENCE, Zygote, zygote
 
-KILLS = 40
+KILLS = 25
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
