@@ -21,6 +21,7 @@ from fleetfuel.database_url import describe, read_url, write_url
 from fleetfuel.table.driver import Driver, left_open
 from fleetfuel.table.refusals import SerializationConflict, translate, translate_refusal
 from fleetfuel.table.statements import named_sql
+from fleetfuel.table.surroundings import SEARCH_PATH, Surroundings
 
 __all__ = ["Database", "SerializationConflict", "connect", "named_sql"]
 
@@ -36,9 +37,6 @@ DEFAULTS: Final = (
     ("tcp_user_timeout", "60000"),
 )
 """Settings of libpq that the URL need not name."""
-
-SEARCH_PATH: Final = "set local search_path = pg_catalog, pg_temp"
-"""First in every transaction: no statement finds anything in a schema that somebody else may create in."""
 
 
 def _with_defaults(uri: str, application_name: str) -> dict[str, str]:
@@ -58,11 +56,6 @@ def _with_defaults(uri: str, application_name: str) -> dict[str, str]:
     return {**defaults, **given, "client_encoding": "UTF8"}
 
 
-class ReadOnly(errors.ConfigurationError):
-    message = """{what}: nothing was written.
-    {next_step}"""
-
-
 JUST_FREED: Final = 2.0
 """If the time to wait for a lock is up but nobody is found to hold it, it was freed just now: it is tried for so many
 seconds more."""
@@ -80,35 +73,28 @@ class Database:
         self._is_open = False
         """Whether anything was sent since the last transaction ended."""
         self.target = describe(read_url(uri))
-        self._surroundings: dict[str, Any] = {}
+        self._surroundings: Surroundings | None = None
         self._settings: tuple[str, ...] = (SEARCH_PATH,)
-        """What every transaction sets for itself. Each setting ends with its transaction, so that nothing is left in a
-        pooler's connection. None takes a snapshot, so that a lock can still come first."""
 
     # -- transactions ---------------------------------------------------------------------------------------------
 
     def look_around(self) -> None:
         """Ask, once a connection, what server and role have set. Raises `ConfigurationError` for a database that is not
         in UTF-8."""
-        found = self._surroundings = self.rows("read_surroundings")[0]
+        found = self.rows("read_surroundings")[0]
         self.rollback()
-        wanted = {
-            "limit_lock_waits": not found["has_lock_timeout"],
-            "notice_a_lost_client": found["can_check_connection"],
-            "limit_idleness": True,
-        }
-        self._settings += tuple(named_sql(name) for name, is_wanted in wanted.items() if is_wanted)
-        encoding = found["server_encoding"]
-        if encoding != "UTF8":
-            raise errors.ConfigurationError(
-                reason=f"The database at {self.target} is in {encoding}, which cannot hold every text of the feed.",
-                next_step="Create one in UTF-8: create database … encoding 'UTF8' template template0;",
-            )
+        self._surroundings = Surroundings.of(found, self.target)
+        self._settings = self._surroundings.settings()
+
+    @property
+    def _around(self) -> Surroundings:
+        assert self._surroundings, "a connection looks around before anything else"
+        return self._surroundings
 
     @property
     def role(self) -> str:
         """Who is logged in."""
-        return str(self._surroundings["role"])
+        return self._around.role
 
     def begin(self, isolation: Isolation = "read committed", *, read_only: bool = False) -> None:
         """Start a fresh transaction (anything open is rolled back first).
@@ -116,9 +102,9 @@ class Database:
         Raises `ReadOnly` for a transaction that writes if the server is set to read only.
         """
         if not read_only:
-            self.demand_writable()
+            self._around.demand_writable()
         if isolation == "repeatable read":
-            self._demand_every_row()
+            self._around.demand_every_row()
         self._begin(f"set transaction isolation level {isolation} {'read only' if read_only else 'read write'}")
 
     def _begin(self, *first: str) -> None:
@@ -132,26 +118,6 @@ class Database:
             script = ";\n".join((first[0], *self._settings, *first[1:]))
             self._driver.call(lambda: cursor.executescript(script), cursor.adbc_cancel)
         self._is_settled = True
-
-    def demand_writable(self) -> None:
-        """Raises `ReadOnly`, or `DatabaseUnavailable` for a replica. Called before any work is done."""
-        around = self._surroundings
-        if around["is_replica"]:
-            raise errors.DatabaseUnavailable(reason="it is a replica, which nobody can write to", target=self.target)
-        if around["is_read_only"]:
-            raise ReadOnly(
-                what=f"{self.target} is set to read only (default_transaction_read_only)",
-                next_step="Whoever set it protects this database. If it is to be written to, change it for this role "
-                "or database: alter role … reset default_transaction_read_only;",
-            )
-
-    def _demand_every_row(self) -> None:
-        if self._surroundings["hides_rows"]:
-            raise ReadOnly(
-                what=f"{self.target} has row level security on tables of the fuel schema",
-                next_step="A run that does not see every row would take the hidden ones for absent: "
-                "alter table … disable row level security;",
-            )
 
     def commit(self, *, is_last: bool = False) -> None:
         """Commit. An interruption of a run's last commit comes too late: what is committed is done.
@@ -183,11 +149,11 @@ class Database:
         that is older than the lock would lack what the holder wrote. Each try is a transaction of its own, so that its
         now() comes after what the holder wrote.
         """
-        self.demand_writable()
+        self._around.demand_writable()
         deadline = time.monotonic() + wait_seconds
         while True:
             if isolation == "repeatable read":
-                self._demand_every_row()
+                self._around.demand_every_row()
             try:
                 self._begin(f"set transaction isolation level {isolation} read write", named_sql("take_lock"))
             except errors.LockTimeout:
@@ -240,7 +206,7 @@ class Database:
 
     def script(self, text: str) -> None:
         """Run a migration's text: many statements, no parameters, in a fresh transaction that stays open."""
-        self.demand_writable()
+        self._around.demand_writable()
         self._begin("set transaction isolation level read committed read write", text)
 
     def ingest(self, table: str, stream: pa.RecordBatchReader) -> int:
@@ -297,7 +263,7 @@ class Database:
     def _is_cancelled(self) -> bool:
         """Whether a person cancelled a statement: here, or at the server. If the server has a time limit, a statement
         that was not interrupted here ran into that."""
-        return self._driver.is_interrupted.is_set() or not self._surroundings.get("has_time_limit")
+        return self._driver.is_interrupted.is_set() or not (self._surroundings and self._surroundings.has_time_limit)
 
     def _close(self) -> None:
         with contextlib.suppress(adbc.Error, errors.FleetfuelError):
