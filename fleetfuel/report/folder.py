@@ -25,12 +25,10 @@ PLAN: Final = "plan.json"
 SUMS: Final = "SHA256SUMS"
 """The checksum of each other file, as `sha256sum` writes them."""
 
-FILES: Final = frozenset(
-    {
-        *("changes.parquet", "rejects.parquet", "notices.parquet", "writes.parquet", "writes.json"),
-        *("plan.json", ".plan.json.partial", "SHA256SUMS"),
-    }
-)
+CHECKED: Final = ("changes.parquet", "rejects.parquet", "notices.parquet", "writes.parquet", "writes.json")
+"""The files that the checksum of a plan is over, next to plan.json."""
+
+FILES: Final = frozenset({*CHECKED, SUMS, PLAN, f".{PLAN}.partial"})
 """What may lie in a report that is not finished."""
 
 _PARTIAL: Final = re.compile(r"\.[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}\.partial")

@@ -25,7 +25,7 @@ from fleetfuel.records.judge import NOTICES
 from fleetfuel.records.rows import REJECTED
 from fleetfuel.records.texts import as_bytes, as_numbers
 from fleetfuel.records.values import EAST_AFRICA
-from fleetfuel.report.folder import PLAN, SUMS, LaterFormat, read_report
+from fleetfuel.report.folder import CHECKED, PLAN, SUMS, LaterFormat, read_report
 from fleetfuel.report.summary import Summary, status_of
 
 WRITES: Final = pa.schema(
@@ -47,11 +47,6 @@ the row as the plan saw it."""
 
 NO_NAMES: Final = FillNames(plate=(), department=(), day=(), zone=EAST_AFRICA)
 """A saved plan has its evidence already, so no fill is named again."""
-
-CHECKED: Final = ("changes.parquet", "rejects.parquet", "notices.parquet", "writes.parquet", "writes.json")
-"""The files that the checksum of a plan is over, next to plan.json."""
-
-BLOCK: Final = 1 << 20
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,11 +103,8 @@ def hash_files(folder: Path) -> dict[str, str]:
     """Name → hex SHA-256 of the files of a report that are `CHECKED`. Raises `OSError`."""
     hashes = {}
     for name in CHECKED:
-        part = hashlib.sha256()
         with (folder / name).open("rb") as file:
-            while block := file.read(BLOCK):
-                part.update(block)
-        hashes[name] = part.hexdigest()
+            hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
     return hashes
 
 
