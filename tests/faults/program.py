@@ -148,8 +148,8 @@ class Zygote:
 
         Proving the rules is left out unless asked for: it takes longer than all else and touches nothing outside.
 
-        `stops` are steps to stop at, once each, until `go_on` is called; `slow` are steps that take some seconds longer
-        each time. `sql` are statements to run instead of ours, `settings` values of module attributes
+        `stops` are steps to stop at until `go_on` is called, as often as each is named; `slow` are steps that take some
+        seconds longer each time. `sql` are statements to run instead of ours, `settings` values of module attributes
         ("fleetfuel.table.load:BATCH").
         """
         prepare(folder)

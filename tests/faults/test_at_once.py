@@ -270,7 +270,7 @@ def test_somebody_who_keeps_editing(ground: Ground, tally: Tally, tmp_path: Path
     """After three attempts the run gives up; all the edits stand."""
     with ground.database() as uri:
         key = updated_id(ground)
-        program = ground.forks.start(tmp_path / "1", ground.argv, database=uri, slow={"apply": 2})
+        program = ground.forks.start(tmp_path / "1", ground.argv, database=uri, stops=["apply"] * 3)
         for attempt in (1, 2, 3):
             program.reach("apply", times=attempt)
             administer(
@@ -278,6 +278,7 @@ def test_somebody_who_keeps_editing(ground: Ground, tally: Tally, tmp_path: Path
                 f"update fuel.records set driver = driver, source_key = '{attempt}' where id = {key}",
                 uri,
             )
+            program.go_on()
         assert program.wait() == 75, program.err
         tally.add("faults tried")
         assert "tried 3 times" in program.err

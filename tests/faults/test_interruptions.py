@@ -27,8 +27,7 @@ def check_interrupted(program: Program) -> None:
 
 
 def is_free(uri: str) -> bool:
-    return not query(uri, "select 1 as x from pg_locks where locktype = 'advisory' and database = "
-                          "(select oid from pg_database where datname = current_database())")  # fmt: skip
+    return not query(uri, "select 1 as x from pg_locks where relation = 'fuel.run_lock'::regclass")
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])

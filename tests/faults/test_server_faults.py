@@ -23,13 +23,16 @@ from fleetfuel.sandbox.postgres import PostgresServer, postgres_server
 from fleetfuel.table.database import connect
 from fleetfuel.table.statements import named_sql
 
-from .conftest import Ground, Tally, administer, make_ground, until
+from .conftest import Ground, Tally, administer, make_ground, query, until
 from .footprint import take_footprint
 from .program import Program, Zygote
 from .proxy import Cut, proxy
 from .slow import SLOW_COMMIT, SLOW_MERGE, is_sleeping
 
 LOST = "fleetfuel: The database connection was lost ("
+
+IDLE = "select 1 as x from pg_stat_activity where datname = current_database() and state = 'idle in transaction'"
+IDLE_FOR_LONGER = f"{IDLE} and state_change < now() - interval '600 ms'"
 
 
 @pytest.fixture(scope="module")
@@ -359,15 +362,21 @@ def test_the_server_does_not_let_transactions_idle(ground: Ground, tally: Tally,
     """What a run does between two statements takes as long as it takes; only a frozen run is ended."""
     uri = ground.reset()
     impatient = with_option(uri, "idle_in_transaction_session_timeout=300ms")
-    program = ground.forks.start(tmp_path / "0", ground.argv, database=impatient, slow={"apply": 1})
+    program = ground.forks.start(tmp_path / "0", ground.argv, database=impatient, stops=["apply"])
+    program.reach("apply")
+    until(lambda: bool(query(uri, IDLE_FOR_LONGER)))
+    program.go_on()
     assert program.wait() == 0, program.err
     tally.add("faults tried")
     assert take_footprint(uri) == ground.once
     uri = ground.reset()
     limit = named_sql("limit_idleness")
     assert "15min" in limit
-    short = {"limit_idleness": limit.replace("15min", "300ms")}
-    program = ground.forks.start(tmp_path / "1", ground.argv, database=uri, slow={"apply": 1}, sql=short)
+    short = {"limit_idleness": limit.replace("15min", "4s")}
+    program = ground.forks.start(tmp_path / "1", ground.argv, database=uri, stops=["apply"], sql=short)
+    program.reach("apply")  # in a transaction, as the first trial has shown
+    until(lambda: not query(uri, IDLE))
+    program.go_on()
     check_refusal(program, 69, LOST, "idle-in-transaction timeout")
     tally.add("faults tried")
     check_completed_later(ground, uri, tmp_path, tally)

@@ -156,9 +156,7 @@ def listening(run: Callable[..., Any]) -> Callable[..., Any]:
 def instrument(request: Request) -> None:
     """Make the stages announce themselves, and set what the trial wants set."""
     database: Any = importlib.import_module("fleetfuel.table.database")
-    texts: dict[str, str] = request["sql"]
-    shipped = database.named_sql
-    database.named_sql = lambda name: texts[name] if name in texts else shipped(name)
+    exchange_statements(request["sql"])
     for name, value in request["set"].items():
         module, attribute = name.split(":")
         replace(importlib.import_module(module), attribute, value)
@@ -168,13 +166,14 @@ def instrument(request: Request) -> None:
     if request["steps"] is None:
         return
     channel = os.open(request["steps"], os.O_WRONLY)
-    stops = set(request["stops"])
+    stops: list[str] = request["stops"]
 
     slow: dict[str, float] = request["slow"]
 
     def reached(step: str) -> None:
         is_to_stop = step in stops
-        stops.discard(step)  # a failing run may pass here again, to leave its line in the ledger
+        if is_to_stop:
+            stops.remove(step)  # a failing run may pass here again, to leave its line in the ledger
         os.write(channel, step.encode() + b"\n")
         if is_to_stop:
             release = os.open(request["release"], os.O_RDONLY | os.O_NONBLOCK)
@@ -221,6 +220,20 @@ def instrument(request: Request) -> None:
             yield batch
 
     load._stage_batches = batches
+
+
+def exchange_statements(texts: dict[str, str]) -> None:
+    """In every module that holds `named_sql`: one that kept the shipped statements would try nothing."""
+    statements: Any = importlib.import_module("fleetfuel.table.statements")
+    shipped = statements.named_sql
+    assert all(shipped(name) for name in texts)
+
+    def exchanged(name: str) -> str:
+        return texts[name] if name in texts else str(shipped(name))
+
+    for module in [each for name, each in sys.modules.items() if name.startswith("fleetfuel.")]:
+        if vars(module).get("named_sql") is shipped:
+            vars(module)["named_sql"] = exchanged
 
 
 def replace(holder: Any, name: str, value: Any) -> None:
