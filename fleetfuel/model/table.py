@@ -52,6 +52,10 @@ class Table(Protocol):
         """Lists of records that were undone, and are held."""
         ...
 
+    def left_by(self, held: HeldList) -> pl.DataFrame:
+        """The rows that the undone run of a list had written, as it left them: `undone.LEFT`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldList:
@@ -62,6 +66,11 @@ class HeldList:
     reading: Reading
     undone_run: str
     undone_by: str
+
+    @property
+    def records(self) -> int:
+        """How many elements the list had."""
+        return int(self.list_hash.partition("-")[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

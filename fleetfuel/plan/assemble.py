@@ -14,7 +14,8 @@ from fleetfuel.model.table import State, Table
 from fleetfuel.plan import match, notices
 from fleetfuel.plan.batch import Batch
 from fleetfuel.plan.counts import Decisions, count_files, count_records, count_rules
-from fleetfuel.plan.files import find_held, origin_of, read_markers, remarks_on, stalled_feed
+from fleetfuel.plan.files import origin_of, read_markers, remarks_on, stalled_feed
+from fleetfuel.plan.held import find_held
 from fleetfuel.plan.limits import Totals, check_limits
 from fleetfuel.plan.run import Run
 from fleetfuel.plan.samples import changed_columns, sample_changes, sample_rows
@@ -56,7 +57,7 @@ def make_plan(
         markers=read_markers(cuts, batch.markers),
         stops=tuple((code, found.rows) for code, found in rules.items() if found.severity == "stop"),
         lost_columns=_lost_columns(batch, run, table),
-        held=find_held(reading, cuts, table.held_lists(), run.rules),
+        held=find_held(reading, cuts, table.held_lists(), run.rules, writes, texts, table.left_by),
     )
     names = fill_names(run.rules, run.zone)
     samples, flips = sample_changes(writes.others, texts.text, run.rules)

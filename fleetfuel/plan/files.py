@@ -13,12 +13,10 @@ from fleetfuel import errors
 from fleetfuel.model.files import Delivery, Reading
 from fleetfuel.model.plan import FileCount, Origin
 from fleetfuel.model.records import Cut, Place
-from fleetfuel.model.table import HeldList
 from fleetfuel.plan.run import Run
 from fleetfuel.printable import counted
 from fleetfuel.records import care, envelope
 from fleetfuel.records.complete import CountFit, Marker, fit_count, read_marker
-from fleetfuel.records.texts import as_number, fingerprint
 from fleetfuel.records.times import believe_time
 from fleetfuel.rules.book import Rules
 from fleetfuel.side import Pause, no_pause
@@ -116,7 +114,7 @@ def origin_of(cut: Cut) -> Origin:
         # What jsonb would refuse is kept as one JSON string.
         metadata=cut.metadata if care.is_storable(cut.metadata.encode()) else json.dumps(cut.metadata),
         records=len(cut.records),
-        list_hash=_list_hash(cut.records.fingerprints),
+        list_hash=list_hash(cut.records.fingerprints),
     )
 
 
@@ -142,25 +140,6 @@ def remarks_on(reading: Reading, partial: str | None, cuts: tuple[Cut, ...]) -> 
             yield f"{cut.file.key} announces {' and '.join(differing)} and holds {counted(len(cut.records), 'record')}"
 
 
-def _list_hash(fingerprints: pl.Series) -> str:
+def list_hash(fingerprints: pl.Series) -> str:
     """One hash for the same records in any order."""
     return f"{len(fingerprints)}-{int(fingerprints.sum() or 0) & (1 << 128) - 1:032x}"
-
-
-def find_held(
-    reading: Reading, cuts: tuple[Cut, ...], held: tuple[HeldList, ...], rules: Rules
-) -> tuple[HeldList, ...]:
-    """The lists among these that were undone and are held. If the rules were others then, the records are hashed again
-    with the seed of those rules."""
-    found: list[HeldList] = []
-    for cut in cuts:
-        if not held or (reading == "changes" and not len(cut.records)):
-            continue
-        hashes = {rules.digest: _list_hash(cut.records.fingerprints)}
-        for each in held:
-            if each.reading == reading and each.rules_digest not in hashes:
-                seed = int(each.rules_digest[:15], 16)
-                again = [as_number(fingerprint(text, seed)) for text in cut.records]
-                hashes[each.rules_digest] = _list_hash(pl.Series(again, dtype=pl.Int128))
-        found += [each for each in held if each.reading == reading and hashes.get(each.rules_digest) == each.list_hash]
-    return tuple(found)

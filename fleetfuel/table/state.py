@@ -15,6 +15,7 @@ from fleetfuel.rules.fields import LOSABLE
 from fleetfuel.table.database import Database
 from fleetfuel.table.frames import as_frame
 from fleetfuel.table.standing import believed_marks, read_marks
+from fleetfuel.table.undone import LEFT
 
 ROWS: Final = columns(
     {"id": pl.Int64, "fingerprint": pl.Int128, "change_at": INSTANT, "is_live": pl.Boolean, "is_present": pl.Boolean}
@@ -83,6 +84,11 @@ class Now:
     def held_lists(self) -> tuple[HeldList, ...]:
         """Lists of records that were undone, and are held."""
         return tuple(HeldList(**row) for row in self._database.rows("read_held_lists"))
+
+    def left_by(self, held: HeldList) -> pl.DataFrame:
+        """The rows that the undone run of a list had written, as it left them (`undone.LEFT`)."""
+        found = self._database.table("read_left", held.undone_run, held.undone_by, held.reading == "snapshot")
+        return as_frame(found, LEFT)
 
 
 LOSABLE_NAMES: Final = "{" + ",".join(LOSABLE) + "}"

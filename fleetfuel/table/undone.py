@@ -59,6 +59,20 @@ NOTED: Final = columns(
 """Rows of which a run noted newer evidence: what that was before."""
 
 
+LEFT: Final = columns(
+    {
+        "id": pl.Int64,
+        "raw": pl.String,
+        "is_deleted": pl.Boolean,
+        "is_absent": pl.Boolean,
+        "key": pl.String,
+        "stands": pl.Boolean,
+    }
+)
+"""Rows that an undone run had written, as it left them. `stands`: it is so again. Empty if its history is pruned, or if
+an undone snapshot is no longer all that the table held: since then, other rows changed."""
+
+
 def read_undone(database: Database, beginning: str) -> Undone:
     """A run, with what is needed to undo it. `beginning`: of its id, or `last`. In the open transaction.
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from faults.program import Zygote, zygote
 from table import EVERYTHING, Row, Table, at, envelope, fill, reported
 
 from fleetfuel import errors
@@ -53,6 +55,12 @@ def history(table: Table) -> list[Row]:
 
 def dry(table: Table, content: bytes, **options: Any) -> Outcome:
     return table.load(content, apply=False, wants_report=True, name="after.json", **options)
+
+
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Zygote]:
+    with zygote() as started:
+        yield started
 
 
 @pytest.fixture
@@ -282,6 +290,85 @@ def test_what_was_undone_is_not_applied_again_until_the_list_differs(held: Table
     other = held.load(envelope([*AFTER, fill(31)], at(3)), name="latest.json")
     assert other.exit_code == 0
     assert held.row(31)["absent_since"] is None
+
+
+def backwards(record: Row) -> str:
+    """The same record as another writer of JSON would write it."""
+    fields = {"liters": "{:.3f}", "amount": "{:.1e}"}
+    pairs = [
+        f"{json.dumps(name)}:{fields[name].format(value) if name in fields and value == 1.1 else json.dumps(value)}"
+        for name, value in reversed(record.items())
+    ]
+    return "{" + " ,\n".join(pairs) + "}"
+
+
+def test_a_list_written_otherwise_is_the_same_list(held: Table, forks: Zygote) -> None:
+    def imported(name: str, content: str, *words: str) -> tuple[int, list[str]]:
+        path = held.folder / name
+        path.write_text(content)
+        given = ["import", "--json", "--no-report", *words, "--file", str(path)]
+        program = forks.start(held.folder / f"run of {name}{len(words)}", given, database=held.uri, steps=False)
+        code = program.wait()
+        return code, [guard["code"] for guard in json.loads(program.out or program.err)["guards"]]
+
+    whole = ["--as", "snapshot", *(f"--max-{what}=100%" for what in ("deletes", "rejects", "updates"))]
+    run_id = held.load(envelope(AFTER, at(1)), name="after.json").summary.run_id
+    undo(held, run_id)
+    left = held.everything()
+    stamp = f'"metadata": {{"exported_at": "{at(2).isoformat()}"}}'
+    same = f'{{{stamp}, "records": [{", ".join(map(backwards, reversed(AFTER)))}]}}'
+    for words in (whole, [*whole, "--apply"]):
+        assert imported("same.json", same, *words) == (3, ["undone_source"])
+    assert held.everything() == left
+    fixed = [*AFTER[:14], fill(15, liters=1.25), *AFTER[15:]]
+    other = f'{{{stamp}, "records": [{", ".join(map(backwards, fixed))}]}}'
+    assert imported("other.json", other, *whole, "--apply") == (0, [])
+    assert held.row(15)["raw"]["liters"] == 1.25
+
+
+SAID = [fill(3, liters=1.10), fill(40), {**fill(4), "deleted_at": "2026-06-11 12:30:00"}]
+
+
+@pytest.mark.parametrize(
+    ("records", "is_held"),
+    [
+        (list(map(backwards, SAID)), True),
+        ([json.dumps({"op": "update", "id": each["id"], "row": each}) for each in SAID], True),
+        ([json.dumps({**each, "liters": 1.1 if each["id"] == 3 else each["liters"]}, indent=1) for each in SAID], True),
+        (list(map(backwards, [*SAID, fill(5)])), False),
+        (list(map(backwards, SAID[:2])), False),
+        (list(map(backwards, [*SAID[:2], fill(4)])), False),
+        (list(map(backwards, [fill(3, liters=1.11), *SAID[1:]])), False),
+        (list(map(backwards, [SAID[0], fill(41), SAID[2]])), False),
+    ],
+)
+def test_changes_written_otherwise_are_the_same_changes(held: Table, records: list[str], is_held: bool) -> None:
+    run_id = held.load(envelope(SAID, at(1)), reading="changes", name="said.json").summary.run_id
+    undo(held, run_id)
+    content = f'{{"records": [{", ".join(records)}]}}'.encode()
+    again = held.load(content, reading="changes", written=at(2), apply=False)
+    assert [guard.code for guard in again.summary.guards] == (["undone_source"] if is_held else [])
+
+
+def test_one_file_of_a_run_that_read_several_is_held_when_it_is_written_otherwise(held: Table) -> None:
+    names = ("a.json", "b.json")
+    for name, records in zip(names, ([fill(3, liters=1.10), fill(40)], [fill(5, liters=2), fill(41)]), strict=True):
+        (held.folder / name).write_bytes(envelope(records, at(1)))
+    paths = tuple(held.folder / name for name in names)
+    request = Request(mode="file", paths=paths, reading="changes", apply=True, wants_report=False, overrides=EVERYTHING)
+    undo(held, run_import(request, held.settings, held.uri).summary.run_id)
+    content = f'{{"records": [{backwards(fill(5, liters=2))}, {backwards(fill(41))}]}}'.encode()
+    again = held.load(content, reading="changes", name="b.json", written=at(2), apply=False)
+    assert [guard.code for guard in again.summary.guards] == ["undone_source"]
+
+
+def test_a_snapshot_in_which_another_row_went_on_is_another_list(held: Table) -> None:
+    run_id = held.load(envelope(AFTER, at(1)), name="after.json").summary.run_id
+    undo(held, run_id)
+    held.changes([fill(2, liters=2)], at(1.5), name="hour.json")
+    listed = [fill(2, liters=2) if each["id"] == 2 else each for each in AFTER]
+    hour = held.load(envelope(listed, at(2)), name="latest.json")
+    assert (hour.exit_code, hour.summary.guards) == (0, [])
 
 
 def test_what_was_redone_and_undone_again_is_held_again(held: Table) -> None:

@@ -160,6 +160,35 @@ select h.since, $1 > now() as is_future from (select 1) as one left join fuel.hi
 -- Lists of records that were undone and are held.
 select list_hash, rules_digest, reading, undone_run, undone_by from fuel.undone_lists where released_at is null;
 
+-- name: read_left
+-- The rows that an undone run ($1) had written, as it left them, which is what its undo ($2) replaced; and whether each is so
+-- again. None if it was to read a whole snapshot ($3) and rows apart from these changed since: a list of all rows is another
+-- list then.
+with undone as (
+    select distinct on (v.id) v.id, v.raw, v.deleted_at, v.absent_since, v.source_key
+    from fuel.record_versions as v
+    where v.replaced_by_run = $2::text
+    order by v.id, v.version_id
+)
+select
+    u.id,
+    u.raw::text as raw,
+    u.deleted_at is not null as is_deleted,
+    u.absent_since is not null as is_absent,
+    u.source_key as key,
+    r.raw = u.raw
+    and (r.deleted_at is null) = (u.deleted_at is null)
+    and (r.absent_since is null) = (u.absent_since is null) as stands
+from undone as u
+join fuel.records as r using (id)
+where not ($3::boolean and exists (
+    select
+    from fuel.records as o
+    where o.last_changed_at > (select i.stamped_at from fuel.ingest_runs as i where i.run_id = $1::text)
+    and o.id not in (select n.id from undone as n)
+))
+order by u.id;
+
 -- name: read_plan_run
 -- The run that applied a plan ($1: the run that made it).
 select run_id from fuel.ingest_runs where plan_run_id = $1 and status = 'applied';
