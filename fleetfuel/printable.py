@@ -47,7 +47,7 @@ def printable(text: str) -> str:
     return _pattern(_UNPRINTABLE).sub(_escape, text)
 
 
-def shown(text: str, most: int = MOST) -> str:
+def one_line(text: str, most: int = MOST) -> str:
     """A foreign value or name on one line, at most so many characters."""
     line = text[: 4 * most].replace("\n", " ").replace("\r", " ").replace("\t", " ")
     line = _pattern(_MARKS).sub(r"\1", printable(line))

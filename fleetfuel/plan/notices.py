@@ -13,7 +13,7 @@ from typing import Final
 
 import polars as pl
 
-from fleetfuel.printable import MOST, counted, shown
+from fleetfuel.printable import MOST, counted, one_line
 from fleetfuel.records.judge import NOTICES
 from fleetfuel.rules.book import Rules
 
@@ -43,8 +43,8 @@ def unknown_fields(
 ) -> Iterator[tuple[str, str | None, str | None, str]]:
     """Fields that no rule names. The sample stays in the report: it may be personal."""
     for name, count in counts.most_common(NAMED):
-        reason = f"unknown field {shown(name)!r} in {counted(count, 'record')}"
-        yield "unknown_field", shown(name), samples.get(name), reason
+        reason = f"unknown field {one_line(name)!r} in {counted(count, 'record')}"
+        yield "unknown_field", one_line(name), samples.get(name), reason
     if len(counts) > NAMED:
         yield "unknown_field", None, None, f"{len(counts) - NAMED:,} more unknown fields"
 
@@ -59,7 +59,7 @@ def unknown_spellings(
         canonical = known[field]
         near = difflib.get_close_matches(spelling.strip()[:MOST].upper(), canonical, n=1, cutoff=0.6)
         hint = f"; nearest known: {near[0]} ({canonical[near[0]]})" if near else ""
-        named = shown(spelling)
+        named = one_line(spelling)
         reason = f"unknown {field.replace('_', ' ')} {named!r} in {counted(counts[field, spelling], 'record')}{hint}"
         yield f"unknown_{field}", field, named, reason
     if len(ordered) > NAMED:
@@ -75,8 +75,8 @@ def type_flips(flips: Counter[tuple[str, str, str]]) -> Iterator[tuple[str, str 
     for (field, before, after), count in flips.most_common():
         if count < FLIPPED:
             return
-        reason = f"{shown(field)} turned from {before} to {after} in {counted(count, 'record')}"
-        yield "type_flip", shown(field), None, reason
+        reason = f"{one_line(field)} turned from {before} to {after} in {counted(count, 'record')}"
+        yield "type_flip", one_line(field), None, reason
 
 
 def id_jump(new_ids: pl.Series, greatest: int | None) -> Iterator[tuple[str, str | None, str | None, str]]:

@@ -10,7 +10,7 @@ import msgspec
 import polars as pl
 
 from fleetfuel.model.plan import Diff, RowSample, Sample
-from fleetfuel.printable import shown
+from fleetfuel.printable import one_line
 from fleetfuel.records.fills import FillNames, read_fills
 from fleetfuel.records.values import EAST_AFRICA
 from fleetfuel.rules.book import Rules
@@ -39,7 +39,7 @@ def changed_columns(writes: pl.DataFrame, rules: Rules) -> Mapping[str, int]:
     )
     columns: Counter[str] = Counter()
     for number, (name, rows) in enumerate(counted.iter_rows()):
-        columns[shown(name) if number < NAMED or name in rules.fields else "other fields"] += rows
+        columns[one_line(name) if number < NAMED or name in rules.fields else "other fields"] += rows
     return dict(columns)
 
 

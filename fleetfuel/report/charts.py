@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from fleetfuel.printable import shown
+from fleetfuel.printable import one_line
 from fleetfuel.report.choice import Days, Places
 from fleetfuel.report.saved import GROUPS, OTHER
 
@@ -111,7 +111,7 @@ def draw_places(places: Places, what: str) -> Drawing:
 
     groups = [name for name in places.rows.columns if name not in ("name", "total")]
     # A character that XML does not know would end the program, not the drawing alone.
-    labels = [shown(name, LABEL) if name else "(none)" for name in places.rows["name"]]
+    labels = [one_line(name, LABEL) if name else "(none)" for name in places.rows["name"]]
     named = places.rows.with_columns(label=pl.Series(labels, dtype=pl.String))
     long = named.unpivot(groups, index="label", variable_name="group", value_name="rows").filter(pl.col("rows") > 0)
     data = alt.InlineData(

@@ -15,9 +15,10 @@ from typing import Any, Final
 
 import polars as pl
 
+from fleetfuel.printable import one_line
 from fleetfuel.report import charts, choice, page_words, saved
 from fleetfuel.report.saved import SavedReport
-from fleetfuel.report.shown import HIDDEN, ShownRow, one_line, open_fields, shown_row, visible_text
+from fleetfuel.report.shown import HIDDEN, MOST, ShownRow, open_fields, shown_row, visible_text
 from fleetfuel.report.words import FILE_WORDS
 from fleetfuel.rules.book import Rules
 
@@ -117,7 +118,7 @@ def _place(title: str, what: str, places: choice.Places, *, drawn: bool) -> Mapp
         "what": what,
         "groups": groups,
         "rows": [
-            (one_line(name) if name else f"(no {what})", numbers)
+            (one_line(name, MOST) if name else f"(no {what})", numbers)
             for name, *numbers in places.rows.select("name", *groups, "total").iter_rows()
         ],
         "others": places.others,
@@ -181,8 +182,8 @@ def _flags(report: SavedReport, rules: Rules, *, personal: bool) -> Iterator[Map
                 {
                     "id": row["id"],
                     "place": _place_of(row),
-                    "field": one_line(row["field"] or ""),
-                    "value": one_line(row["value"] or "") if personal or row["field"] in visible else HIDDEN,
+                    "field": one_line(row["field"] or "", MOST),
+                    "value": one_line(row["value"] or "", MOST) if personal or row["field"] in visible else HIDDEN,
                 }
                 for row in few.iter_rows(named=True)
             ],

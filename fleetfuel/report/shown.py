@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from fleetfuel.plan.same import same_json
+from fleetfuel.printable import one_line
 from fleetfuel.rules.book import Rules
 
 MOST: Final = 80
@@ -69,8 +69,8 @@ def shown_row(row: Mapping[str, Any], rules: Rules, *, personal: bool) -> ShownR
         action=str(row["action"]),
         group=str(row["group"]),
         id=row["id"],
-        plate=one_line(row["plate"] or ""),
-        department=one_line(row["department"] or ""),
+        plate=one_line(row["plate"] or "", MOST),
+        department=one_line(row["department"] or "", MOST),
         day=row["day"].isoformat() if row["day"] else "",
         changed=() if is_whole else tuple(_changed(name, before, after, visible) for name in marks),
         values=tuple(_values(after or before, rules, visible)) if is_whole else (),
@@ -104,11 +104,11 @@ def _changed(
 ) -> Changed:
     sides = [fields.get(name) for fields in (before, after)]
     if visible is not None and name not in visible:
-        return Changed(field=one_line(name), before=HIDDEN, after=HIDDEN)
+        return Changed(field=one_line(name, MOST), before=HIDDEN, after=HIDDEN)
     old, new = (None if side is None else said(side, visible) for side in sides)
     if old == new and None not in sides and not same_json(*map(bytes, sides)):  # type: ignore[arg-type]
-        old, new = (one_line(bytes(side or b"").decode()) for side in sides)  # "45" and 45 look alike to people
-    return Changed(field=one_line(name), before=old, after=new)
+        old, new = (one_line(bytes(side or b"").decode(), MOST) for side in sides)  # "45" and 45 look alike to people
+    return Changed(field=one_line(name, MOST), before=old, after=new)
 
 
 def _values(fields: Mapping[str, msgspec.Raw], rules: Rules, visible: frozenset[str] | None) -> list[tuple[str, str]]:
@@ -119,10 +119,10 @@ def _values(fields: Mapping[str, msgspec.Raw], rules: Rules, visible: frozenset[
             (name for name in rules.fields.get(canonical, ()) if bytes(fields.get(name, b"null")) != b"null"), None
         )
         if held:
-            shown.append((one_line(held), said(fields[held], visible)))
+            shown.append((one_line(held, MOST), said(fields[held], visible)))
     if visible is None:
         known = {name for field, names in rules.fields.items() for name in names if field not in rules.personal}
-        shown += [(one_line(name), said(value, None)) for name, value in fields.items() if name not in known]
+        shown += [(one_line(name, MOST), said(value, None)) for name, value in fields.items() if name not in known]
     return shown
 
 
@@ -131,18 +131,7 @@ def said(value: msgspec.Raw, visible: frozenset[str] | None = None) -> str:
     personal values are (`visible` is None)."""
     text = bytes(value).decode("utf-8", "replace")
     if text[:1] == '"':
-        return one_line(str(json.loads(text)))
+        return one_line(str(json.loads(text)), MOST)
     if text[:1] in ("{", "[") and visible is not None:
         return HIDDEN
-    return one_line(text)
-
-
-def one_line(text: str, most: int = MOST) -> str:
-    """Foreign text on one line, bounded, without characters that move the cursor or turn the direction of writing."""
-    line = " ".join(str(text)[: most * 4].split())
-    clean = "".join(each if _is_plain(each) else f"\\u{ord(each):04x}" for each in line)
-    return clean if len(clean) <= most else f"{clean[: most - 1].rstrip()}…"
-
-
-def _is_plain(character: str) -> bool:
-    return character == " " or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+    return one_line(text, MOST)

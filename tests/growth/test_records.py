@@ -16,7 +16,7 @@ import pytest
 from fleetfuel import errors
 from fleetfuel.model.files import SourceFile
 from fleetfuel.plan import absent, notices, same
-from fleetfuel.printable import printable, sentence, shown
+from fleetfuel.printable import one_line, printable, sentence
 from fleetfuel.records import envelope, judge, values
 from fleetfuel.records.rows import CHUNK, index_records, read_rows
 from fleetfuel.rules.book import Rules, load_rules
@@ -143,7 +143,7 @@ def test_reading_a_file_takes_time_that_grows_with_it(name: str) -> None:
 
 
 @pytest.mark.parametrize("part", ["x", "\x1b", "\u202e", "\n", " ", "é", "a\u0301", "\U000e0041"])
-@pytest.mark.parametrize("function", [printable, shown, sentence])
+@pytest.mark.parametrize("function", [printable, one_line, sentence])
 def test_making_a_text_printable_takes_time_that_grows_with_it(function: Callable[[str], str], part: str) -> None:
     def spend(size: int) -> float:
         text = part * (size // len(part))

@@ -19,7 +19,7 @@ import pytest
 from lxml import etree
 from table import Table
 
-from fleetfuel import errors
+from fleetfuel import errors, printable
 from fleetfuel.report import choice, html, rows, saved, shown
 from fleetfuel.rules.book import load_rules
 from fleetfuel.settings import read_settings
@@ -266,9 +266,11 @@ def test_one_mistyped_year_does_not_press_the_others_together(report_of: ReportO
 
 
 @pytest.mark.parametrize(
-    "text", ["\u202egnp.exe", "a\x1b[2Jb", "one\ntwo", "x" * 10_000, "\u2028", "\ud7ff\ue000", "\x00"]
+    "text",
+    ["\u202egnp.exe", "a\x1b[2Jb", "one\ntwo", "x" * 10_000, "\u2028", "\ue000", "\x00", "a" + "\u0301" * 500],
 )
 def test_foreign_text_is_one_bounded_line_that_turns_nothing(text: str) -> None:
-    line = shown.one_line(text)
+    line = printable.one_line(text, shown.MOST)
     assert len(line) <= shown.MOST
     assert line.isprintable()
+    assert line.count("\u0301") <= 3  # more would cover the lines above

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetfuel.printable import MOST, SENTENCE_MOST, printable, sentence, shown
+from fleetfuel.printable import MOST, SENTENCE_MOST, one_line, printable, sentence
 
 OBEYED = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 """Categories of characters that do something instead of showing something."""
@@ -27,7 +27,7 @@ def is_harmless(text: str) -> bool:
 def test_nothing_is_left_that_a_terminal_obeys(text: str) -> None:
     assert is_harmless(printable(text))
     assert is_harmless(sentence(text))
-    line = shown(text)
+    line = one_line(text)
     assert is_harmless(line)
     assert "\n" not in line
     assert len(line) <= MOST
@@ -47,12 +47,12 @@ def test_json_stays_the_same_json(text: str) -> None:
     "text", ["KCA 542Q", "Amani Mlima · 7,200 KES", "Kč, Ümit, 東京, Ω", "ten\u00a0litres", "emoji 🚛", ""]
 )
 def test_what_people_write_stays_as_it_is(text: str) -> None:
-    assert printable(text) == shown(text) == sentence(text) == text
+    assert printable(text) == one_line(text) == sentence(text) == text
 
 
 def test_a_long_name_is_cut_where_it_is_shown() -> None:
-    assert shown("x" * 5_000_000) == "x" * (MOST - 1) + "…"
-    assert shown("x" * MOST) == "x" * MOST
+    assert one_line("x" * 5_000_000) == "x" * (MOST - 1) + "…"
+    assert one_line("x" * MOST) == "x" * MOST
     assert len(sentence("unknown field " + "x" * 5_000_000)) == SENTENCE_MOST
-    assert shown("a" + "\u0301" * 10_000).startswith("a\u0301\u0301\u0301")
-    assert len(shown("a" + "\u0301" * 10_000)) < 10
+    assert one_line("a" + "\u0301" * 10_000).startswith("a\u0301\u0301\u0301")
+    assert len(one_line("a" + "\u0301" * 10_000)) < 10
