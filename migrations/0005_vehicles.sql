@@ -81,13 +81,17 @@ return case fuel_type when 'V-POWER' then 'PETROL' when 'V-POWER DIESEL' then 'D
 comment on function fuel.family_of(text) is 'The fuel family of a canonical fuel type: what can be in one tank.';
 
 -- A driver's name, so that one driver is one row: case, dots and repeated spaces do not matter; a placeholder is no name.
+create function fuel.driver_words(driver text) returns text
+language sql immutable parallel safe
+return btrim(regexp_replace(left(driver, 200), e'[\\s.,]+', ' ', 'g'));
+
 create function fuel.clean_driver(driver text) returns text
 language sql immutable parallel safe
-return (
-    select case when upper(c.name collate "C") not in ('', 'N/A', 'NA', 'NIL', 'NONE', '-') then initcap(c.name) end
-    from (select btrim(regexp_replace(left(driver, 200), e'[\\s.,]+', ' ', 'g')) as name) as c
-);
+return case
+    when upper(fuel.driver_words(driver) collate "C") not in ('', 'N/A', 'NA', 'NIL', 'NONE', '-') then initcap(fuel.driver_words(driver))
+end;
 
+comment on function fuel.driver_words(text) is 'The words of a driver''s name with single spaces, without dots and commas.';
 comment on function fuel.clean_driver(text) is 'A driver''s name without differences of case, dots and spaces; null for placeholders.';
 
 -- What the feed says of the time of a fill, whether or not it is usable; null if it says nothing, or 1970.
@@ -133,27 +137,18 @@ comment on function fuel.is_usable_report(timestamptz, timestamptz) is 'Whether 
 -- fill, given with a clock, litres and amount: repeated, or its odometer, driver or fuel edited. Of these the record
 -- reported last is the corrected one, and supersedes all others of its chain. (c) Litres, amount and odometer equal, and
 -- the times differ: a pump's limit or a message sent again; nobody can know, the later fill is *unclear*.
-create function fuel.twins_of(vehicle text) returns table (id bigint, superseded_by bigint, unclear_with bigint)
-language sql stable rows 1 parallel safe security definer
+--
+-- Given are the fills that were reported so soon before or after another one; null if there are none, as for most vehicles.
+create function fuel.twins_of(ids bigint[], twin_within interval) returns table (id bigint, superseded_by bigint, unclear_with bigint)
+language sql stable strict rows 1 parallel safe security definer
 set search_path = pg_catalog, pg_temp
 begin atomic
-    with recursive fills as (
+    with recursive near as materialized (
         select
             r.id, r.filled_at, r.litres, r.amount_kes, r.odometer_km, r.source_created_at as reported_at,
-            not r.filled_at_is_assumed and (r.filled_at at time zone fuel.feed_zone())::time <> '00:00' as has_clock,
-            lag(r.source_created_at) over reports as before_at,
-            lead(r.source_created_at) over reports as after_at
+            not r.filled_at_is_assumed and (r.filled_at at time zone fuel.feed_zone())::time <> '00:00' as has_clock
         from fuel.records as r
-        where r.vehicle = twins_of.vehicle and r.deleted_at is null and r.absent_since is null and r.filled_at is not null
-        and r.source_created_at >= '2015-01-01Z'
-        window reports as (order by r.source_created_at, r.id)
-    ),
-    near as materialized (
-        select f.*, l.twin_within
-        from fills as f
-        cross join fuel.anomaly_limit as l
-        where (f.reported_at - f.before_at <= l.twin_within or f.after_at - f.reported_at <= l.twin_within)
-        and (select fuel.is_usable_report(f.reported_at, r.source_at) from fuel.records as r where r.id = f.id)
+        where r.id = any (twins_of.ids) and fuel.is_usable_report(r.source_created_at, r.source_at)
     ),
     pairs as materialized (
         select earlier.id as earlier_id, later.id as later_id
@@ -161,7 +156,7 @@ begin atomic
         join near as later on later.odometer_km = earlier.odometer_km
         where later.odometer_km between 1 and 2000000
         and (later.reported_at, later.id) > (earlier.reported_at, earlier.id)
-        and later.reported_at - earlier.reported_at <= later.twin_within
+        and later.reported_at - earlier.reported_at <= twins_of.twin_within
         and (
             (later.litres = earlier.litres and later.amount_kes is distinct from earlier.amount_kes)
             or (later.amount_kes = earlier.amount_kes and later.litres is distinct from earlier.litres)
@@ -172,7 +167,7 @@ begin atomic
         join near as later on later.filled_at = earlier.filled_at
         where later.has_clock and earlier.has_clock
         and (later.reported_at, later.id) > (earlier.reported_at, earlier.id)
-        and later.reported_at - earlier.reported_at <= later.twin_within
+        and later.reported_at - earlier.reported_at <= twins_of.twin_within
         and later.litres is not distinct from earlier.litres and later.amount_kes is not distinct from earlier.amount_kes
         and coalesce(later.litres, later.amount_kes) is not null
     ),
@@ -203,11 +198,11 @@ begin atomic
     where earlier.odometer_km is not distinct from later.odometer_km
     and coalesce(later.litres, later.amount_kes) is not null
     and (earlier.filled_at, earlier.id) < (later.filled_at, later.id)
-    and abs(extract(epoch from later.reported_at - earlier.reported_at)) <= extract(epoch from later.twin_within)
+    and abs(extract(epoch from later.reported_at - earlier.reported_at)) <= extract(epoch from twins_of.twin_within)
     group by later.id;
 end;
 
-comment on function fuel.twins_of(text) is 'The fills of a vehicle that are one message written twice: by which record each is superseded, or with which one it may be the same.';
+comment on function fuel.twins_of(bigint[], interval) is 'Which of these fills of a vehicle are one message written twice: by which record each is superseded, or with which one it may be the same.';
 
 -- The usual fuel of a vehicle: the family with the most litres, slips left out, at a tie the latest; the rules may know
 -- better. It is mixed if two families have three fills and a fifth of all each. And the most litres it ever took at once, and the
@@ -224,11 +219,14 @@ begin atomic
         -- Litres and amount swapped say nothing of the vehicle.
         and (r.price_per_litre_kes < 1 and r.litres > 1000) is not true
     ),
-    -- A slipped decimal point (45,5 read as 455) makes ten times the litres: it does not decide which fuel is usual.
-    most as (
-        select case when count(*) >= 6 then 8 * percentile_disc(0.5) within group (order by f.litres) end as litres
+    middle as materialized (
+        select count(*) as fills, percentile_disc(0.5) within group (order by f.litres) as litres
         from fills as f
         where f.litres > 0
+    ),
+    -- A slipped decimal point (45,5 read as 455) makes ten times the litres: it does not decide which fuel is usual.
+    most as (
+        select case when m.fills >= 6 then 8 * m.litres end as litres from middle as m
     ),
     families as (
         select
@@ -243,7 +241,7 @@ begin atomic
         select array_agg(f.litres order by f.litres desc) as litres
         from fills as f
         where f.family is distinct from 'ADBLUE'
-        and f.litres > 0 and f.litres <= 3 * (select percentile_disc(0.5) within group (order by m.litres) from fills as m where m.litres > 0)
+        and f.litres > 0 and f.litres <= 3 * (select m.litres from middle as m)
         having count(*) >= 6
     )
     select
@@ -264,7 +262,22 @@ select
     coalesce(fuel.family_of(known.fuel_type), used.usual_family) as usual_family, used.is_mixed and known.fuel_type is null as is_mixed,
     used.most_litres, used.second_litres,
     twins.superseded, twins.unclear
-from (select distinct r.vehicle from fuel.records as r where r.deleted_at is null and r.absent_since is null and r.filled_at is not null and r.vehicle is not null) as v
+from (
+    select n.vehicle, array_agg(n.id) filter (where n.is_reported_near) as reported_near
+    from (
+        select
+            r.vehicle, r.id,
+            least(r.reported_at - lag(r.reported_at) over reports, lead(r.reported_at) over reports - r.reported_at)
+                <= (select l.twin_within from fuel.anomaly_limit as l) as is_reported_near
+        from (
+            select r.vehicle, r.id, case when r.source_created_at >= '2015-01-01Z' then r.source_created_at end as reported_at
+            from fuel.records as r
+            where r.deleted_at is null and r.absent_since is null and r.filled_at is not null and r.vehicle is not null
+        ) as r
+        window reports as (partition by r.vehicle order by r.reported_at, r.id)
+    ) as n
+    group by n.vehicle
+) as v
 left join lateral (select k.* from fuel.known_vehicle as k where k.vehicle = v.vehicle order by k.plate limit 1) as known on true
 left join lateral (
     select k.* from fuel.vehicle_class as k
@@ -276,7 +289,6 @@ cross join lateral (
         jsonb_object_agg(t.id, t.superseded_by) filter (where t.superseded_by is not null) as superseded,
         jsonb_object_agg(t.id, t.unclear_with) filter (where t.unclear_with is not null) as unclear,
         coalesce(array_agg(t.id) filter (where t.superseded_by is not null), '{}') as superseded_ids
-    from fuel.twins_of(v.vehicle) as t
+    from fuel.twins_of(v.reported_near, (select l.twin_within from fuel.anomaly_limit as l)) as t
 ) as twins
 cross join lateral fuel.fuel_of(v.vehicle, twins.superseded_ids) as used;
-

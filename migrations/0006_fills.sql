@@ -5,7 +5,10 @@
 -- and money count if they are believable: above zero, not swapped, not over 1,500 KES a litre. The very same fill (time,
 -- litres, amount and reading) once more, though nobody knows when it was reported, counts once in a span.
 create view fuel.placed_fills as
-with placed as (
+with limits as materialized (
+    select l.price_min_kes, l.price_max_kes, l.price_believable_kes from fuel.anomaly_limit as l
+),
+placed as (
     select
         r.id, v.vehicle, r.filled_at, r.filled_at_is_assumed, r.source_created_at as reported_at, r.fuel_type,
         coalesce(fuel.family_of(r.fuel_type), v.usual_family) as family,
@@ -24,7 +27,7 @@ with placed as (
         v.tank_litres, v.has_plate_shape, v.usual_family, v.is_mixed, v.most_litres, v.second_litres
     from fuel.fleet as v
     join fuel.records as r on r.vehicle = v.vehicle
-    cross join (select * from fuel.anomaly_limit offset 0) as l
+    cross join limits as l
     where r.deleted_at is null and r.absent_since is null and r.filled_at is not null
 ),
 ordered as (

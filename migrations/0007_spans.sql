@@ -76,12 +76,12 @@ from measured as m;
 -- What is usual for a vehicle, and which of its spans are far from it (see fuel.far_spans).
 create type fuel.usual as (
     km_per_litre double precision,
-    spans        bigint,
+    is_sure      boolean,
     far          bigint[],
     mistyped     bigint[]
 );
 
-comment on type fuel.usual is 'What is usual for a vehicle: the middle of its spans'' km a litre, how many spans that rests on, the ids of the fills whose spans are far from it, and those of them whose own reading explains it.';
+comment on type fuel.usual is 'What is usual for a vehicle: the middle of its spans'' km a litre, whether that rests on enough spans to judge one by it, the ids of the fills whose spans are far from it, and those of them whose own reading explains it.';
 
 -- One missing fill doubles a figure, one doubled fill halves it. Figures are judged in logarithms against the vehicle's own
 -- spread: the middle of the distances from the middle, scaled to a standard deviation.
@@ -95,14 +95,14 @@ comment on type fuel.usual is 'What is usual for a vehicle: the middle of its sp
 -- A far span next to one that is far the other way, the two together being usual: the reading between them is mistyped.
 -- is_believable: false for a consumption outside the class's range; null if litres of another fuel lie within the span,
 -- of which nobody knows whether they belong to it: such a span is neither usual nor evidence against a reading.
-create function fuel.far_spans(ids bigint[], km bigint[], litres numeric[], kes numeric[], is_believable boolean[]) returns fuel.usual
-language plpgsql stable parallel safe security definer
+create function fuel.far_spans(limits fuel.anomaly_limit, ids bigint[], km bigint[], litres numeric[], kes numeric[], is_believable boolean[]) returns fuel.usual
+language plpgsql stable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    limits   fuel.anomaly_limit;
     logs     double precision[];
-    usual    fuel.usual := row (null, 0, '{}', '{}');
+    usual    fuel.usual := row (null, false, '{}', '{}');
+    spans    bigint;
     middle   double precision;
     spread   double precision;
     farthest double precision;
@@ -120,29 +120,32 @@ begin
     if n = 0 then
         return usual;
     end if;
-    select l.* into limits from fuel.anomaly_limit as l;
     for i in 1..n loop
         if is_believable[i] then
             logs[i] := ln(km[i]::double precision / litres[i]::double precision);
         end if;
     end loop;
-    select percentile_cont(0.5) within group (order by x), count(x) into middle, usual.spans from unnest(logs) as x;
+    select percentile_cont(0.5) within group (order by x), count(x) into middle, spans from unnest(logs) as x;
+    usual.is_sure := spans > limits.min_spans;
     select 1.4826 * percentile_cont(0.5) within group (order by abs(x - middle)) into spread from unnest(logs) as x;
 
-    if usual.spans > limits.min_spans then
-        select
-            spread > limits.noisy
-            or 1.4826 * percentile_cont(0.5) within group (order by abs(ln(s.kes) - s.kes_middle))
-                < 0.9 * 1.4826 * percentile_cont(0.5) within group (order by abs(ln(s.litres) - s.litres_middle))
-        into money
-        from (
+    if usual.is_sure then
+        if spread > limits.noisy then
+            money := true;
+        else
             select
-                k::double precision as kes, l::double precision as litres,
-                (select percentile_cont(0.5) within group (order by ln(y::double precision)) from unnest(kes, is_believable) as u (y, b) where y between 1 and 1e15 and b) as kes_middle,
-                (select percentile_cont(0.5) within group (order by ln(y::double precision)) from unnest(litres, is_believable) as u (y, b) where y > 0 and b) as litres_middle
-            from unnest(kes, litres, is_believable) as u (k, l, b)
-            where b and k between 1 and 1e15
-        ) as s;
+                1.4826 * percentile_cont(0.5) within group (order by abs(ln(s.kes) - s.kes_middle))
+                    < 0.9 * 1.4826 * percentile_cont(0.5) within group (order by abs(ln(s.litres) - s.litres_middle))
+            into money
+            from (
+                select
+                    k::double precision as kes, l::double precision as litres,
+                    (select percentile_cont(0.5) within group (order by ln(y::double precision)) from unnest(kes, is_believable) as u (y, b) where y between 1 and 1e15 and b) as kes_middle,
+                    (select percentile_cont(0.5) within group (order by ln(y::double precision)) from unnest(litres, is_believable) as u (y, b) where y > 0 and b) as litres_middle
+                from unnest(kes, litres, is_believable) as u (k, l, b)
+                where b and k between 1 and 1e15
+            ) as s;
+        end if;
 
         if not coalesce(money, false) then
             farthest := least(greatest(limits.spreads * spread, limits.least), limits.most);
@@ -184,7 +187,7 @@ begin
                 kept := kept || i;
             end loop;
         end if;
-        if usual.spans - cardinality(far) < limits.min_spans then
+        if spans - cardinality(far) < limits.min_spans then
             far := '{}';
         end if;
     end if;
@@ -197,7 +200,7 @@ begin
     end loop;
     select percentile_cont(0.5) within group (order by x) into usual.km_per_litre from unnest(good) as x;
 
-    if usual.spans > limits.min_spans then
+    if usual.is_sure then
         for i in 1..n - 1 loop
             if (i = any (far) or not is_believable[i]) and (i + 1 = any (far) or not is_believable[i + 1])
                 and not (i > 1 and ids[i - 1] = any (usual.mistyped))
@@ -215,29 +218,25 @@ begin
 end
 $$;
 
-comment on function fuel.far_spans(bigint[], bigint[], numeric[], numeric[], boolean[]) is 'What is usual for a vehicle, from all its spans in their order, and which of them are far from it.';
+comment on function fuel.far_spans(fuel.anomaly_limit, bigint[], bigint[], numeric[], numeric[], boolean[]) is 'What is usual for a vehicle, from all its spans in their order, and which of them are far from it.';
 
 -- Whether a copied fill (litres, amount and reading of the one before) was reported twice, by the span after it: without the
 -- copy it is usual, and with the copy it is far from that, or at least further away.
 create function fuel.is_double(usual fuel.usual, id bigint, status text, km bigint, litres numeric, copied_litres numeric) returns boolean
-language sql stable parallel safe security definer
-set search_path = pg_catalog, pg_temp
-begin atomic
-    select
-        d.km between 0.7 * d.once and 1.42 * d.once
-        and (
-            is_double.id = any ((is_double.usual).far)
-            or is_double.status = 'implausible'
-            or (is_double.status = 'ok' and (is_double.usual).spans > d.min_spans and d.km * d.km < d.once * d.twice)
+language sql stable parallel safe
+return
+    km::double precision between 0.7 * ((usual).km_per_litre * (litres - copied_litres)::double precision)
+        and 1.42 * ((usual).km_per_litre * (litres - copied_litres)::double precision)
+    and (
+        id = any ((usual).far)
+        or status = 'implausible'
+        or (
+            status = 'ok' and (usual).is_sure
+            -- Nearer to the figure without the copy than with it.
+            and km::double precision * km::double precision
+                < ((usual).km_per_litre * (litres - copied_litres)::double precision) * ((usual).km_per_litre * litres::double precision)
         )
-    from (
-        select
-            is_double.km::double precision as km,
-            (is_double.usual).km_per_litre * (is_double.litres - is_double.copied_litres)::double precision as once,
-            (is_double.usual).km_per_litre * is_double.litres::double precision as twice,
-            (select l.min_spans from fuel.anomaly_limit as l) as min_spans
-    ) as d;
-end;
+    );
 
 comment on function fuel.is_double(fuel.usual, bigint, text, bigint, numeric, numeric) is 'Whether the span after a copied fill says that this was reported twice.';
 
@@ -248,6 +247,7 @@ with gathered as (
         s.*,
         -- Once a vehicle, at the last of its stops.
         case when s.carries and lead(s.id) over carriers is null then fuel.far_spans(
+            (select l from fuel.anomaly_limit as l),
             array_agg(s.id) filter (where s.is_span) over carriers,
             array_agg(s.km) filter (where s.is_span) over carriers,
             array_agg(s.litres_since) filter (where s.is_span) over carriers,
@@ -270,7 +270,7 @@ known as (
         lead(g.span_status) over whole as next_status,
         lead(g.km) over whole as next_km,
         lead(g.litres_since) over whole as next_litres,
-        lag(g.is_copy) over whole as is_after_copy,
+        lag(g.is_copy, 1, false) over whole as is_after_copy,
         lag(g.counted_litres) over whole as copied_litres
     from gathered as g
     window whole as (partition by g.vehicle, g.carries order by g.filled_at, g.odometer_km, g.id rows between unbounded preceding and unbounded following)

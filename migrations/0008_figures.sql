@@ -70,7 +70,7 @@ fills as (
         case when s.status = 'ok' then s.rolling_count end as rolling_spans_used,
         (s.usual).km_per_litre as usual_km_per_litre,
         s.km, s.litres_since, s.is_too_fast, s.is_span,
-        s.km > s.litres_since * (s.usual).km_per_litre::numeric as is_too_far,
+        s.status in ('outlier', 'implausible', 'fills_missing') and s.km > s.litres_since * (s.usual).km_per_litre::numeric as is_too_far,
         -- What an odd reading is held against.
         s.is_odd_reading,
         case when s.is_odd_reading then s.before_km end as before_km,
@@ -122,7 +122,7 @@ select
     f.km as odd_km, f.litres_since as odd_litres, f.is_too_fast, f.is_after_first,
     f.before_km, f.after_km, f.max_km, f.last_stop_id, f.before_id, f.before_at, f.usual_family, f.superseded_by, f.unclear_with, f.next_span_id,
     case
-        when f.is_too_far and not f.is_mistyped and f.status in ('outlier', 'implausible', 'fills_missing')
+        when f.is_too_far and not f.is_mistyped
             then fuel.explaining_record(f.vehicle, f.from_at, f.filled_at, f.km, f.litres_since, f.usual_km_per_litre)
     end as explained_by,
     f.is_swapped, f.is_too_dear, f.vehicle_class, f.tank_litres,

@@ -167,9 +167,9 @@ begin
     revoke all on all functions in schema fuel from public;
     -- A view runs its functions with the rights of its reader. These functions give nothing that the reports do not give.
     grant execute on function
-        fuel.feed_zone(), fuel.has_plate_shape(text), fuel.family_of(text), fuel.clean_driver(text), fuel.said_time(jsonb), fuel.twins_of(text),
-        fuel.is_usable_report(timestamptz, timestamptz), fuel.is_double(fuel.usual, bigint, text, bigint, numeric, numeric),
-        fuel.fuel_of(text, bigint[]), fuel.far_spans(bigint[], bigint[], numeric[], numeric[], boolean[]),
+        fuel.feed_zone(), fuel.has_plate_shape(text), fuel.family_of(text), fuel.driver_words(text), fuel.clean_driver(text),
+        fuel.said_time(jsonb), fuel.twins_of(bigint[], interval), fuel.is_usable_report(timestamptz, timestamptz), fuel.is_double(fuel.usual, bigint, text, bigint, numeric, numeric),
+        fuel.fuel_of(text, bigint[]), fuel.far_spans(fuel.anomaly_limit, bigint[], bigint[], numeric[], numeric[], boolean[]),
         fuel.explaining_record(text, timestamptz, timestamptz, bigint, numeric, double precision)
     to public;
     -- These come with later migrations.
