@@ -7,7 +7,7 @@ from typing import Final
 
 from fleetfuel.records.json_text import TOKEN, reads_loosely, without_escapes
 
-_ID: Final = re.compile(rb'"id"\s*:\s*(?:"\s*)?([+-]?[0-9]{1,19})(?![0-9])')
+_ID: Final = re.compile(rb'"[iI][dD]"\s*:\s*(?:"\s*)?([+-]?[0-9]{1,19})(?![0-9])')
 _WHOLE: Final = re.compile(rb'"?\s*([+-]?[0-9]{1,19})(?:\.0*)?\s*"?')
 
 
@@ -25,7 +25,7 @@ def legible_ids(text: bytes) -> list[int]:
     for match in TOKEN.finditer(without_escapes(text)):
         token = match[0]
         depth += (token in (b"{", b"[")) - (token in (b"}", b"]"))
-        if before == (b'"id"', b":") and (whole := _WHOLE.fullmatch(token)):
+        if before[1] == b":" and before[0].lower() == b'"id"' and (whole := _WHOLE.fullmatch(token)):
             key = int(whole[1])
             if -(2**63) <= key < 2**63:
                 found.setdefault(depth, []).append(key)

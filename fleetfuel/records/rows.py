@@ -18,7 +18,7 @@ from fleetfuel.records.care import REASONS, Why, as_strings, find_plain, find_re
 from fleetfuel.records.complete import is_marker
 from fleetfuel.records.fields import known_names, read_fields, unknown_fields
 from fleetfuel.records.ids import legible_ids, why_no_id
-from fleetfuel.records.messages import Message, find_messages
+from fleetfuel.records.messages import CLEAR_TYPE, Message, find_messages, record_names
 from fleetfuel.records.places import FeedTexts
 from fleetfuel.records.texts import as_number, fingerprint
 from fleetfuel.records.values import BLANKS, UTC_ZONE, integer, read_instants, read_numbers
@@ -96,7 +96,7 @@ def read_rows(index: pl.DataFrame, cuts: Sequence[Cut], rules: Rules, zone: Zone
     Rows are counted within `index`. `odd` holds the few texts that need care, as they lie; `own` what is read instead.
     """
     strings, odd, unstorable = _look(index, cuts, rules)
-    messages = find_messages({row: text for row, text in odd.items() if row not in unstorable})
+    messages = find_messages({row: text for row, text in odd.items() if row not in unstorable}, record_names(rules))
     own = odd | dict.fromkeys(unstorable, b"{}") | {row: message.text for row, message in messages.items()}
 
     fields = read_fields(strings, own, rules)
@@ -140,7 +140,8 @@ def _look(index: pl.DataFrame, cuts: Sequence[Cut], rules: Rules) -> tuple[pl.Se
     lying = FeedTexts([cut.records for cut in cuts]).take(index["file"], index["position"])
     strings = as_strings(lying)
     recovered = index["file"].is_in([number for number, cut in enumerate(cuts) if cut.is_recovered])
-    rows = (~find_plain(strings, known_names(rules)) | recovered).arg_true()
+    is_plain = find_plain(strings, known_names(rules)) & ~strings.str.contains(CLEAR_TYPE).fill_null(value=True)
+    rows = (~is_plain | recovered).arg_true()
     odd: dict[int, bytes] = dict(zip(rows.to_list(), lying.take(rows.to_arrow()).to_pylist(), strict=True))
     found = find_rejected([*odd.values()], strings.gather(rows), recovered.gather(rows))
     return strings, odd, {rows[number]: why for number, why in found.items()}

@@ -255,6 +255,103 @@ MESSAGES: Final = (
     ),
 )
 
+OTHER_MESSAGES: Final = (
+    *(
+        accepted(f"message without an operation, {name}", b'{"id": ROW, "%b": {REST}}' % name.encode())
+        for name in ("row", "data", "record", "after", "Row", "new", "payload", "fields", "attributes", "doc")
+    ),
+    accepted(
+        "message without an operation, before and after",
+        b'{"before": {"id": ROW}, "after": {"id": ROW, REST}}',
+    ),
+    accepted("item of n8n", b'{"json": {"id": ROW, REST}, "pairedItem": {"item": 0}}'),
+    accepted(
+        "message in a payload",
+        b'{"schema": {"optional": false}, "payload": {"op": "u", "before": null, "after": {"id": ROW, REST}}}',
+    ),
+    accepted("deletion in a body", b'{"body": {"op": "delete", "id": ROW}}', is_deleted=True),
+    *(
+        accepted(f"deletion, {text.decode()}", text, is_deleted=True)
+        for text in (
+            b'{"OP": "delete", "id": ROW}',
+            b'{"Operation": "DELETE", "ID": ROW}',
+            b'{"__op": "d", "id": ROW}',
+            b'{"event": "delete", "id": ROW}',
+            b'{"eventName": "REMOVE", "id": ROW}',
+            b'{"event_type": "deleted", "id": ROW, "before": {REST}}',
+            b'{"type": "DELETE", "id": ROW}',
+            b'{"type": "DELETE", "table": "fuel", "schema": "public", "record": null, "old_record": {"id": ROW, REST}}',
+            b'{"kind": "delete", "id": ROW, REST}',
+            b'{"change": "removed", "id": ROW, "updated_at": "2026-06-11 12:00:00"}',
+        )
+    ),
+    *(
+        accepted(f"row, {text.decode()}", text)
+        for text in (
+            b'{"OP": "update", "id": ROW, "Row": {REST}}',
+            b'{"type": "UPDATE", "table": "f", "record": {"id": ROW, "fuel_type": "DIESEL", REST}, "old_record": {}}',
+            b'{"type": "insert", "ts": 17, "commit": true, "data": {"id": ROW, "fuel_type": "PMS", REST}, "old": {}}',
+            b'{"event": "update", "id": ROW, REST}',
+            b'{"eventName": "MODIFY", "newImage": {"id": ROW, REST}}',
+        )
+    ),
+    *(
+        rejected(f"not agreed on, {text.decode()}", text, "operation_unknown", "ROW")
+        for text in (
+            b'{"OP": "purge", "id": ROW}',
+            b'{"OP": "purge", "ID": ROW}',
+            b'{"event": "purged", "id": ROW}',
+            b'{"event": "fuel.deleted", "id": ROW, "data": {REST}}',
+            b'{"event": {"type": "delete"}, "id": ROW}',
+            b'{"method": "PUT", "id": ROW, "body": {REST}}',
+            b'{"type": "D", "id": ROW}',
+            b'{"type": "delete", "id": ROW, REST}',
+            b'{"status": "deleted", "id": ROW}',
+            b'{"what": "Removed", "id": ROW, "row": {REST}}',
+            b'{"deleted": true, "id": ROW}',
+            b'{"_deleted": 1, "id": ROW}',
+            b'{"flag": "X", "id": ROW, "row": {REST}}',
+            b'{"id": ROW, "something": {REST}}',
+            b'{"id": ROW, "something": [{REST}]}',
+            b'{"id": ROW, "something": {"within": 1}, "what": {"amount": 1}}',
+            b'{"op": "update", "event": "delete", "id": ROW, "row": {REST}}',
+        )
+    ),
+    *(
+        rejected(f"nothing in it, {text.decode()}", text, "record_missing", "ROW")
+        for text in (
+            b'{"id": ROW, "row": null}',
+            b'{"id": ROW, "row": {}}',
+            b'{"id": ROW, "row": {"id": ROW}}',
+            b'{"id": ROW, "row": "update"}',
+            b'{"id": ROW, "before": {REST}, "after": null}',
+            b'{"id": ROW, "old": {REST}}',
+            b'{"op": "update", "id": ROW, "row": {}}',
+            b'{"op": "insert", "id": ROW, "note": "x"}',
+            b'{"op": "insert", "id": ROW, "columns": {REST}}',
+            b'{"event": "insert", "id": ROW}',
+        )
+    ),
+    rejected("row in a text", b'{"id": ROW, "row": "{\\"car\\": \\"KCA 542Q\\"}"}', "operation_unknown", "ROW"),
+    rejected(
+        "row within rows", b'{"op": "update", "id": ROW, "data": {"attributes": {REST}}}', "record_missing", "ROW"
+    ),
+    *(
+        accepted(f"record with {note.decode()}", b'{"id": ROW, REST, %b}' % note)
+        for note in (
+            b'"event": "refuel"',
+            b'"action": "refuel"',
+            b'"status": "deleted"',
+            b'"before": {"litres": 3}',
+            b'"vehicle_id": {"id": OTHER, "plate": "x"}',
+            b'"data": {"plate": "x"}',
+            b'"kind": "d"',
+            b'"deleted": false',
+            b'"method": null',
+        )
+    ),
+)
+
 BROKEN: Final = (
     broken("NaN literal", note(b"NaN")),
     broken("NaN literal for the id", b'{"id": NaN, REST}'),
@@ -287,7 +384,7 @@ BROKEN: Final = (
     broken("lists nested 3,000 deep", note(b"[" * 3000 + b"]" * 3000), "nested_too_deep"),
 )
 
-RECORDS: Final = (*IDS, *TEXTS, *NUMBERS, *TIMES, *SHAPES, *MESSAGES, *BROKEN)
+RECORDS: Final = (*IDS, *TEXTS, *NUMBERS, *TIMES, *SHAPES, *MESSAGES, *OTHER_MESSAGES, *BROKEN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

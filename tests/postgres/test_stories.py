@@ -1,12 +1,12 @@
 """Stories of several runs: tests/cases/<story>/story.toml says what arrives when, and what the table holds after it.
 
 A step is a dry run, and then a run of the command line that applies.
-`snapshot` or `changes` is the file's time, as hours and minutes since the 11th of June ("30:00" is the
-12th, 06:00 UTC), or "now"; `files` are several change files read by one run. `records` are plain records with these
-fields, or change messages. `others` are so many records that every snapshot holds and nobody touches. A file is written
-when it was exported, unless `written` says otherwise; `says` are further fields of its metadata, and `exported = false`
-leaves the time out. `by_hand` is what somebody does to the table. `rows` are states: live with this amount, "deleted",
-"absent", "absent and deleted", or "none".
+`snapshot` or `changes` is the file's time, as hours and minutes since the 11th of June ("30:00" is the 12th, 06:00
+UTC), or "now"; `files` are several change files read by one run. `records` are plain records with these fields,
+change messages, or `as_is`. `others` are so many records that every snapshot holds and nobody touches. A file is
+written when it was exported, unless `written` says otherwise; `says` are further fields of its metadata, and
+`exported = false` leaves the time out. `by_hand` is what somebody does to the table. `rows` are states: live with
+this amount, "deleted", "absent", "absent and deleted", or "none".
 """
 
 from __future__ import annotations
@@ -98,6 +98,8 @@ def _written(table: Table, file: Row, others: int, name: str) -> Path:
 
 
 def _record(said: Row) -> Row:
+    if "as_is" in said:
+        return dict(said["as_is"])
     if "op" in said:
         return {**said, "row": fill(**_keyed(said["row"]))} if "row" in said else said
     return fill(**_keyed(said)) if "id" in said else said
