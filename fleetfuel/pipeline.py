@@ -43,6 +43,7 @@ from fleetfuel.side import start_work
 from fleetfuel.table import database, ledger, load, undone
 from fleetfuel.table.database import Database
 from fleetfuel.table.fitness import demand_fitting_schema
+from fleetfuel.table.migrate import require_current
 from fleetfuel.table.standing import Standing, read_marks
 
 __all__ = ["Outcome", "Request", "Run", "apply", "plan_import", "plan_saved", "plan_undo", "record_failure", "run"]
@@ -138,6 +139,7 @@ def run(request: Request, settings: Settings, database_url: str, progress: Progr
     course = choose(request, settings, saved)
     with database.connect(database_url, application_name=f"fleetfuel {request.run_id}") as connection:
         demand_fitting_schema(connection, packaged("migrations"))
+        require_current(connection, packaged("migrations"))
         standing = course.begin(connection)
         rules = load_rules(settings.rules)
         settings = in_feed_zone(settings, rules.zone)

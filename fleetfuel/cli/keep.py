@@ -72,10 +72,11 @@ def prune_command(*, age: Any, apply: bool, as_json: bool, wait_seconds: float) 
     from fleetfuel.cli import progress
     from fleetfuel.packaged import packaged
     from fleetfuel.report import prune
-    from fleetfuel.table import database, fitness
+    from fleetfuel.table import database, fitness, migrate
 
     with database.connect(url, application_name="fleetfuel prune") as connection, progress.shown() as shown:
         fitness.demand_fitting_schema(connection, packaged("migrations"))
+        migrate.require_current(connection, packaged("migrations"))
         if apply:
             connection.take_lock("repeatable read", wait_seconds=wait_seconds)
         else:

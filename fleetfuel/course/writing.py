@@ -23,14 +23,13 @@ from fleetfuel.feed import deliver
 from fleetfuel.model.files import Delivery, version_of
 from fleetfuel.model.plan import Counts, Plan
 from fleetfuel.model.table import Table
-from fleetfuel.packaged import packaged
 from fleetfuel.plan.files import stalled_feed
 from fleetfuel.plan.limits import Overrides, Totals, check_limits, still_refused
 from fleetfuel.report import evidence
 from fleetfuel.report.summary import Summary, as_applied, read_summary, same_again
 from fleetfuel.rules.book import Rules
 from fleetfuel.settings import Settings
-from fleetfuel.table import ledger, migrate
+from fleetfuel.table import ledger
 from fleetfuel.table.database import Database
 from fleetfuel.table.standing import Standing, read_files, read_standing, read_untouched
 from fleetfuel.table.state import Now
@@ -53,7 +52,6 @@ class Writing(Looking):
     def begin(self, connection: Database) -> Standing:
         """Also write the ledger's line of the run, and complete what the last run left unfinished."""
         request = self.request
-        migrate.require_current(connection, packaged("migrations"))
         connection.take_lock(wait_seconds=request.wait_seconds)
         standing = read_standing(connection, with_files=request.mode == "changes")
         source = _source_of(request, self.settings)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from table import NewRole, Table, fill
+from faults.program import zygote
+from table import NewRole, Table, envelope, fill, spoken
 
 from fleetfuel import errors
 from fleetfuel.packaged import packaged
@@ -38,6 +39,30 @@ def test_a_program_newer_than_the_schema_says_to_migrate(session: Session, tmp_p
     session.run("delete from fuel.schema_migrations where file like '0010%'")
     with pytest.raises(errors.SchemaNotReady, match="0010_"):
         Table(session.uri, tmp_path).snapshot([fill(1)])
+
+
+def test_what_looks_and_what_writes_refuse_an_edited_migration_alike(session: Session, tmp_path: Path) -> None:
+    table = Table(session.uri, tmp_path, is_filled=True)
+    run_id = table.load(envelope([fill(1)]), name="one.json").summary.run_id
+    report = table.load(envelope([fill(2)]), name="two.json", apply=False, wants_report=True).summary.report
+    session.run("update fuel.schema_migrations set checksum = 'other' where file like '0003%'")
+    left = table.everything()
+    said = set()
+    with zygote() as forks:
+        for number, words in enumerate([
+            *(["import", "--file", str(tmp_path / "two.json"), *apply] for apply in ([], ["--apply"])),
+            *(["undo", run_id, *apply] for apply in ([], ["--apply"])),
+            ["apply", str(report)],
+            *(["prune", "--older-than", "1d", *apply] for apply in ([], ["--apply"])),
+            ["migrate"],
+        ]):  # fmt: skip
+            program = forks.start(tmp_path / f"run {number}", words, database=session.uri, steps=False)
+            assert program.wait() == 78, (words, program.err)
+            said.add(spoken(program.err))
+    assert len(said) == 1
+    assert "0003_derivation.sql: edited since it was applied" in said.pop()
+    assert table.everything() == left
+    table.close()
 
 
 @pytest.mark.parametrize("table", ["records", "ingest_files"])
