@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from fleetfuel import errors
 from fleetfuel.database_url import read_url
+from fleetfuel.readable import is_denied, read_regular_or_pipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,14 +131,14 @@ def _read_env_file(path: Path | None, remarks: list[str], *, is_needed: bool) ->
     is_asked_for = path is not None
     path = path or Path(".env")
     try:
-        text = _content(path)
+        text = _content(path, is_asked_for=is_asked_for)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         if not is_asked_for:
             return None
         raise _bad_env_file(path, error.strerror or str(error), "Check the path that was given.") from None
     except OSError as error:
         if is_asked_for or (is_needed and _is_there(path)):
-            raise _bad_env_file(path, error.strerror or str(error), CURES) from None
+            raise _bad_env_file(path, error.strerror or str(error), CURES if is_denied(error) else OTHER_FILE) from None
         if _is_there(path):
             remarks.append(f"{path} was not read: {error.strerror or error}")
         return None
@@ -152,16 +153,18 @@ def _read_env_file(path: Path | None, remarks: list[str], *, is_needed: bool) ->
 _piped: Final[dict[Path, bytes]] = {}
 
 
-def _content(path: Path) -> bytes:
-    """What a file holds. A pipe (`--env-file <(decrypt .env)`) can be read once, and settings are read more often."""
+def _content(path: Path, *, is_asked_for: bool) -> bytes:
+    """What a file holds. A pipe (`--env-file <(decrypt .env)`) can be read once, and settings are read more often. One
+    that was asked for may have to wait for somebody to type a password."""
     if path in _piped:
         return _piped[path]
-    content = path.read_bytes()
+    content = read_regular_or_pipe(path, for_writer=2 if is_asked_for else 0, for_text=300 if is_asked_for else 2)
     if path.is_fifo():
         _piped[path] = content
     return content
 
 
+OTHER_FILE: Final = "Name a file with --env-file, or set the variables instead."
 CURES: Final = "Give this user the right to read it, name another file with --env-file, or set the variables instead."
 
 

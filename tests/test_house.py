@@ -79,7 +79,7 @@ OUTSIDE: Final = {
 """The world, and the rooms that touch it."""
 
 FLOORS: Final = (
-    *("errors", "side", "database_url", "printable", "packaged", "model", "settings"),
+    *("errors", "side", "database_url", "printable", "packaged", "readable", "model", "settings"),
     *("rules", "feed", "records", "writes", "table", "plan", "report"),
     *("course", "pipeline", "sandbox", "cli", "__main__"),
 )

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fleetfuel import errors
+from fleetfuel.readable import read_regular
 from fleetfuel.settings import Settings, temporary_folder
 
 log = logging.getLogger("fleetfuel")
@@ -180,7 +181,7 @@ def _trusted(settings: Settings) -> Iterator[bool | str]:
         yield True
         return
     try:
-        own = settings.ca_bundle.read_bytes()
+        own = read_regular(settings.ca_bundle)
         ssl.create_default_context(cadata=own.decode())
         if not own.strip():
             raise ValueError

@@ -8,6 +8,8 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, tzinfo
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from fleetfuel import errors
@@ -15,6 +17,10 @@ from fleetfuel.feed.keys import parse_instant
 from fleetfuel.feed.parcel import Fetched, Meter, Progress, delivered, open_spool
 from fleetfuel.feed.spool import GZIP, MEBIBYTE, Spool, Undecodable, hash_spooled, hash_view, inflate
 from fleetfuel.model.files import Delivery, Reading, UnreadableFile
+from fleetfuel.readable import await_writer
+
+PATIENCE = 5.0
+"""Seconds in which somebody has to begin to write to a pipe."""
 
 MAPPED_FROM = 64 * 2**20
 """Local files of more bytes than this are memory-mapped, smaller ones are copied to the spool. If somebody shortens a
@@ -38,9 +44,9 @@ def open_files(
         for path in paths:
             key = os.fsencode(path).decode(errors="backslashreplace")
             key_at = parse_instant(path.name, timezone)
-            with _open(path, key) as source:
+            with _open(path, key) as (source, head):
                 modified_at = datetime.fromtimestamp(os.fstat(source).st_mtime, UTC)
-                mapped, offset, size = _take_in(source, spool, maps)
+                mapped, offset, size = _take_in(source, head, spool, maps)
                 meter.moved(size, size)
                 etag = hash_spooled(spool, offset, size) if mapped is None else hash_view(mapped)
             file = Fetched(key, etag, modified_at, key_at, offset, size, mapped)
@@ -70,9 +76,10 @@ def open_files(
 
 
 @contextmanager
-def _open(path: Path, key: str) -> Iterator[int]:
+def _open(path: Path, key: str) -> Iterator[tuple[int, bytes]]:
+    """The open file, and what was read of it already: of a pipe, if there is something in it."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0))
     except PermissionError as error:
         raise errors.PermissionDenied(
             what=f"Reading {key}", reason=error.strerror, next_step="Give this user the right to read it."
@@ -88,14 +95,28 @@ def _open(path: Path, key: str) -> Iterator[int]:
                 where="it is a folder",
                 next_step=f"Name the files in it: --file {key.rstrip('/')}/*.json",
             )
-        yield descriptor
+        yield descriptor, _await_writer(descriptor, path, key)
     except OSError as error:
         raise errors.BadInput(key=key, reason=f"{error.strerror or error}.") from None
     finally:
         os.close(descriptor)
 
 
-def _take_in(source: int, spool: Spool, maps: ExitStack) -> tuple[memoryview | None, int, int]:
+def _await_writer(descriptor: int, path: Path, key: str) -> bytes:
+    if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+        os.set_blocking(descriptor, True)
+        return b""
+    try:
+        return await_writer(descriptor, path, PATIENCE)
+    except OSError as error:
+        raise errors.SourceNotFound(
+            what=f"The file {key}",
+            where=error.strerror,
+            next_step="Begin to write to it before or right after the import begins.",
+        ) from None
+
+
+def _take_in(source: int, head: bytes, spool: Spool, maps: ExitStack) -> tuple[memoryview | None, int, int]:
     """The file as a map of its own, or its place in the spool."""
     status = os.fstat(source)
     if stat.S_ISREG(status.st_mode) and status.st_size > MAPPED_FROM and os.pread(source, 2, 0) != GZIP:
@@ -103,7 +124,7 @@ def _take_in(source: int, spool: Spool, maps: ExitStack) -> tuple[memoryview | N
         maps.callback(_close_map, mapped)
         return memoryview(mapped), 0, status.st_size
     offset, size = spool.reserve(0), 0
-    while piece := os.read(source, MEBIBYTE):
+    for piece in chain((head,) if head else (), iter(partial(os.read, source, MEBIBYTE), b"")):
         spool.write(spool.reserve(len(piece)), piece)
         size += len(piece)
     return None, offset, size

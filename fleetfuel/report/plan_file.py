@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from fleetfuel import errors, writes
 from fleetfuel.model.plan import Diff, FileCount, Origin, Plan, Undo
+from fleetfuel.readable import demand_regular
 from fleetfuel.records.fills import FillNames
 from fleetfuel.records.judge import NOTICES
 from fleetfuel.records.rows import REJECTED
@@ -103,6 +104,7 @@ def hash_files(folder: Path) -> dict[str, str]:
     """Name → hex SHA-256 of the files of a report that are `CHECKED`. Raises `OSError`."""
     hashes = {}
     for name in CHECKED:
+        demand_regular(folder / name)
         with (folder / name).open("rb") as file:
             hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
     return hashes

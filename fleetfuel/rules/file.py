@@ -17,6 +17,7 @@ from typing import Any, Final, NoReturn, TypeVar
 import msgspec
 
 from fleetfuel import errors
+from fleetfuel.readable import read_regular
 
 Read = TypeVar("Read")
 _HEADER: Final = re.compile(r"\s*\[\[?[^\[\]]+\]\]?\s*(#.*)?")
@@ -119,7 +120,7 @@ def _sets(line: str, name: str) -> bool:
 def read_rule_file(path: Path, known: frozenset[str]) -> RuleFile:
     """Read a file that may hold the top-level keys `known`. Raises `RulesError` with its line."""
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except OSError as error:
         raise errors.RulesError(file=path, line=1, reason=f"cannot be read: {error.strerror}") from error
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from fleetfuel import errors
+from fleetfuel.readable import read_regular
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,7 @@ def _need_number(name: str, number: int) -> None:
 
 def _read_file(path: Path) -> MigrationFile:
     try:
-        text = path.read_text(encoding="utf-8-sig").replace("\r\n", "\n")
+        text = read_regular(path).decode("utf-8-sig").replace("\r\n", "\n")
     except (OSError, UnicodeDecodeError) as error:
         raise errors.MigrationError(
             file=path.name, reason=f"cannot be read: {error}.", next_step="It must be a readable file of UTF-8 text."

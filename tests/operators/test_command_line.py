@@ -171,6 +171,25 @@ def test_shared_options_stand_before_the_command_or_after_it(stage: Stage) -> No
     )
 
 
+def test_a_pipe_in_place_of_settings_or_of_a_report_is_refused(stage: Stage) -> None:
+    os.mkfifo(stage.folder / ".env")
+    refused = stage.run("runs", DATABASE_URL=None)
+    assert (refused.code, spoken(refused.err).splitlines()) == (
+        78,
+        [
+            "fleetfuel: .env cannot be read: it is a pipe, and nobody writes to it.",
+            "Name a file with --env-file, or set the variables instead.",
+        ],
+    )
+    (stage.folder / ".env").unlink()
+    stage.snapshot()
+    stage.done("import", "--snapshot", "--report", "kept")
+    for name in ("changes.parquet", "plan.json"):
+        (stage.folder / "kept" / name).unlink()
+        os.mkfifo(stage.folder / "kept" / name)
+        assert stage.run("apply", "kept").code in (65, 66)
+
+
 def test_the_name_alone_is_answered_with_the_help(stage: Stage) -> None:
     alone = stage.done()
     assert alone.out == stage.done("--help").out
