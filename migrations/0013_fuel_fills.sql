@@ -16,40 +16,62 @@ create view fuel.enabled_check as
 select l.code, max(l.severity) as severity from fuel.check_limit as l where l.code <> 'efficiency' group by l.code;
 
 -- An edited plate: the same driver, litres, amount and reading on another vehicle, reported within 20 minutes. Facts are a
--- vehicle's own, so this is computed when it is read: from the index, but for the few that agree in all the rest.
-create index records_live_by_reading on fuel.records (odometer_km, litres, amount_kes, source_created_at)
-include (vehicle, plate, filled_at, id)
+-- vehicle's own, so this is computed when it is read: from this index, but for the few fills that agree in all the rest. It is
+-- ordered by one number made of reading, litres and amount (their hash), as one number is compared faster than three.
+create index records_live_by_reading on fuel.records (hash_numeric_extended(amount_kes, hash_numeric_extended(litres, odometer_km)), source_created_at)
+include (odometer_km, litres, amount_kes, vehicle, plate, filled_at, id)
 where deleted_at is null and absent_since is null and odometer_km between 1 and 2000000 and source_created_at >= '2015-01-01Z';
+
+-- So that the planner knows that hardly two fills have the same number; of an index of some rows it believes no statistics.
+create statistics fuel.records_by_reading on (hash_numeric_extended(amount_kes, hash_numeric_extended(litres, odometer_km))) from fuel.records;
 
 -- A question about one plate looks up its fills alone.
 create index records_live_by_plate on fuel.records (plate)
 where deleted_at is null and absent_since is null;
 
--- All pairs, each way round.
-create view fuel.edited_plates as
-select r.id, r.vehicle, r.plate, r.filled_at, other.id as other_id
+-- The fills whose plate may have been edited, each with that number.
+create view fuel.hashed_readings as
+select
+    r.id, r.vehicle, r.plate, r.filled_at, r.source_created_at as reported_at, r.odometer_km, r.litres, r.amount_kes,
+    hash_numeric_extended(r.amount_kes, hash_numeric_extended(r.litres, r.odometer_km)) as hash
 from fuel.records as r
-join fuel.records as other on other.odometer_km = r.odometer_km and other.litres = r.litres and other.amount_kes = r.amount_kes
-where r.deleted_at is null and r.absent_since is null and r.odometer_km between 1 and 2000000 and r.source_created_at >= '2015-01-01Z'
-and other.deleted_at is null and other.absent_since is null and other.odometer_km between 1 and 2000000 and other.source_created_at >= '2015-01-01Z'
-and other.source_created_at between r.source_created_at - (select l.twin_within from fuel.anomaly_limit as l)
-    and r.source_created_at + (select l.twin_within from fuel.anomaly_limit as l)
+where r.deleted_at is null and r.absent_since is null and r.odometer_km between 1 and 2000000 and r.source_created_at >= '2015-01-01Z';
+
+-- The fills that agree with fills of other vehicles in all that the index knows, each with those.
+create view fuel.equal_readings as
+select r.id, r.vehicle, r.plate, r.filled_at, array_agg(other.id) as other_ids
+from fuel.hashed_readings as r
+join fuel.hashed_readings as other on other.hash = r.hash
+where other.odometer_km = r.odometer_km and other.litres = r.litres and other.amount_kes = r.amount_kes
+and other.reported_at between r.reported_at - (select l.twin_within from fuel.anomaly_limit as l)
+    and r.reported_at + (select l.twin_within from fuel.anomaly_limit as l)
 and other.vehicle <> r.vehicle
-and (
-    select
-        fuel.clean_driver(a.driver) = fuel.clean_driver(b.driver)
-        and fuel.is_usable_report(a.source_created_at, a.source_at) and fuel.is_usable_report(b.source_created_at, b.source_at)
+group by r.id, r.vehicle, r.plate, r.filled_at;
+
+-- The fills with an edited plate, each with the first record that it may be.
+create view fuel.edited_plates as
+select e.id, e.vehicle, e.plate, e.filled_at, other.id as other_id
+from fuel.equal_readings as e
+cross join lateral (
+    select min(b.id) as id
     from fuel.records as a
     cross join fuel.records as b
-    where a.id = r.id and b.id = other.id
-);
+    where a.id = e.id and b.id = any (e.other_ids)
+    and fuel.is_usable_report(a.source_created_at, a.source_at) and fuel.is_usable_report(b.source_created_at, b.source_at)
+    -- Most names are written alike; of these one is cleaned.
+    and case
+        when a.driver = b.driver then fuel.clean_driver(a.driver) is not null
+        else fuel.clean_driver(a.driver) = fuel.clean_driver(b.driver)
+    end
+) as other
+where other.id is not null;
 
 -- The facts of a fill with what is never stored: that it lies ahead, and that its plate was edited. That one is a column of its
 -- own, never an element of a list, so that the planner looks up a few fills, and joins a whole fleet once.
 create view fuel.checked_fills as
 select
     f.*,
-    f.findings || case when f.filled_at > now() + interval '1 day' then 'impossible_time' end as own_findings,
+    case when f.filled_at > now() + interval '1 day' then array_append(f.findings, 'impossible_time') else f.findings end as own_findings,
     exists (select from fuel.edited_plates as p where p.id = f.id) as has_edited_plate
 from fuel.current_fill_facts as f;
 
@@ -77,19 +99,22 @@ select
     f.vehicle_class,
     f.cap_kes as pump_price_cap_kes,
     f.superseded_by,
-    greatest(
-        (select max(c.severity) from unnest(f.own_findings) as x (code) join fuel.enabled_check as c on c.code = x.code),
-        case when f.has_edited_plate then (select c.severity from fuel.enabled_check as c where c.code = 'edited_plate') end
-    ) as worst_severity,
+    case
+        when f.own_findings && (select array_agg(c.code) from fuel.enabled_check as c where c.severity = 'warn') then 'warn'
+        when f.has_edited_plate and 'warn' = (select c.severity from fuel.enabled_check as c where c.code = 'edited_plate') then 'warn'
+        when f.own_findings && (select array_agg(c.code) from fuel.enabled_check as c where c.severity = 'info') then 'info'
+        when f.has_edited_plate then (select c.severity from fuel.enabled_check as c where c.code = 'edited_plate')
+    end as worst_severity,
     case
         when f.has_edited_plate then array(
             select x.code from unnest(array_append(f.own_findings, 'edited_plate')) as x (code)
             where x.code = any ((select array_agg(c.code) from fuel.enabled_check as c)::text[]) order by x.code
         )
-        else array(
+        when f.own_findings is not null then array(
             select x.code from unnest(f.own_findings) as x (code)
             where x.code = any ((select array_agg(c.code) from fuel.enabled_check as c)::text[]) order by x.code
         )
+        else '{}'
     end as finding_codes,
     r.last_changed_at as changed_at
 from fuel.checked_fills as f
@@ -156,11 +181,7 @@ select
 from (
     select
         a.*,
-        exists (
-            select
-            from unnest(a.own_findings) as x (code)
-            where x.code = any ((select array_agg(c.code) from fuel.enabled_check as c where c.severity = 'warn')::text[])
-        )
+        a.own_findings && (select array_agg(c.code) from fuel.enabled_check as c where c.severity = 'warn')
         or (a.has_edited_plate and 'warn' = (select c.severity from fuel.enabled_check as c where c.code = 'edited_plate')) as has_warning
     from fuel.checked_fills as a
     where a.superseded_by is null

@@ -3,53 +3,51 @@
 -- How long, in words: 1 minute, 35 minutes, 1.5 hours, 3 days.
 create function fuel.time_in_words(between_them interval) returns text
 language sql immutable parallel safe
-return (
-    select case
-        when m.minutes < 1 then 'less than a minute'
-        when m.minutes < 90 then format('%s minute%s', round(m.minutes), case when round(m.minutes) = 1 then '' else 's' end)
-        when m.minutes < 2880 then format('%s hours', trim_scale(round(m.minutes / 60, 1)))
-        else format('%s days', round(m.minutes / 1440))
-    end
-    from (select extract(epoch from between_them) / 60 as minutes) as m
-);
+return case
+    when extract(epoch from between_them) / 60 < 1 then 'less than a minute'
+    when extract(epoch from between_them) / 60 < 90 then
+        round(extract(epoch from between_them) / 60)::text || case when round(extract(epoch from between_them) / 60) = 1 then ' minute' else ' minutes' end
+    when extract(epoch from between_them) / 60 < 2880 then trim_scale(round(extract(epoch from between_them) / 60 / 60, 1))::text || ' hours'
+    else round(extract(epoch from between_them) / 60 / 1440)::text || ' days'
+end;
 
 -- What each check finds is decided with the facts of a fill (fuel.computed_fill_facts); here it gets its words. A check
 -- without a line in rules/ is switched off. A finding stands on the record most likely wrong and names the other.
 create view reporting.v_fuel_anomalies as
 select
-    f.id, f.plate, f.filled_at, found.code, c.severity, said.value, said.expected, said.sentence,
-    f.filled_at_eat::date as filled_on, f.driver_name, f.department, device.cost_centre, f.amount_kes, seen.other_id
-from fuel.current_fill_facts as f
+    f.id, f.plate, f.filled_at, f.code, c.severity, said.value, said.expected, said.sentence,
+    f.filled_at_eat::date as filled_on, f.driver_name, f.department, device.cost_centre, f.amount_kes, said.other_id
+from (select x.*, unnest(x.findings) as code from fuel.current_fill_facts as x where x.findings is not null) as f
+join fuel.enabled_check as c on c.code = f.code
 left join fuel.vehicle_devices as device on device.vehicle = f.vehicle
-cross join fuel.anomaly_limit as l
-cross join lateral unnest(f.findings) as found (code)
-join fuel.enabled_check as c on c.code = found.code
 left join fuel.vehicle_class as k on k.class = f.vehicle_class
+cross join fuel.anomaly_limit as l
 cross join lateral (
     select
-        case
-            when found.code like 'odometer%' or found.code = 'fills_missing' then f.odometer_km::text
-            when found.code = 'efficiency_outlier' then trim_scale(f.km_per_litre)::text
-            when found.code = 'implausible' then
+        case f.code
+            when 'efficiency_outlier' then trim_scale(f.km_per_litre)::text
+            when 'odd_hours' then to_char(f.filled_at_eat, 'HH24:MI')
+            when 'implausible' then
                 case when f.is_too_fast then format('%s km in %s', f.odd_km, fuel.time_in_words(f.filled_at - f.from_at)) else trim_scale(round(f.odd_km / f.odd_litres, 3))::text end
-            when found.code = 'duplicate_fill' then coalesce(f.superseded_by, f.unclear_with)::text
-            when found.code = 'too_frequent' then fuel.time_in_words(f.filled_at - f.before_at)
-            when found.code = 'driver_changed' then f.driver_name
-            when found.code = 'fuel_type_changed' then f.fuel_type
-            when found.code in ('litres_implausible', 'over_capacity', 'missing_litres') then trim_scale(round(f.litres, 3))::text
-            when found.code = 'missing_amount' then trim_scale(round(f.amount_kes, 2))::text
-            when found.code = 'price_out_of_range' then round(f.price_per_litre_kes, 2)::text
-            when found.code = 'odd_hours' then to_char(f.filled_at_eat, 'HH24:MI')
-            when found.code = 'reported_late' then to_char(f.filled_at_eat, 'YYYY-MM-DD')
-            when found.code = 'unknown_plate' then f.car
-            when found.code in ('unknown_fuel_type', 'missing_time', 'impossible_time') then (
-                select left((array_agg(r.raw ->> s.alias order by s.rank) filter (where btrim(r.raw ->> s.alias) <> ''))[1], 200)
-                from fuel.records as r
-                cross join fuel.source_field as s
-                where r.id = f.id and s.field = case when found.code = 'unknown_fuel_type' then 'fuel_type' else 'filled_at' end
-            )
+            when 'price_out_of_range' then round(f.price_per_litre_kes, 2)::text
+            when 'duplicate_fill' then coalesce(f.superseded_by, f.unclear_with)::text
+            when 'odometer_missing' then f.odometer_km::text
+            when 'odometer_jump' then f.odometer_km::text
+            when 'odometer_rollback' then f.odometer_km::text
+            when 'odometer_unchanged' then f.odometer_km::text
+            when 'fills_missing' then f.odometer_km::text
+            when 'too_frequent' then fuel.time_in_words(f.filled_at - f.before_at)
+            when 'driver_changed' then f.driver_name
+            when 'fuel_type_changed' then f.fuel_type
+            when 'litres_implausible' then trim_scale(round(f.litres, 3))::text
+            when 'over_capacity' then trim_scale(round(f.litres, 3))::text
+            when 'missing_litres' then trim_scale(round(f.litres, 3))::text
+            when 'missing_amount' then trim_scale(round(f.amount_kes, 2))::text
+            when 'reported_late' then to_char(f.filled_at_eat, 'YYYY-MM-DD')
+            when 'unknown_plate' then f.car
+            else record.reported -- unknown_fuel_type, missing_time, impossible_time
         end as value,
-        case found.code
+        case f.code
             when 'duplicate_fill' then coalesce(f.superseded_by, f.unclear_with)
             when 'too_frequent' then f.before_id
             when 'driver_changed' then f.before_id
@@ -59,19 +57,8 @@ cross join lateral (
             when 'odometer_rollback' then f.last_stop_id
             when 'odometer_jump' then f.last_stop_id
             when 'odometer_unchanged' then f.last_stop_id
-        end as other_id
-    offset 0
-) as seen
-left join lateral (
-    -- The other record of a pair, for saying what differs.
-    select r.litres, r.amount_kes, r.odometer_km, r.filled_at, r.driver, r.fuel_type, r.deleted_at, r.absent_since
-    from fuel.records as r
-    where r.id = seen.other_id
-) as other on true
-cross join lateral (
-    select
-        seen.value,
-        case found.code
+        end as other_id,
+        case f.code
             when 'odometer_missing' then 'a reading'
             when 'odometer_unchanged' then format('more than %s', f.from_km)
             when 'odometer_rollback' then
@@ -91,7 +78,7 @@ cross join lateral (
                 end
             when 'duplicate_fill' then 'one record for each fill'
             when 'too_frequent' then format('%s hours or more', trim_scale(l.frequent_hours))
-            when 'driver_changed' then fuel.clean_driver(other.driver)
+            when 'driver_changed' then record.driver_before
             when 'fuel_type_changed' then f.usual_family
             when 'litres_implausible' then format('%s to %s', trim_scale(k.litres_min), trim_scale(k.litres_max))
             when 'over_capacity' then format('at most %s', trim_scale(round(coalesce(f.tank_litres, f.most_litres), 3)))
@@ -110,65 +97,63 @@ cross join lateral (
             when 'missing_amount' then 'an amount in KES'
             when 'missing_litres' then 'litres'
         end as expected,
-        case found.code
+        case f.code
             when 'odometer_missing' then 'No odometer reading: the litres of this fill count towards the next one.'
-            when 'odometer_unchanged' then format('The odometer reads %s km, as it did at the fill before: check whether it was copied.', seen.value)
+            when 'odometer_unchanged' then format('The odometer reads %s km, as it did at the fill before: check whether it was copied.', f.odometer_km)
             when 'odometer_rollback' then
                 case
-                    when f.before_km is not null then format('The odometer reads %s km between fills at %s and %s km: check for a mistyped digit.', seen.value, f.before_km, f.after_km)
-                    else format('The odometer reads %s km, %s km less than at the fill before: check both readings.', seen.value, f.from_km - f.odometer_km)
+                    when f.before_km is not null then format('The odometer reads %s km between fills at %s and %s km: check for a mistyped digit.', f.odometer_km, f.before_km, f.after_km)
+                    else format('The odometer reads %s km, %s km less than at the fill before: check both readings.', f.odometer_km, f.from_km - f.odometer_km)
                 end
             when 'odometer_jump' then
                 case
-                    when f.odometer_km > 2000000 then format('The odometer reads %s km, more than any vehicle has: check for a mistyped digit.', seen.value)
-                    when f.before_km is not null then format('The odometer reads %s km between fills at %s and %s km: check for a mistyped digit.', seen.value, f.before_km, f.after_km)
+                    when f.odometer_km > 2000000 then format('The odometer reads %s km, more than any vehicle has: check for a mistyped digit.', f.odometer_km)
+                    when f.before_km is not null then format('The odometer reads %s km between fills at %s and %s km: check for a mistyped digit.', f.odometer_km, f.before_km, f.after_km)
                     when f.is_after_first then format('The odometer reads %s km, %s km more than at the first fill (%s): check both readings.',
-                        seen.value, f.odometer_km - f.from_km, to_char(f.from_at at time zone 'Africa/Nairobi', 'YYYY-MM-DD'))
+                        f.odometer_km, f.odometer_km - f.from_km, to_char(f.from_at at time zone 'Africa/Nairobi', 'YYYY-MM-DD'))
                     else format('The odometer reads %s km, %s km more than at the fill before (%s): check for a mistyped digit.',
-                        seen.value, f.odometer_km - f.from_km, to_char(f.from_at at time zone 'Africa/Nairobi', 'YYYY-MM-DD'))
+                        f.odometer_km, f.odometer_km - f.from_km, to_char(f.from_at at time zone 'Africa/Nairobi', 'YYYY-MM-DD'))
                 end
             when 'fills_missing' then format('%s km since the fill before, %s ago: fills between them are missing, check where they are.%s',
-                f.odometer_km - f.from_km, fuel.time_in_words(f.filled_at - f.from_at), e.explanation)
+                f.odometer_km - f.from_km, fuel.time_in_words(f.filled_at - f.from_at), record.explanation)
             when 'efficiency_outlier' then
                 case
                     when f.next_span_id is not null then format('%s km on a litre, where this vehicle usually makes %s, and as far off the other way at the fill after (record %s): check this odometer reading.',
-                        seen.value, trim_scale(round(f.usual_km_per_litre::numeric, 2)), f.next_span_id)
+                        trim_scale(f.km_per_litre), trim_scale(round(f.usual_km_per_litre::numeric, 2)), f.next_span_id)
                     when f.km_per_litre > f.usual_km_per_litre then format('%s km on a litre, where this vehicle usually makes %s: check litres and odometer, or a fill before it is missing.%s',
-                        seen.value, trim_scale(round(f.usual_km_per_litre::numeric, 2)), e.explanation)
+                        trim_scale(f.km_per_litre), trim_scale(round(f.usual_km_per_litre::numeric, 2)), record.explanation)
                     else format('%s km on a litre, where this vehicle usually makes %s: check litres and odometer, or whether a fill was reported twice.',
-                        seen.value, trim_scale(round(f.usual_km_per_litre::numeric, 2)))
+                        trim_scale(f.km_per_litre), trim_scale(round(f.usual_km_per_litre::numeric, 2)))
                 end
             when 'implausible' then
                 case
-                    when f.is_too_fast then format('%s since the fill before: check the odometer and the time of both fills.', seen.value)
-                    when f.next_span_id is not null then format('%s km on a litre, and far off the other way at the fill after (record %s): check this odometer reading.', seen.value, f.next_span_id)
+                    when f.is_too_fast then format('%s km in %s since the fill before: check the odometer and the time of both fills.', f.odd_km, fuel.time_in_words(f.filled_at - f.from_at))
+                    when f.next_span_id is not null then format('%s km on a litre, and far off the other way at the fill after (record %s): check this odometer reading.', trim_scale(round(f.odd_km / f.odd_litres, 3)), f.next_span_id)
                     when f.odd_km > f.odd_litres * k.km_per_litre_max then format('%s km on a litre, where a vehicle of class %s makes %s to %s: check litres and odometer, or a fill before it is missing.%s',
-                        seen.value, k.class, trim_scale(k.km_per_litre_min), trim_scale(k.km_per_litre_max), e.explanation)
+                        trim_scale(round(f.odd_km / f.odd_litres, 3)), k.class, trim_scale(k.km_per_litre_min), trim_scale(k.km_per_litre_max), record.explanation)
                     else format('%s km on a litre, where a vehicle of class %s makes %s to %s: check litres and odometer.',
-                        seen.value, k.class, trim_scale(k.km_per_litre_min), trim_scale(k.km_per_litre_max))
+                        trim_scale(round(f.odd_km / f.odd_litres, 3)), k.class, trim_scale(k.km_per_litre_min), trim_scale(k.km_per_litre_max))
                 end
             when 'duplicate_fill' then
                 case
-                    when f.superseded_by is not null then format('Reported again as record %s, %s: check which is right; this one is left out of consumption and spend.', seen.value,
-                        case when d.differences is null then 'the same in all' else 'which differs in ' || d.differences end)
-                    when f.filled_at = other.filled_at then format('The same time, litres, amount and odometer as record %s: check whether it is one fill reported twice.', seen.value)
-                    else format('The same litres, amount and odometer as record %s, filled %s apart: check whether it is one fill reported twice.', seen.value,
-                        fuel.time_in_words(greatest(f.filled_at - other.filled_at, other.filled_at - f.filled_at)))
+                    when f.superseded_by is not null then format('Reported again as record %s, %s: check which is right; this one is left out of consumption and spend.',
+                        f.superseded_by, coalesce('which differs in ' || record.differences, 'the same in all'))
+                    else record.doubt
                 end
-            when 'too_frequent' then format('Filled %s after record %s: check whether both fills happened.', seen.value, f.before_id)
+            when 'too_frequent' then format('Filled %s after record %s: check whether both fills happened.', fuel.time_in_words(f.filled_at - f.before_at), f.before_id)
             when 'driver_changed' then format('Another driver than %s earlier (record %s): check who had the vehicle.', fuel.time_in_words(f.filled_at - f.before_at), f.before_id)
-            when 'fuel_type_changed' then format('%s, where this vehicle takes %s: check the fuel type and the plate.', seen.value, f.usual_family)
+            when 'fuel_type_changed' then format('%s, where this vehicle takes %s: check the fuel type and the plate.', f.fuel_type, f.usual_family)
             when 'litres_implausible' then format('%s litres, where a vehicle of class %s takes %s to %s: check for a slipped decimal point.',
-                seen.value, k.class, trim_scale(k.litres_min), trim_scale(k.litres_max))
+                trim_scale(round(f.litres, 3)), k.class, trim_scale(k.litres_min), trim_scale(k.litres_max))
             when 'over_capacity' then
                 case
-                    when f.tank_litres is not null then format('%s litres, where the tank holds %s: check the litres and the plate.', seen.value, trim_scale(f.tank_litres))
-                    else format('%s litres, where this vehicle never took more than %s: check for a slipped decimal point.', seen.value, trim_scale(round(f.most_litres, 3)))
+                    when f.tank_litres is not null then format('%s litres, where the tank holds %s: check the litres and the plate.', trim_scale(round(f.litres, 3)), trim_scale(f.tank_litres))
+                    else format('%s litres, where this vehicle never took more than %s: check for a slipped decimal point.', trim_scale(round(f.litres, 3)), trim_scale(round(f.most_litres, 3)))
                 end
             when 'price_out_of_range' then
                 case
                     when f.is_swapped then format('%s litres for %s KES: litres and amount look swapped, check both; they are left out of the sums.', trim_scale(round(f.litres, 3)), trim_scale(round(f.amount_kes, 2)))
-                    else format('%s KES a litre%s: check amount and litres.%s', seen.value,
+                    else format('%s KES a litre%s: check amount and litres.%s', round(f.price_per_litre_kes, 2),
                         case
                             when f.cap_kes is null then null
                             when f.cap_is_old then format(', where the pump price was capped at about %s (the last known)', trim_scale(f.cap_kes))
@@ -186,51 +171,77 @@ cross join lateral (
                             end
                         ) end)
                 end
-            when 'odd_hours' then format('Filled at %s at night: check the time of the fill.', seen.value)
+            when 'odd_hours' then format('Filled at %s at night: check the time of the fill.', to_char(f.filled_at_eat, 'HH24:MI'))
             when 'missing_time' then
                 case
                     when f.filled_at is null then 'No time of the fill, and none of its report: check when it was.'
                     else format('No time of the fill: it stands at the time of its report, %s; check when it was.', to_char(f.filled_at_eat, 'YYYY-MM-DD HH24:MI'))
                 end
-            when 'impossible_time' then format('Dated %s, after its own report: it stands at the time of the report, %s; check the date.', seen.value, to_char(f.filled_at_eat, 'YYYY-MM-DD HH24:MI'))
-            when 'reported_late' then format('Dated %s, but reported %s later: check the date.', seen.value, fuel.time_in_words(f.reported_at - f.filled_at))
+            when 'impossible_time' then format('Dated %s, after its own report: it stands at the time of the report, %s; check the date.', record.reported, to_char(f.filled_at_eat, 'YYYY-MM-DD HH24:MI'))
+            when 'reported_late' then format('Dated %s, but reported %s later: check the date.', to_char(f.filled_at_eat, 'YYYY-MM-DD'), fuel.time_in_words(f.reported_at - f.filled_at))
             when 'unknown_plate' then
                 case
                     when f.plate is null then 'No plate: check which vehicle was filled.'
-                    else format('%s has the shape of no known plate: check which vehicle was filled, or name it in rules/vehicles.toml.', left(seen.value, 200))
+                    else format('%s has the shape of no known plate: check which vehicle was filled, or name it in rules/vehicles.toml.', left(f.car, 200))
                 end
             when 'unknown_fuel_type' then
-                case when seen.value is null then 'No fuel type: check what was filled.' else format('Fuel type %s is not known: check what was filled.', seen.value) end
+                coalesce('Fuel type ' || record.reported || ' is not known: check what was filled.', 'No fuel type: check what was filled.')
             when 'missing_amount' then
                 case
                     when f.amount_kes = 0 then 'The amount is zero: check the receipt.'
-                    when f.amount_kes < 0 then format('The amount is negative (%s KES): check the receipt.', seen.value)
+                    when f.amount_kes < 0 then format('The amount is negative (%s KES): check the receipt.', trim_scale(round(f.amount_kes, 2)))
                     else 'No amount, or none that can be read: check the receipt.'
                 end
             when 'missing_litres' then
                 case
                     when f.litres = 0 then 'The litres are zero: check the receipt.'
-                    when f.litres < 0 then format('The litres are negative (%s): check the receipt.', seen.value)
+                    when f.litres < 0 then format('The litres are negative (%s): check the receipt.', trim_scale(round(f.litres, 3)))
                     else 'No litres, or none that can be read: check the receipt.'
                 end
         end as sentence
     from (select case when f.cap_is_old then 2 else 1 end as tolerance) as p
+    -- What the records themselves say. Each is a question of its own, asked only where a sentence needs it.
     cross join lateral (
-        select nullif(concat_ws(', ',
-            case when other.litres is distinct from f.litres then 'litres' end,
-            case when other.amount_kes is distinct from f.amount_kes then 'the amount' end,
-            case when other.odometer_km is distinct from f.odometer_km then 'the odometer' end,
-            case when other.filled_at is distinct from f.filled_at then 'the time' end,
-            case when other.driver is distinct from f.driver then 'the driver' end,
-            case when other.fuel_type is distinct from f.fuel_type then 'the fuel' end
-        ), '') as differences
-    ) as d
-    cross join lateral (
-        select case when f.explained_by is not null then format(' Record %s would explain it: it %s.', f.explained_by,
-            case when other.deleted_at is not null or other.absent_since is not null then 'was deleted' else 'has no time of its own' end) end as explanation
-    ) as e
+        select
+            (
+                select left(r.raw ->> s.alias, 200)
+                from fuel.records as r
+                cross join fuel.source_field as s
+                where r.id = f.id and s.field = case f.code when 'unknown_fuel_type' then 'fuel_type' else 'filled_at' end
+                and btrim(r.raw ->> s.alias) <> ''
+                order by s.rank
+                limit 1
+            ) as reported,
+            (
+                select nullif(concat_ws(', ',
+                    case when r.litres is distinct from f.litres then 'litres' end,
+                    case when r.amount_kes is distinct from f.amount_kes then 'the amount' end,
+                    case when r.odometer_km is distinct from f.odometer_km then 'the odometer' end,
+                    case when r.filled_at is distinct from f.filled_at then 'the time' end,
+                    case when r.driver is distinct from f.driver then 'the driver' end,
+                    case when r.fuel_type is distinct from f.fuel_type then 'the fuel' end
+                ), '')
+                from fuel.records as r
+                where r.id = f.superseded_by
+            ) as differences,
+            (
+                select case
+                    when r.filled_at = f.filled_at then format('The same time, litres, amount and odometer as record %s: check whether it is one fill reported twice.', r.id)
+                    else format('The same litres, amount and odometer as record %s, filled %s apart: check whether it is one fill reported twice.', r.id,
+                        fuel.time_in_words(greatest(f.filled_at - r.filled_at, r.filled_at - f.filled_at)))
+                end
+                from fuel.records as r
+                where r.id = f.unclear_with
+            ) as doubt,
+            case when f.explained_by is not null then (
+                select format(' Record %s would explain it: it %s.', r.id,
+                    case when r.deleted_at is not null or r.absent_since is not null then 'was deleted' else 'has no time of its own' end)
+                from fuel.records as r
+                where r.id = f.explained_by
+            ) end as explanation,
+            (select fuel.clean_driver(r.driver) from fuel.records as r where r.id = f.before_id) as driver_before
+    ) as record
 ) as said
-where f.findings is not null
 
 -- What lies ahead today is the past tomorrow: this is never stored.
 union all
@@ -261,4 +272,4 @@ cross join lateral (
     offset 0
 ) as shown
 left join fuel.vehicle_devices as device on device.vehicle = e.vehicle
-where c.code = 'edited_plate' and e.other_id = (select min(p.other_id) from fuel.edited_plates as p where p.id = e.id);
+where c.code = 'edited_plate';
