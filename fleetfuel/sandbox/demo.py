@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from fleetfuel.report.words import wrapped
 from fleetfuel.rules.book import load_rules
 from fleetfuel.sandbox.postgres import postgres_server
 from fleetfuel.sandbox.producer import Producer
+from fleetfuel.sandbox.scratch import make_scratch
 from fleetfuel.sandbox.store import ObjectStore, object_store
 from fleetfuel.settings import Settings
 from fleetfuel.table import database, migrate
@@ -160,7 +160,7 @@ def run_demo(*, width: int, say: Callable[[str], Any], keep_reports: Path | None
 
 @contextmanager
 def _stage(say: Callable[[str], Any], width: int, keep_reports: Path | None) -> Iterator[Demo]:
-    reports = keep_reports or Path(tempfile.mkdtemp(prefix="fleetfuel-demo-"))
+    reports = keep_reports or make_scratch("fleetfuel-demo")
     try:
         with postgres_server() as server, object_store() as store:
             settings = Settings(

@@ -2,7 +2,7 @@
 
 The guard is a small Python process with the read end of a pipe whose only write end is ours. However this program ends,
 `kill -9` included, the pipe closes; the guard then stops the server and removes its scratch folder. If the guard itself
-is killed, the kernel stops the server (on Linux, by its parent-death signal).
+is killed, the kernel stops the server (on Linux, by its parent-death signal), and the next guard removes the folder.
 """
 
 import contextlib
@@ -17,13 +17,13 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
 from fleetfuel.errors import EmbeddedUnavailable
+from fleetfuel.sandbox.scratch import clear, make_scratch, note_litter
 
 HOST = "127.0.0.1"
 
@@ -72,7 +72,7 @@ class Guard:
             self._process.stdin.close()
         self._process.wait()
         self._process.stdout.close()
-        _clear(self.scratch, self._litter)  # in case the guard was killed
+        clear(self.scratch, self._litter)  # in case the guard was killed
 
     def run(self, argv: Sequence[str | Path]) -> None:
         """Run a command to its end; raises EmbeddedUnavailable with what it printed if it fails."""
@@ -119,7 +119,7 @@ def guard() -> None:
         os.setgroups([])
         os.setgid(owner[1])
         os.setuid(owner[0])
-    scratch = Path(tempfile.mkdtemp(prefix=f"{name}-"))
+    scratch = make_scratch(name)
     server: subprocess.Popen[bytes] | None = None
     stop, litter = signal.SIGINT, set[str]()
     # A server that ends by itself is reaped at once: as a zombie it would keep its pid, and so its lock files, alive.
@@ -133,6 +133,7 @@ def guard() -> None:
                 continue
             stop = signal.Signals(request.get("stop", signal.SIGINT))
             litter.update(request.get("litter", ()))
+            note_litter(scratch, litter)
             try:
                 child = _spawn(request["argv"], request["log"], scratch, stop)
             except (OSError, subprocess.SubprocessError) as error:
@@ -145,18 +146,10 @@ def guard() -> None:
     finally:
         _end(server, stop)
         for _ in range(100):  # a killed server's children may write for a moment longer
-            _clear(scratch, litter)
+            clear(scratch, litter)
             if not scratch.exists():
                 break
             time.sleep(0.05)
-
-
-def _clear(scratch: Path, litter: Iterable[str]) -> None:
-    """Remove what the server left. What cannot be removed belongs to somebody else, and stays."""
-    for path in litter:
-        with contextlib.suppress(OSError):
-            Path(path).unlink()
-    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _end(server: subprocess.Popen[bytes] | None, how: int) -> None:

@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import signal
@@ -13,11 +14,11 @@ import pytest
 from mortal import kill, restart, stop
 
 from fleetfuel.errors import EmbeddedUnavailable
-from fleetfuel.sandbox import postgres
+from fleetfuel.sandbox import demo, postgres
 from fleetfuel.sandbox.postgres import postgres_server
 from fleetfuel.sandbox.process import free_ports
 
-from .conftest import Program, gone, listening_addresses, wait_for
+from .conftest import USERS, Program, gone, listening_addresses, wait_for
 
 PROGRAM = """
 import json, os, time
@@ -207,3 +208,32 @@ def test_the_server_does_not_outlive_its_guard(scratch: Path) -> None:
         with pytest.raises(EmbeddedUnavailable, match="guard"):
             restart(server)
     wait_for(lambda: list(scratch.iterdir()) == [])
+
+
+def test_the_next_demo_removes_what_a_killed_one_left(scratch: Path) -> None:
+    """Killed with its guards, so that nobody is left to clear up; then the sockets of the store stay, too."""
+    program = Program(
+        "import json, psutil, time\n"
+        "from fleetfuel.sandbox import demo\n"
+        "with demo._stage(print, 80, None):\n"
+        "    guards = [each.pid for each in psutil.Process().children()]\n"
+        "    servers = [each for guard in guards for each in psutil.Process(guard).children()]\n"
+        "    print(json.dumps({'pid': servers[0].pid, 'guards': guards, 'servers': [each.pid for each in servers]}),"
+        " flush=True)\n"
+        "    time.sleep(600)\n",
+        USERS[0],
+    )
+    for pid in (program.process.pid, *program.reported["guards"]):
+        os.kill(pid, signal.SIGKILL)
+    program.process.wait()
+    assert program.process.stdout
+    program.process.stdout.close()
+    wait_for(lambda: all(map(gone, program.all)))
+    kinds = {path.name.rpartition("-")[0] for path in scratch.iterdir()}
+    assert kinds == {"fleetfuel-demo", "fleetfuel-postgres", "fleetfuel-store"}
+    sockets = {name for each in scratch.glob("*/litter.json") for name in json.loads(each.read_text())}
+    assert sockets
+    with demo._stage(print, 80, None):
+        assert len(list(scratch.iterdir())) == 3
+        assert not [name for name in sockets if Path(name).exists()]
+    assert list(scratch.iterdir()) == []
