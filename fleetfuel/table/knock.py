@@ -69,6 +69,8 @@ def _log_in(door: socket.socket, parameters: Mapping[str, str]) -> str | None:
     user = parameters.get("user") or os.environ.get("PGUSER") or ""
     password = parameters.get("password") or os.environ.get("PGPASSWORD") or ""
     said = {"user": user, "database": parameters.get("dbname") or os.environ.get("PGDATABASE") or user}
+    if options := parameters.get("options") or os.environ.get("PGOPTIONS"):
+        said["options"] = options
     text = b"".join(f"{name}\0{value}\0".encode() for name, value in said.items()) + b"\0"
     door.sendall(struct.pack("!ii", len(text) + 8, 196608) + text)
     scram: _Scram | None = None

@@ -79,6 +79,9 @@ def translate_refusal(error: adbc.Error, parameters: Mapping[str, str]) -> error
     state = next((state for words, state in _SAID if re.search(words, text)), "")
     if not state and not re.search(_NOBODY, text):
         state = ask_why(parameters) or ("28000" if re.search(r"failed: [^\s:]{2,20}:  \S", text) else "")
+        is_right = state == "42501" and parameters.get("options")
+        if state in _OF_OPTIONS or (is_right and ask_why({**parameters, "options": ""}) != "42501"):
+            return errors.ConfigurationError(reason=f"No connection to {target}: {reason}.", next_step=_UNREADABLE)
     return _refused(state, reason, target)
 
 
@@ -134,7 +137,10 @@ _UNTRUSTED: Final = """The server's certificate is not trusted: let sslrootcert 
 of whoever signed it, and let the host be the name that it was made for."""
 _POOLER: Final = """A pooler does not know this parameter: take it out of DATABASE_URL, or let the pooler ignore it
 (ignore_startup_parameters)."""
-_UNREADABLE: Final = (
+_UNREADABLE: Final = "Correct DATABASE_URL (or the PG… variables); .env.example says what it may hold."
+_OF_OPTIONS: Final = ("42704", "22023", "55P02", "42601", "22P02")
+"""What a server says to a parameter that it does not know, to a value that does not fit, and to one that is fixed."""
+_UNREADABLE_WORDS: Final = (
     r"invalid (connection option|URI|port|integer value|\w+ value)|could not (read|load) (root )?certificate"
     r"|private key file|certificate file|definition of service|service file|weak sslmode|invalid value for parameter"
     r'|unrecognized configuration parameter|requires a value|invalid command-line argument|invalid "?\w+"? value'
@@ -149,7 +155,7 @@ _SETTINGS: Final = (
         r"authentication method requirement|channel binding",
         "Let require_auth and channel_binding in DATABASE_URL fit what the server asks for.",
     ),
-    (_UNREADABLE, "Correct DATABASE_URL (or the PG… variables); .env.example says what it may hold."),
+    (_UNREADABLE_WORDS, _UNREADABLE),
 )
 """libpq's words for faults that only a setting can mend → the step that helps."""
 
