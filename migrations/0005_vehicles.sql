@@ -261,7 +261,7 @@ select
     fuel.has_plate_shape(v.vehicle) as has_plate_shape,
     coalesce(fuel.family_of(known.fuel_type), used.usual_family) as usual_family, used.is_mixed and known.fuel_type is null as is_mixed,
     used.most_litres, used.second_litres,
-    twins.superseded, twins.unclear
+    twins.superseded, twins.unclear, stray.ids as stray_ids, stray.km as stray_km, stray.filled_at as stray_at
 from (
     select n.vehicle, array_agg(n.id) filter (where n.is_reported_near) as reported_near
     from (
@@ -291,4 +291,15 @@ cross join lateral (
         coalesce(array_agg(t.id) filter (where t.superseded_by is not null), '{}') as superseded_ids
     from fuel.twins_of(v.reported_near, (select l.twin_within from fuel.anomaly_limit as l)) as t
 ) as twins
-cross join lateral fuel.fuel_of(v.vehicle, twins.superseded_ids) as used;
+cross join lateral fuel.fuel_of(v.vehicle, twins.superseded_ids) as used
+-- Fills with a reading that have no time, or one long before their report: they may have been at another time.
+left join lateral (
+    select array_agg(r.id) as ids, array_agg(r.odometer_km) as km, array_agg(r.filled_at) as filled_at
+    from fuel.records as r
+    where r.vehicle = v.vehicle and r.deleted_at is null and r.absent_since is null
+    and (r.filled_at is null or r.filled_at < r.source_created_at - (select l.late_after from fuel.anomaly_limit as l))
+    and r.odometer_km between 1 and 2000000
+    and (r.filled_at is null or fuel.is_usable_report(r.source_created_at, r.source_at))
+    and coalesce(fuel.family_of(r.fuel_type), used.usual_family) is not distinct from used.usual_family
+    and not r.id = any (twins.superseded_ids)
+) as stray on true;

@@ -3,7 +3,8 @@
 -- A fill in its vehicle's order. It is part of the chain that figures come from unless it is superseded, of another fuel
 -- family than the vehicle's usual one (an unknown fuel counts as the usual one), or the vehicle has no odometer. Litres
 -- and money count if they are believable: above zero, not swapped, not over 1,500 KES a litre. The very same fill (time,
--- litres, amount and reading) once more, though nobody knows when it was reported, counts once in a span.
+-- litres, amount and reading) once more, though nobody knows when it was reported, counts once in a span. A fill that is dated
+-- long before its report, and reads more than the next fill, is misdated: its reading counts for nothing where it stands.
 create view fuel.placed_fills as
 with limits as materialized (
     select l.price_min_kes, l.price_max_kes, l.price_believable_kes from fuel.anomaly_limit as l
@@ -24,7 +25,8 @@ placed as (
         ) as is_swapped,
         coalesce(r.price_per_litre_kes > l.price_believable_kes, false) as is_too_dear,
         v.vehicle_class, v.litres_min, v.litres_max, v.km_per_litre_min, v.km_per_litre_max, v.is_known, v.has_odometer,
-        v.tank_litres, v.has_plate_shape, v.usual_family, v.is_mixed, v.most_litres, v.second_litres
+        v.tank_litres, v.has_plate_shape, v.usual_family, v.is_mixed, v.most_litres, v.second_litres,
+        coalesce(r.id = any (v.stray_ids), false) as is_stray, v.stray_km, v.stray_at
     from fuel.fleet as v
     join fuel.records as r on r.vehicle = v.vehicle
     cross join limits as l
@@ -43,6 +45,7 @@ ordered as (
             false
         ) as repeats,
         row_number() over counted as nth,
+        p.is_stray and coalesce(p.odometer_km > lead(p.odometer_km) over counted, false) as is_misdated,
         -- Litres of another fuel, bought before this stop, and by its end: what if only their fuel type is mistyped?
         sum(p.odd_litres) over before_stop as odd_before,
         sum(p.odd_litres) over by_its_end as odd_by_end
@@ -65,7 +68,7 @@ ordered as (
 )
 select
     o.*,
-    o.has_reading and not o.repeats as has_own_reading,
+    o.has_reading and not o.repeats and not o.is_misdated as has_own_reading,
     case when o.repeats then 0 when o.litres > 0 and not o.is_swapped then o.litres end as counted_litres,
     case when o.repeats then 0 when o.amount_kes > 0 and not o.is_swapped and not o.is_too_dear then o.amount_kes end as counted_kes,
     case when o.repeats then o.before_id end as repeats_id
@@ -122,7 +125,7 @@ with good as (
         count(f.counted_litres) over chain as with_litres_so_far,
         coalesce(sum(f.counted_kes) over chain, 0) as kes_so_far,
         count(f.counted_kes) over chain as with_kes_so_far,
-        count(f.unclear_with) over chain as unclear_so_far
+        count(*) filter (where f.unclear_with is not null or f.is_misdated) over chain as unclear_so_far
     from fuel.read_fills as f
     cross join (select * from fuel.span_limit offset 0) as l
     window chain as (partition by f.vehicle, f.in_chain order by f.filled_at, f.odometer_km, f.id rows unbounded preceding)

@@ -57,7 +57,7 @@ select
         when m.is_mixed then 'mixed_fuels'
         when not m.carries and m.carrier is not null and m.in_chain then 'same_stop'
         when not m.has_reading then case when m.odometer_km > 2000000 and m.has_odometer then 'odometer_outlier' else 'missing_odometer' end
-        when m.is_odd_reading then 'odometer_outlier'
+        when m.is_odd_reading or m.is_misdated then 'odometer_outlier'
         when m.km <= 0 then 'odometer_rollback'
         when m.km > m.per_span and m.hours >= extract(epoch from m.gap) / 3600 and m.km <= m.gap_per_day * m.hours / 24 then 'fills_missing'
         -- A day counts as one at least: the message may be late.
@@ -65,6 +65,11 @@ select
         when m.km is null then 'first_fill'
         when m.with_litres_since < m.fills_since then 'no_litres'
         when m.unclear_since > 0 then 'ambiguous'
+        -- The reading of a fill without a time, or with a doubtful one, lies within the span: its litres may belong here.
+        when m.stray_km is not null and exists (
+            select from unnest(m.stray_km, m.stray_at) as stray (km, filled_at)
+            where stray.km > m.from_km and stray.km <= m.good_km and (stray.filled_at between m.from_at and m.filled_at) is not true
+        ) then 'ambiguous'
         -- A quarter of an hour is nobody's fault: clocks and messages are that far apart.
         when m.has_hours and m.km > m.per_hour * (m.hours + 0.25) then 'implausible'
         when m.km < m.km_per_litre_min * m.litres_since or m.km > m.km_per_litre_max * m.litres_since then 'implausible'
@@ -78,10 +83,11 @@ create type fuel.usual as (
     km_per_litre double precision,
     is_sure      boolean,
     far          bigint[],
-    mistyped     bigint[]
+    mistyped     bigint[],
+    unsure       bigint[]
 );
 
-comment on type fuel.usual is 'What is usual for a vehicle: the middle of its spans'' km a litre, whether that rests on enough spans to judge one by it, the ids of the fills whose spans are far from it, and those of them whose own reading explains it.';
+comment on type fuel.usual is 'What is usual for a vehicle: the middle of its spans'' km a litre, whether that rests on three spans or more, so that one wrong span does not move it, the ids of the fills whose spans are far from it, those of them whose own reading explains it, and the ids of both spans around a reading that is probably wrong.';
 
 -- One missing fill doubles a figure, one doubled fill halves it. Figures are judged in logarithms against the vehicle's own
 -- spread: the middle of the distances from the middle, scaled to a standard deviation.
@@ -93,6 +99,9 @@ comment on type fuel.usual is 'What is usual for a vehicle: the middle of its sp
 --   only over a factor of 1.65 and 3 of such spreads.
 --
 -- A far span next to one that is far the other way, the two together being usual: the reading between them is mistyped.
+-- Neither figure is sure if one is off by more than 1.65, the other by more than 1.42. Nor is a figure if it is off by more
+-- than 1.65 and its price is one that nobody pays, less than a third or more than three times what this vehicle pays: its litres
+-- are wrong, not only the amount. Three spans are enough to see that.
 -- is_believable: false for a consumption outside the class's range; null if litres of another fuel lie within the span,
 -- of which nobody knows whether they belong to it: such a span is neither usual nor evidence against a reading.
 create function fuel.far_spans(limits fuel.anomaly_limit, ids bigint[], km bigint[], litres numeric[], kes numeric[], is_believable boolean[]) returns fuel.usual
@@ -101,7 +110,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     logs     double precision[];
-    usual    fuel.usual := row (null, false, '{}', '{}');
+    usual    fuel.usual := row (null, false, '{}', '{}', '{}');
     spans    bigint;
     middle   double precision;
     spread   double precision;
@@ -116,6 +125,9 @@ declare
     good     double precision[];
     n        constant integer := coalesce(cardinality(ids), 0);
     n_far    integer;
+    price    double precision;
+    off      double precision;
+    off_next double precision;
 begin
     if n = 0 then
         return usual;
@@ -126,10 +138,10 @@ begin
         end if;
     end loop;
     select percentile_cont(0.5) within group (order by x), count(x) into middle, spans from unnest(logs) as x;
-    usual.is_sure := spans > limits.min_spans;
+    usual.is_sure := spans >= 3;
     select 1.4826 * percentile_cont(0.5) within group (order by abs(x - middle)) into spread from unnest(logs) as x;
 
-    if usual.is_sure then
+    if spans > limits.min_spans then
         if spread > limits.noisy then
             money := true;
         else
@@ -200,7 +212,7 @@ begin
     end loop;
     select percentile_cont(0.5) within group (order by x) into usual.km_per_litre from unnest(good) as x;
 
-    if usual.is_sure then
+    if spans > limits.min_spans then
         for i in 1..n - 1 loop
             if (i = any (far) or not is_believable[i]) and (i + 1 = any (far) or not is_believable[i + 1])
                 and not (i > 1 and ids[i - 1] = any (usual.mistyped))
@@ -208,6 +220,31 @@ begin
                 and abs(ln((km[i] + km[i + 1])::double precision / (litres[i] + litres[i + 1])::double precision) - ln(usual.km_per_litre)) < limits.least
             then
                 usual.mistyped := usual.mistyped || ids[i];
+            end if;
+        end loop;
+    end if;
+    if usual.is_sure then
+        select percentile_cont(0.5) within group (order by k::double precision / l::double precision) into price
+        from unnest(kes, litres) as u (k, l)
+        where k > 0 and l > 0;
+        for i in 1..n loop
+            if is_believable[i] and kes[i] > 0 and abs(logs[i] - ln(usual.km_per_litre)) > limits.most
+                and kes[i] not between litres[i] * limits.price_min_kes and litres[i] * limits.price_max_kes
+                and abs(ln(kes[i]::double precision / litres[i]::double precision / price)) > ln(3)
+            then
+                usual.unsure := usual.unsure || ids[i];
+            end if;
+        end loop;
+    end if;
+    if spans > limits.min_spans then
+        for i in 1..n - 1 loop
+            off := logs[i] - ln(usual.km_per_litre);
+            off_next := logs[i + 1] - ln(usual.km_per_litre);
+            if sign(off) = -sign(off_next)
+                and greatest(abs(off), abs(off_next)) > limits.most and least(abs(off), abs(off_next)) > limits.least
+                and abs(ln((km[i] + km[i + 1])::double precision / (litres[i] + litres[i + 1])::double precision) - ln(usual.km_per_litre)) < limits.least
+            then
+                usual.unsure := usual.unsure || ids[i] || ids[i + 1];
             end if;
         end loop;
     end if;
@@ -286,7 +323,7 @@ decided as (
         k.*,
         case
             when k.id = any ((k.usual).far) then 'outlier'
-            when k.span_status = 'ok' and k.is_after_double then 'ambiguous'
+            when k.span_status = 'ok' and (k.is_after_double or k.id = any ((k.usual).unsure)) then 'ambiguous'
             -- Litres of another fuel within the span are a can for somebody else, or ours with the fuel mistyped. They are
             -- a can where the span without them is usual, and nearer to it than with them; otherwise nobody can know.
             when k.span_status = 'ok' and k.odd_since > 0 and (

@@ -85,7 +85,7 @@ fills as (
         case when s.status <> 'superseded' then s.before_at end as before_at,
         s.begins_stop, s.has_clock and (s.before_at at time zone fuel.feed_zone())::time <> '00:00' as has_clock, s.is_mixed, s.usual_family, s.superseded_by, coalesce(s.unclear_with, s.repeats_id, case when s.is_double then s.last_stop_id end) as unclear_with,
         case when s.is_mistyped then s.next_span_id end as next_span_id,
-        s.is_mistyped, s.is_excused, s.is_swapped, s.is_too_dear, s.nth, s.vehicle_class, s.litres_min, s.litres_max, s.is_known,
+        s.is_misdated, s.is_mistyped, s.is_excused, s.is_swapped, s.is_too_dear, s.nth, s.vehicle_class, s.litres_min, s.litres_max, s.is_known,
         s.has_odometer, s.tank_litres, s.has_plate_shape or s.is_known as is_vehicle, s.most_litres, s.second_litres
     from fuel.judged_fills as s
     union all
@@ -94,7 +94,7 @@ fills as (
         r.litres, r.amount_kes, r.price_per_litre_kes, r.odometer_km, r.odometer_km between 1 and 2000000,
         case when r.odometer_km > 2000000 then 'odometer_outlier' when (r.odometer_km >= 1) is not true then 'missing_odometer' end,
         null, null, null, null, null, null, null, null, null, null, false, false, false, false, null, null, null, null, false, null, null, null, null,
-        true, false, false, null, null, null, null, false, false,
+        true, false, false, null, null, null, null, false, false, false,
         coalesce(
             r.amount_kes > 0 and r.price_per_litre_kes < l.price_min_kes
             and r.litres between r.amount_kes * l.price_min_kes and r.amount_kes * l.price_max_kes, false
@@ -135,6 +135,7 @@ select
             when f.status = 'missing_odometer' then 'odometer_missing'
             when f.status = 'odometer_rollback' and f.odometer_km = f.from_km then 'odometer_unchanged'
             when f.status = 'odometer_rollback' or (f.is_odd_reading and f.odometer_km < f.before_km) then 'odometer_rollback'
+            when f.is_misdated then null
             when f.status in ('odometer_outlier', 'odometer_jump') or f.is_odd_reading then 'odometer_jump'
             when f.status = 'fills_missing' then 'fills_missing'
             when f.is_excused then null

@@ -18,10 +18,14 @@ from table import Row
 
 EAT: Final = timezone(timedelta(hours=3))
 WITHIN: Final = timedelta(minutes=20)
+LATE: Final = timedelta(days=60)
 FAMILIES: Final = {"DIESEL": "DIESEL", "PETROL": "PETROL", "V-POWER": "PETROL", "ADBLUE": "ADBLUE"}
 
 Figure = tuple[str, int | None, float | None]
 """Status, km and litres of the span."""
+
+Undated = tuple[int, str | None]
+"""Reading and fuel family of a fill of which nobody knows when it was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +44,10 @@ class Fill:
     """The very fill before, once more: time, reading, litres and money."""
     is_odd: bool = False
     """Its reading lies outside its neighbours, which agree."""
+    is_stray: bool = False
+    """It is dated long before its report, and has a reading: it may have been at another time."""
+    is_misdated: bool = False
+    """A stray that reads more than the next fill: where it stands, it does not belong."""
 
     @property
     def reading(self) -> int | None:
@@ -47,7 +55,7 @@ class Fill:
 
     @property
     def good(self) -> int | None:
-        return None if self.counts_twice or self.is_odd else self.reading
+        return None if self.counts_twice or self.is_odd or self.is_misdated else self.reading
 
     @property
     def is_swapped(self) -> bool:
@@ -76,7 +84,14 @@ def read_fill(id_: int, raw: Row) -> Fill | None:
     )  # fmt: skip
 
 
-def figures_of(fills: Sequence[Fill]) -> dict[int, Figure]:
+def read_undated(raw: Row) -> Undated | None:
+    """None if somebody knows when it was, or if it has no reading."""
+    if read_fill(0, raw) or not 1 <= (raw["odometer"] or 0) <= 2_000_000:
+        return None
+    return raw["odometer"], FAMILIES.get(raw["type"])
+
+
+def figures_of(fills: Sequence[Fill], undated: Sequence[Undated]) -> dict[int, Figure]:
     """By id, of one vehicle of no particular class."""
     superseded, unclear = find_twins(fills)
     figures: dict[int, Figure] = dict.fromkeys(superseded, ("superseded", None, None))
@@ -85,7 +100,11 @@ def figures_of(fills: Sequence[Fill]) -> dict[int, Figure]:
         key=lambda fill: (fill.at, fill.odometer is None, fill.odometer or 0, fill.id),
     )
     usual, is_mixed = usual_fuel(standing)
-    standing = [*_repeats(standing, unclear)]
+    standing = [*_misdated([*_repeats(standing, unclear)], usual)]
+    strays: list[tuple[int, datetime | None]] = [
+        *((fill.odometer, fill.at) for fill in standing if fill.is_stray and fill.odometer),
+        *((reading, None) for reading, family in undated if (family or usual) == usual),
+    ]
     chain = [fill for fill in standing if (fill.family or usual) == usual]
     figures |= {fill.id: ("other_fuel", None, None) for fill in standing if fill not in chain}
     chain = [*_odd_readings(chain)]
@@ -99,7 +118,7 @@ def figures_of(fills: Sequence[Fill]) -> dict[int, Figure]:
         for fill in stop:
             figures[fill.id] = ("same_stop", None, None) if carrier else (_without_reading(fill), None, None)
         if carrier:
-            figures[carrier.id] = _span(base, carrier, since, unclear)
+            figures[carrier.id] = _span(base, carrier, since, unclear, strays)
             if carrier.good != last_reading:
                 base, since, last_reading = carrier, [], carrier.good
     if is_mixed:
@@ -175,8 +194,17 @@ def _repeats(fills: Sequence[Fill], unclear: set[int]) -> Iterable[Fill]:
         )
 
 
+def _misdated(fills: Sequence[Fill], usual: str | None) -> Iterable[Fill]:
+    for fill, after in zip(fills, [*fills[1:], None], strict=True):
+        is_stray = bool(
+            fill.reported and fill.reported - fill.at > LATE and fill.reading and (fill.family or usual) == usual
+        )
+        is_more = after is not None and after.odometer is not None and (fill.odometer or 0) > after.odometer
+        yield dataclasses.replace(fill, is_stray=is_stray, is_misdated=is_stray and is_more)
+
+
 def _odd_readings(chain: Sequence[Fill]) -> Iterable[Fill]:
-    read = [fill for fill in chain if fill.reading and not fill.counts_twice]
+    read = [fill for fill in chain if fill.good]
     pauses = [None, *(after.at - before.at for before, after in itertools.pairwise(read)), None]
     padded: list[int | None] = [None, None, *(fill.reading for fill in read), None, None]
     odd = set()
@@ -213,10 +241,17 @@ def _stops(chain: Sequence[Fill]) -> list[list[Fill]]:
 
 
 def _without_reading(fill: Fill) -> str:
-    return "odometer_outlier" if fill.is_odd or (fill.odometer or 0) > 2_000_000 else "missing_odometer"
+    is_wrong = fill.is_odd or fill.is_misdated or (fill.odometer or 0) > 2_000_000
+    return "odometer_outlier" if is_wrong else "missing_odometer"
 
 
-def _span(base: Fill | None, fill: Fill, since: Sequence[Fill], unclear: set[int]) -> Figure:
+def _span(
+    base: Fill | None,
+    fill: Fill,
+    since: Sequence[Fill],
+    unclear: set[int],
+    strays: Sequence[tuple[int, datetime | None]],
+) -> Figure:
     if base is None or base.good is None or fill.good is None:
         return "first_fill", None, None
     km, hours = fill.good - base.good, (fill.at - base.at) / timedelta(hours=1)
@@ -229,7 +264,9 @@ def _span(base: Fill | None, fill: Fill, since: Sequence[Fill], unclear: set[int
         return "odometer_jump", None, None
     if None in litres:
         return "no_litres", km, None
-    if any(each.id in unclear for each in since):
+    if any(each.id in unclear or each.is_misdated for each in since):
+        return "ambiguous", None, None
+    if any(base.good < each <= fill.good and not (at and base.at <= at <= fill.at) for each, at in strays):
         return "ambiguous", None, None
     total = sum(each for each in litres if each is not None)
     is_too_fast = base.has_clock and fill.has_clock and km > 150 * (hours + 0.25)

@@ -451,7 +451,7 @@ def test_a_date_after_its_report_is_not_believed_and_an_old_one_is_kept(session:
     assert session.ask(
         "select id, filled_on::text, filled_at_is_assumed, finding_codes from reporting.v_fuel_fills order by id"
     ) == [
-        (1, "2026-05-01", True, ["impossible_time", "odometer_rollback"]),
+        (1, "2026-05-01", True, ["impossible_time"]),
         (2, "2025-05-04", False, ["reported_late"]),
     ]
 
