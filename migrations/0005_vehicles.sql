@@ -4,12 +4,22 @@
 -- vehicle's fills in their order (time, then odometer, then id). `where vehicle = …` reaches the index below all windows.
 --
 --     fuel.fleet                0005   the vehicle: class, usual fuel, tank, twins
---     fuel.placed_fills         0006   a fill in its vehicle's order, and whether it counts
+--     fuel.known_fills          0006   a fill with what is known of its vehicle
+--     fuel.placed_fills         0006   its place in the vehicle's order, and whether it counts
 --     fuel.read_fills           0006   which odometer readings are good
+--     fuel.chained_fills        0006   running totals
+--     fuel.parted_fills         0006   where a stop begins
 --     fuel.stopped_fills        0006   which fills are one stop
---     fuel.spanned_fills        0007   from which reading to which, on how many litres, for how much
---     fuel.judged_fills         0007   what is usual for the vehicle, and which spans are far from it: the status
+--     fuel.carried_fills        0007   which fill carries the figures of its stop
+--     fuel.based_fills          0007   the reading before, from which its span runs
+--     fuel.spanned_fills        0007   how far, on how many litres, for how much
+--     fuel.gathered_fills       0007   what is usual for the vehicle
+--     fuel.compared_fills       0007   the same, at each of its fills
+--     fuel.decided_fills        0007   which spans are far from it: the status
+--     fuel.judged_fills         0007   rolling figures
 --     fuel.computed_fill_facts  0008   the figures, and what the checks find
+--
+-- Each is a view of its own, not a part (`with`) of a larger one: the planner copies all that a part stands on once more.
 
 -- The limits of stops and spans, from rules/, in one row.
 create view fuel.span_limit as

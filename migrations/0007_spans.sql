@@ -1,39 +1,70 @@
 -- From reading to reading: how far, on how many litres, for how much, and which spans are far from what is usual.
 
+-- The last fill of a stop that has a good reading carries the figures of the stop. Which of these are bases, and which copies.
+create view fuel.carried_fills as
+select
+    s.*,
+    s.carries and s.good_km is distinct from lag(s.good_km) over carriers as is_base,
+    -- The fill before once more, at its reading but at another time: bought again without driving, or reported twice.
+    coalesce(
+        s.carries and s.good_km = lag(s.good_km) over carriers and s.litres = lag(s.litres) over carriers
+        and s.amount_kes is not distinct from lag(s.amount_kes) over carriers, false
+    ) as is_copy,
+    case when s.carries then row_number() over carriers end as nth_stop,
+    case when s.carries then lag(s.id) over carriers end as last_stop_id
+from (select f.*, coalesce(f.in_chain and f.fills_so_far = f.carrier, false) as carries from fuel.stopped_fills as f) as s
+window carriers as (partition by s.vehicle, s.carries order by s.filled_at, s.odometer_km, s.id);
+
+-- A fill with the last base before its stop, and the running totals at that base. The totals never fall, so these are the greatest
+-- among the bases before; the reading rides in the low bits of the fill's number, as an odometer may fall.
+create view fuel.based_fills as
+select
+    c.*,
+    max((c.fills_so_far << 22) + (c.good_km << 1) + c.has_clock::integer) filter (where c.is_base) over before_this as base,
+    max(c.filled_at) filter (where c.is_base) over before_this as from_at,
+    max(c.stop_fills_so_far) filter (where c.is_base) over before_this as from_fills_so_far,
+    max(c.stop_litres_so_far) filter (where c.is_base) over before_this as from_litres_so_far,
+    max(c.stop_with_litres_so_far) filter (where c.is_base) over before_this as from_with_litres_so_far,
+    max(c.stop_kes_so_far) filter (where c.is_base) over before_this as from_kes_so_far,
+    max(c.stop_with_kes_so_far) filter (where c.is_base) over before_this as from_with_kes_so_far,
+    max(c.stop_unclear_so_far) filter (where c.is_base) over before_this as from_unclear_so_far,
+    max(coalesce(c.stop_odd_before, 0)) filter (where c.is_base) over before_this as from_odd_before
+from fuel.carried_fills as c
+window before_this as (partition by c.vehicle, c.carries order by c.filled_at, c.odometer_km, c.id rows between unbounded preceding and 1 preceding);
+
 -- Spans. A span runs from the last base before a stop to the stop's own reading; its litres are all litres bought after
 -- the base's stop, up to and including this one, so those of stops without a reading go to the next span. A reading that
 -- is the base's own (a copied odometer) is no base: what was bought there goes to the next span, too.
 create view fuel.spanned_fills as
-with carried as (
-    select
-        s.*,
-        s.carries and s.good_km is distinct from lag(s.good_km) over carriers as is_base,
-        -- The fill before once more, at its reading but at another time: bought again without driving, or reported twice.
-        coalesce(
-            s.carries and s.good_km = lag(s.good_km) over carriers and s.litres = lag(s.litres) over carriers
-            and s.amount_kes is not distinct from lag(s.amount_kes) over carriers, false
-        ) as is_copy,
-        case when s.carries then row_number() over carriers end as nth_stop,
-        case when s.carries then lag(s.id) over carriers end as last_stop_id
-    from (select f.*, coalesce(f.in_chain and f.fills_so_far = f.carrier, false) as carries from fuel.stopped_fills as f) as s
-    window carriers as (partition by s.vehicle, s.carries order by s.filled_at, s.odometer_km, s.id)
-),
-based as (
-    select
-        c.*,
-        max((c.fills_so_far << 22) + (c.good_km << 1) + c.has_clock::integer) filter (where c.is_base) over before_this as base,
-        max(c.filled_at) filter (where c.is_base) over before_this as from_at,
-        max(c.stop_fills_so_far) filter (where c.is_base) over before_this as from_fills_so_far,
-        max(c.stop_litres_so_far) filter (where c.is_base) over before_this as from_litres_so_far,
-        max(c.stop_with_litres_so_far) filter (where c.is_base) over before_this as from_with_litres_so_far,
-        max(c.stop_kes_so_far) filter (where c.is_base) over before_this as from_kes_so_far,
-        max(c.stop_with_kes_so_far) filter (where c.is_base) over before_this as from_with_kes_so_far,
-        max(c.stop_unclear_so_far) filter (where c.is_base) over before_this as from_unclear_so_far,
-        max(coalesce(c.stop_odd_before, 0)) filter (where c.is_base) over before_this as from_odd_before
-    from carried as c
-    window before_this as (partition by c.vehicle, c.carries order by c.filled_at, c.odometer_km, c.id rows between unbounded preceding and 1 preceding)
-),
-measured as (
+select
+    m.*,
+    case
+        when m.superseded_by is not null then 'superseded'
+        when m.family is distinct from m.usual_family then 'other_fuel'
+        when m.is_mixed then 'mixed_fuels'
+        when not m.carries and m.carrier is not null and m.in_chain then 'same_stop'
+        when not m.has_reading then case when m.odometer_km > 2000000 and m.has_odometer then 'odometer_outlier' else 'missing_odometer' end
+        when m.is_odd_reading or m.is_misdated then 'odometer_outlier'
+        when m.km <= 0 then 'odometer_rollback'
+        when m.km > l.per_span and m.hours >= extract(epoch from l.gap) / 3600 and m.km <= l.gap_per_day * m.hours / 24 then 'fills_missing'
+        -- A day counts as one at least: the message may be late.
+        when m.km > l.per_span or m.km > l.per_day * greatest(1, m.hours / 24) then 'odometer_jump'
+        when m.km is null then 'first_fill'
+        when m.with_litres_since < m.fills_since then 'no_litres'
+        when m.unclear_since > 0 then 'ambiguous'
+        -- The reading of a fill without a time, or with a doubtful one, lies within the span: its litres may belong here.
+        when m.stray_km is not null and exists (
+            select from unnest(m.stray_km, m.stray_at) as stray (km, filled_at)
+            where stray.km > m.from_km and stray.km <= m.good_km and (stray.filled_at between m.from_at and m.filled_at) is not true
+        ) then 'ambiguous'
+        -- A quarter of an hour is nobody's fault: clocks and messages are that far apart.
+        when m.has_hours and m.km > l.per_hour * (m.hours + 0.25) then 'implausible'
+        when m.km < m.km_per_litre_min * m.litres_since or m.km > m.km_per_litre_max * m.litres_since then 'implausible'
+        else 'ok'
+    end as span_status,
+    coalesce(m.has_hours and m.km > l.per_hour * (m.hours + 0.25), false) as is_too_fast,
+    least(l.per_span, l.per_day * greatest(1, m.hours / 24))::bigint as max_km
+from (
     select
         b.*,
         (b.base >> 1) & 2097151 as from_km,
@@ -47,36 +78,11 @@ measured as (
         b.stop_with_kes_so_far - b.from_with_kes_so_far as with_kes_since,
         b.stop_unclear_so_far - b.from_unclear_so_far as unclear_since,
         greatest(coalesce(b.stop_odd_by_end, 0) - b.from_odd_before, 0) as odd_since
-    from based as b
-)
-select
-    m.*,
-    case
-        when m.superseded_by is not null then 'superseded'
-        when m.family is distinct from m.usual_family then 'other_fuel'
-        when m.is_mixed then 'mixed_fuels'
-        when not m.carries and m.carrier is not null and m.in_chain then 'same_stop'
-        when not m.has_reading then case when m.odometer_km > 2000000 and m.has_odometer then 'odometer_outlier' else 'missing_odometer' end
-        when m.is_odd_reading or m.is_misdated then 'odometer_outlier'
-        when m.km <= 0 then 'odometer_rollback'
-        when m.km > m.per_span and m.hours >= extract(epoch from m.gap) / 3600 and m.km <= m.gap_per_day * m.hours / 24 then 'fills_missing'
-        -- A day counts as one at least: the message may be late.
-        when m.km > m.per_span or m.km > m.per_day * greatest(1, m.hours / 24) then 'odometer_jump'
-        when m.km is null then 'first_fill'
-        when m.with_litres_since < m.fills_since then 'no_litres'
-        when m.unclear_since > 0 then 'ambiguous'
-        -- The reading of a fill without a time, or with a doubtful one, lies within the span: its litres may belong here.
-        when m.stray_km is not null and exists (
-            select from unnest(m.stray_km, m.stray_at) as stray (km, filled_at)
-            where stray.km > m.from_km and stray.km <= m.good_km and (stray.filled_at between m.from_at and m.filled_at) is not true
-        ) then 'ambiguous'
-        -- A quarter of an hour is nobody's fault: clocks and messages are that far apart.
-        when m.has_hours and m.km > m.per_hour * (m.hours + 0.25) then 'implausible'
-        when m.km < m.km_per_litre_min * m.litres_since or m.km > m.km_per_litre_max * m.litres_since then 'implausible'
-        else 'ok'
-    end as span_status,
-    coalesce(m.has_hours and m.km > m.per_hour * (m.hours + 0.25), false) as is_too_fast
-from measured as m;
+    from fuel.based_fills as b
+) as m
+cross join (select * from fuel.span_limit offset 0) as l
+-- The order is what the next view walks in. It also keeps the planner from working the status out again wherever it is used.
+order by m.vehicle, m.carries, m.filled_at, m.odometer_km, m.id;
 
 -- What is usual for a vehicle, and which of its spans are far from it (see fuel.far_spans).
 create type fuel.usual as (
@@ -277,80 +283,79 @@ return
 
 comment on function fuel.is_double(fuel.usual, bigint, text, bigint, numeric, numeric) is 'Whether the span after a copied fill says that this was reported twice.';
 
+-- What is usual for the vehicle, at the last of its stops.
+create view fuel.gathered_fills as
+select
+    s.*,
+    -- Once a vehicle, at the last of its stops.
+    case when s.carries and lead(s.id) over carriers is null then fuel.far_spans(
+        (select l from fuel.anomaly_limit as l),
+        array_agg(s.id) filter (where s.is_span) over carriers,
+        array_agg(s.km) filter (where s.is_span) over carriers,
+        array_agg(s.litres_since) filter (where s.is_span) over carriers,
+        array_agg(s.kes_since) filter (where s.is_span) over carriers,
+        array_agg(case when s.span_status = 'ok' and s.odd_since > 0 then null else s.span_status = 'ok' end) filter (where s.is_span) over carriers
+    ) end as at_last
+from (
+    select
+        f.*,
+        f.span_status = 'ok' or (f.span_status = 'implausible' and not f.is_too_fast and f.litres_since between 0.01 and 1000000) as is_span
+    from fuel.spanned_fills as f
+) as s
+window carriers as (partition by s.vehicle, s.carries order by s.filled_at, s.odometer_km, s.id rows between unbounded preceding and unbounded following);
+
+-- What is usual for the vehicle, at each fill that carries figures, and what its neighbours say.
+create view fuel.compared_fills as
+select
+    g.*,
+    last_value(g.at_last) over whole as usual,
+    lead(g.id) over whole as next_id,
+    lead(g.span_status) over whole as next_status,
+    lead(g.km) over whole as next_km,
+    lead(g.litres_since) over whole as next_litres,
+    lag(g.is_copy, 1, false) over whole as is_after_copy,
+    lag(g.counted_litres) over whole as copied_litres
+from fuel.gathered_fills as g
+window whole as (partition by g.vehicle, g.carries order by g.filled_at, g.odometer_km, g.id rows between unbounded preceding and unbounded following);
+
 -- The status of each fill: that of its span, unless the span is far from what is usual for the vehicle.
-create view fuel.judged_fills as
-with gathered as (
-    select
-        s.*,
-        -- Once a vehicle, at the last of its stops.
-        case when s.carries and lead(s.id) over carriers is null then fuel.far_spans(
-            (select l from fuel.anomaly_limit as l),
-            array_agg(s.id) filter (where s.is_span) over carriers,
-            array_agg(s.km) filter (where s.is_span) over carriers,
-            array_agg(s.litres_since) filter (where s.is_span) over carriers,
-            array_agg(s.kes_since) filter (where s.is_span) over carriers,
-            array_agg(case when s.span_status = 'ok' and s.odd_since > 0 then null else s.span_status = 'ok' end) filter (where s.is_span) over carriers
-        ) end as at_last
-    from (
-        select
-            f.*,
-            f.span_status = 'ok' or (f.span_status = 'implausible' and not f.is_too_fast and f.litres_since between 0.01 and 1000000) as is_span
-        from fuel.spanned_fills as f
-    ) as s
-    window carriers as (partition by s.vehicle, s.carries order by s.filled_at, s.odometer_km, s.id rows between unbounded preceding and unbounded following)
-),
-known as (
-    select
-        g.*,
-        last_value(g.at_last) over whole as usual,
-        lead(g.id) over whole as next_id,
-        lead(g.span_status) over whole as next_status,
-        lead(g.km) over whole as next_km,
-        lead(g.litres_since) over whole as next_litres,
-        lag(g.is_copy, 1, false) over whole as is_after_copy,
-        lag(g.counted_litres) over whole as copied_litres
-    from gathered as g
-    window whole as (partition by g.vehicle, g.carries order by g.filled_at, g.odometer_km, g.id rows between unbounded preceding and unbounded following)
-),
-aware as (
+create view fuel.decided_fills as
+select
+    k.*,
+    case
+        when k.id = any ((k.usual).far) then 'outlier'
+        when k.span_status = 'ok' and (k.is_after_double or k.id = any ((k.usual).unsure)) then 'ambiguous'
+        -- Litres of another fuel within the span are a can for somebody else, or ours with the fuel mistyped. They are
+        -- a can where the span without them is usual, and nearer to it than with them; otherwise nobody can know.
+        when k.span_status = 'ok' and k.odd_since > 0 and (
+            k.km::double precision * k.km
+                < (k.usual).km_per_litre * (k.usual).km_per_litre * k.litres_since::double precision * (k.litres_since + k.odd_since)::double precision
+            and k.km::double precision > 0.7 * (k.usual).km_per_litre * k.litres_since::double precision
+        ) is not true then 'ambiguous'
+        else k.span_status
+    end as status,
+    coalesce(k.id = any ((k.usual).mistyped), false) as is_mistyped,
+    -- A copy without which the span after it is usual was reported twice: the finding is on the copy, not on that span.
+    coalesce(k.is_copy and fuel.is_double(k.usual, k.next_id, k.next_status, k.next_km, k.next_litres, k.counted_litres), false) as is_double,
+    case when k.is_span then lead(k.id) over spans end as next_span_id,
+    k.is_after_double or (k.is_span and coalesce(lag(k.id = any ((k.usual).mistyped)) over spans, false)) as is_excused
+from (
     select
         k.*,
         coalesce(k.is_after_copy and fuel.is_double(k.usual, k.id, k.span_status, k.km, k.litres_since, k.copied_litres), false) as is_after_double
-    from known as k
-),
-decided as (
-    select
-        k.*,
-        case
-            when k.id = any ((k.usual).far) then 'outlier'
-            when k.span_status = 'ok' and (k.is_after_double or k.id = any ((k.usual).unsure)) then 'ambiguous'
-            -- Litres of another fuel within the span are a can for somebody else, or ours with the fuel mistyped. They are
-            -- a can where the span without them is usual, and nearer to it than with them; otherwise nobody can know.
-            when k.span_status = 'ok' and k.odd_since > 0 and (
-                k.km::double precision * k.km
-                    < (k.usual).km_per_litre * (k.usual).km_per_litre * k.litres_since::double precision * (k.litres_since + k.odd_since)::double precision
-                and k.km::double precision > 0.7 * (k.usual).km_per_litre * k.litres_since::double precision
-            ) is not true then 'ambiguous'
-            else k.span_status
-        end as status,
-        coalesce(k.id = any ((k.usual).mistyped), false) as is_mistyped,
-        -- A copy without which the span after it is usual was reported twice: the finding is on the copy, not on that span.
-        coalesce(k.is_copy and fuel.is_double(k.usual, k.next_id, k.next_status, k.next_km, k.next_litres, k.counted_litres), false) as is_double,
-        case when k.is_span then lead(k.id) over spans end as next_span_id
-    from aware as k
-    window spans as (partition by k.vehicle, k.is_span order by k.filled_at, k.odometer_km, k.id)
-)
+    from fuel.compared_fills as k
+) as k
+window spans as (partition by k.vehicle, k.is_span order by k.filled_at, k.odometer_km, k.id);
+
 -- Rolling figures are sums over the last spans that are ok, never a mean of ratios.
+create view fuel.judged_fills as
 select
     d.*,
-    d.is_after_double or coalesce(lag(d.is_mistyped) over spans, false) and d.is_span as is_excused,
     sum(d.km) over last_spans as rolling_km,
     sum(d.litres_since) over last_spans as rolling_litres,
     count(*) over last_spans as rolling_count
-from decided as d
-window
-    spans as (partition by d.vehicle, d.is_span order by d.filled_at, d.odometer_km, d.id),
-    last_spans as (
-        partition by d.vehicle, d.status = 'ok' order by d.filled_at, d.odometer_km, d.id
-        rows between (select l.rolling_spans - 1 from fuel.span_limit as l) preceding and current row
-    );
+from fuel.decided_fills as d
+window last_spans as (
+    partition by d.vehicle, d.status = 'ok' order by d.filled_at, d.odometer_km, d.id
+    rows between (select l.rolling_spans - 1 from fuel.span_limit as l) preceding and current row
+);

@@ -55,11 +55,79 @@ with limits as materialized (
 ),
 caps as materialized (
     select * from fuel.pump_price_caps
-),
-fills as (
+)
+select
+    f.is_apart, f.vehicle, f.filled_at, f.id, r.plate, r.car, r.driver, fuel.clean_driver(r.driver) as driver_name, r.department,
+    r.filled_at_is_assumed, r.source_created_at as reported_at, r.fuel_type, f.fuel_family, r.litres, r.amount_kes, r.price_per_litre_kes, r.odometer_km,
+    eat.filled_at as filled_at_eat, f.status, f.distance_km, f.span_litres, f.span_amount_kes, f.from_at, f.from_km,
+    f.km_per_litre, f.litres_per_100km,
+    case when f.distance_km > 0 then round(f.span_amount_kes / f.distance_km, 3) end as kes_per_km,
+    f.rolling_km_per_litre, f.rolling_spans_used, f.usual_km_per_litre,
+    f.km as odd_km, f.litres_since as odd_litres, f.is_too_fast, f.is_after_first,
+    f.before_km, f.after_km, f.max_km, f.last_stop_id, f.before_id, f.before_at, f.usual_family, f.superseded_by, f.unclear_with, f.next_span_id,
+    case
+        when f.is_too_far and not f.is_mistyped
+            then fuel.explaining_record(f.vehicle, f.from_at, f.filled_at, f.km, f.litres_since, f.usual_km_per_litre)
+    end as explained_by,
+    f.is_swapped, f.is_too_dear, f.vehicle_class, f.tank_litres,
+    case when r.litres = f.most_litres then f.second_litres else f.most_litres end as most_litres,
+    cap.kes as cap_kes, p.is_floor as cap_is_floor, cap.is_old as cap_is_old,
+    -- What the checks of reporting.v_fuel_anomalies find, but for what changes with time or lies with another vehicle.
+    nullif(array_remove(array[
+        case
+            when not f.is_vehicle or not f.has_odometer or f.status in ('superseded', 'other_fuel') then null
+            when f.status = 'missing_odometer' then 'odometer_missing'
+            when f.status = 'odometer_rollback' and r.odometer_km = f.from_km then 'odometer_unchanged'
+            when f.status = 'odometer_rollback' or (f.is_odd_reading and r.odometer_km < f.before_km) then 'odometer_rollback'
+            when f.is_misdated then null
+            when f.status in ('odometer_outlier', 'odometer_jump') or f.is_odd_reading then 'odometer_jump'
+            when f.status = 'fills_missing' then 'fills_missing'
+            when f.is_excused then null
+            when f.status = 'implausible' then 'implausible'
+            when f.status = 'outlier' then 'efficiency_outlier'
+        end,
+        case when f.superseded_by is not null or f.unclear_with is not null then 'duplicate_fill' end,
+        case when f.filled_at - f.before_at < l.frequent_within and f.has_clock and f.begins_stop and f.status <> 'other_fuel' then 'too_frequent' end,
+        case when f.filled_at - f.before_at < l.driver_within and f.has_clock then (
+            select 'driver_changed' from fuel.records as before
+            where before.id = f.before_id and fuel.clean_driver(before.driver) <> fuel.clean_driver(r.driver)
+        ) end,
+        case when f.status = 'other_fuel' and not f.is_mixed and r.fuel_type <> 'ADBLUE' and f.usual_family is not null then 'fuel_type_changed' end,
+        case
+            when f.is_swapped then null
+            when r.litres > f.tank_litres * (1 + l.tank_share) then 'over_capacity'
+            when r.litres > l.far_above * case when r.litres = f.most_litres then f.second_litres else f.most_litres end then 'over_capacity'
+            when r.litres > 0 and r.litres not between f.litres_min and f.litres_max and not (r.litres < f.litres_min and f.status in ('other_fuel', 'same_stop'))
+                then 'litres_implausible'
+        end,
+        case
+            when r.amount_kes > 0 and (
+                r.price_per_litre_kes not between l.price_min_kes and l.price_max_kes
+                or r.price_per_litre_kes < cap.kes * (1 - l.price_share * cap.tolerance)
+                or (r.price_per_litre_kes > cap.kes * (1 + l.price_share * cap.tolerance) and not p.is_floor)
+            ) and r.fuel_type is distinct from 'ADBLUE' then 'price_out_of_range'
+        end,
+        case
+            when case
+                when l.odd_from_hour > l.odd_to_hour then eat.hour >= l.odd_from_hour or eat.hour < l.odd_to_hour
+                else eat.hour >= l.odd_from_hour and eat.hour < l.odd_to_hour
+            end
+            -- A date without a time of day reads as midnight sharp.
+            and eat.filled_at <> date_trunc('day', eat.filled_at) and not r.filled_at_is_assumed then 'odd_hours'
+        end,
+        case
+            when r.filled_at_is_assumed then case when fuel.said_time(r.raw) is null then 'missing_time' else 'impossible_time' end
+            when f.filled_at is null then 'missing_time'
+            when f.filled_at < r.source_created_at - l.late_after and fuel.is_usable_report(r.source_created_at, r.source_at) then 'reported_late'
+        end,
+        case when f.is_vehicle is not true and f.nth = 1 and f.superseded_by is null then 'unknown_plate' end,
+        case when r.fuel_type is null then 'unknown_fuel_type' end,
+        case when (r.amount_kes > 0) is not true then 'missing_amount' end,
+        case when (r.litres > 0) is not true then 'missing_litres' end
+    ], null), '{}') as findings
+from (
     select
-        false as is_apart, s.vehicle, s.filled_at, s.id, s.filled_at_is_assumed, s.reported_at, s.fuel_type, s.family as fuel_family,
-        s.litres, s.amount_kes, s.price_per_litre_kes, s.odometer_km, s.has_reading, s.status,
+        false as is_apart, s.vehicle, s.filled_at, s.id, s.family as fuel_family, s.status,
         -- Consumption.
         case when s.status in ('ok', 'outlier', 'no_litres') then s.km end as distance_km,
         case when s.status in ('ok', 'outlier') then s.litres_since end as span_litres,
@@ -79,7 +147,7 @@ fills as (
         case when s.carries then s.from_at end as from_at,
         s.nth_stop = 2 as is_after_first,
         case when s.status in ('odometer_rollback', 'odometer_jump', 'fills_missing') or s.is_too_fast then s.last_stop_id end as last_stop_id,
-        least(s.per_span, s.per_day * greatest(1, s.hours / 24))::bigint as max_km,
+        s.max_km,
         -- The fill before, and what is to be said of it.
         case when s.status <> 'superseded' then s.before_id end as before_id,
         case when s.status <> 'superseded' then s.before_at end as before_at,
@@ -90,8 +158,7 @@ fills as (
     from fuel.judged_fills as s
     union all
     select
-        true, r.vehicle, r.filled_at, r.id, r.filled_at_is_assumed, r.source_created_at, r.fuel_type, fuel.family_of(r.fuel_type),
-        r.litres, r.amount_kes, r.price_per_litre_kes, r.odometer_km, r.odometer_km between 1 and 2000000,
+        true, r.vehicle, r.filled_at, r.id, fuel.family_of(r.fuel_type),
         case when r.odometer_km > 2000000 then 'odometer_outlier' when (r.odometer_km >= 1) is not true then 'missing_odometer' end,
         null, null, null, null, null, null, null, null, null, null, false, false, false, false, null, null, null, null, false, null, null, null, null,
         true, false, false, null, null, null, null, false, false, false,
@@ -111,80 +178,10 @@ fills as (
         order by k.plate_pattern is null, k.rank limit 1
     ) as c on true
     where r.deleted_at is null and r.absent_since is null and (r.vehicle is null or r.filled_at is null)
-)
-select
-    f.is_apart, f.vehicle, f.filled_at, f.id, r.plate, r.car, r.driver, fuel.clean_driver(r.driver) as driver_name, r.department,
-    f.filled_at_is_assumed, f.reported_at, f.fuel_type, f.fuel_family, f.litres, f.amount_kes, f.price_per_litre_kes, f.odometer_km,
-    eat.filled_at as filled_at_eat, f.status, f.distance_km, f.span_litres, f.span_amount_kes, f.from_at, f.from_km,
-    f.km_per_litre, f.litres_per_100km,
-    case when f.distance_km > 0 then round(f.span_amount_kes / f.distance_km, 3) end as kes_per_km,
-    f.rolling_km_per_litre, f.rolling_spans_used, f.usual_km_per_litre,
-    f.km as odd_km, f.litres_since as odd_litres, f.is_too_fast, f.is_after_first,
-    f.before_km, f.after_km, f.max_km, f.last_stop_id, f.before_id, f.before_at, f.usual_family, f.superseded_by, f.unclear_with, f.next_span_id,
-    case
-        when f.is_too_far and not f.is_mistyped
-            then fuel.explaining_record(f.vehicle, f.from_at, f.filled_at, f.km, f.litres_since, f.usual_km_per_litre)
-    end as explained_by,
-    f.is_swapped, f.is_too_dear, f.vehicle_class, f.tank_litres,
-    case when f.litres = f.most_litres then f.second_litres else f.most_litres end as most_litres,
-    cap.kes as cap_kes, p.is_floor as cap_is_floor, cap.is_old as cap_is_old,
-    -- What the checks of reporting.v_fuel_anomalies find, but for what changes with time or lies with another vehicle.
-    nullif(array_remove(array[
-        case
-            when not f.is_vehicle or not f.has_odometer or f.status in ('superseded', 'other_fuel') then null
-            when f.status = 'missing_odometer' then 'odometer_missing'
-            when f.status = 'odometer_rollback' and f.odometer_km = f.from_km then 'odometer_unchanged'
-            when f.status = 'odometer_rollback' or (f.is_odd_reading and f.odometer_km < f.before_km) then 'odometer_rollback'
-            when f.is_misdated then null
-            when f.status in ('odometer_outlier', 'odometer_jump') or f.is_odd_reading then 'odometer_jump'
-            when f.status = 'fills_missing' then 'fills_missing'
-            when f.is_excused then null
-            when f.status = 'implausible' then 'implausible'
-            when f.status = 'outlier' then 'efficiency_outlier'
-        end,
-        case when f.superseded_by is not null or f.unclear_with is not null then 'duplicate_fill' end,
-        case when f.filled_at - f.before_at < l.frequent_within and f.has_clock and f.begins_stop and f.status <> 'other_fuel' then 'too_frequent' end,
-        case when f.filled_at - f.before_at < l.driver_within and f.has_clock then (
-            select 'driver_changed' from fuel.records as before
-            where before.id = f.before_id and fuel.clean_driver(before.driver) <> fuel.clean_driver(r.driver)
-        ) end,
-        case when f.status = 'other_fuel' and not f.is_mixed and f.fuel_type <> 'ADBLUE' and f.usual_family is not null then 'fuel_type_changed' end,
-        case
-            when f.is_swapped then null
-            when f.litres > f.tank_litres * (1 + l.tank_share) then 'over_capacity'
-            when f.litres > l.far_above * case when f.litres = f.most_litres then f.second_litres else f.most_litres end then 'over_capacity'
-            when f.litres > 0 and f.litres not between f.litres_min and f.litres_max and not (f.litres < f.litres_min and f.status in ('other_fuel', 'same_stop'))
-                then 'litres_implausible'
-        end,
-        case
-            when f.amount_kes > 0 and (
-                f.price_per_litre_kes not between l.price_min_kes and l.price_max_kes
-                or f.price_per_litre_kes < cap.kes * (1 - l.price_share * cap.tolerance)
-                or (f.price_per_litre_kes > cap.kes * (1 + l.price_share * cap.tolerance) and not p.is_floor)
-            ) and f.fuel_type is distinct from 'ADBLUE' then 'price_out_of_range'
-        end,
-        case
-            when case
-                when l.odd_from_hour > l.odd_to_hour then eat.hour >= l.odd_from_hour or eat.hour < l.odd_to_hour
-                else eat.hour >= l.odd_from_hour and eat.hour < l.odd_to_hour
-            end
-            -- A date without a time of day reads as midnight sharp.
-            and eat.filled_at <> date_trunc('day', eat.filled_at) and not f.filled_at_is_assumed then 'odd_hours'
-        end,
-        case
-            when f.filled_at_is_assumed then case when fuel.said_time(r.raw) is null then 'missing_time' else 'impossible_time' end
-            when f.filled_at is null then 'missing_time'
-            when f.filled_at < f.reported_at - l.late_after and fuel.is_usable_report(f.reported_at, r.source_at) then 'reported_late'
-        end,
-        case when f.is_vehicle is not true and f.nth = 1 and f.superseded_by is null then 'unknown_plate' end,
-        case when f.fuel_type is null then 'unknown_fuel_type' end,
-        case when (f.amount_kes > 0) is not true then 'missing_amount' end,
-        case when (f.litres > 0) is not true then 'missing_litres' end
-    ], null), '{}') as findings
-from fills as f
+) as f
 join fuel.records as r on r.id = f.id
 cross join limits as l
-left join caps as p on p.fuel_type = f.fuel_type
+left join caps as p on p.fuel_type = r.fuel_type
 cross join lateral (
     select local.filled_at, extract(hour from local.filled_at) as hour
     from (select f.filled_at at time zone 'Africa/Nairobi' as filled_at offset 0) as local
