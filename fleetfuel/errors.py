@@ -40,7 +40,7 @@ class PlanApplied(PlanNoLongerFits):
 
 
 class UndoConflicts(PlanNoLongerFits):
-    message = """{conflicts:,} rows that run {run_id} wrote were written again since: the undo would overwrite that.
+    message = """Written again since run {run_id} wrote them: {conflicts:,} of its rows. The undo would overwrite that.
     Nothing was written. They are in notices.parquet of the report; --skip-conflicts leaves them as they are."""
 
 

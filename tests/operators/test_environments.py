@@ -84,7 +84,7 @@ CELLS = {
     "small numbers": cell(PYTHONINTMAXSTRDIGITS="640", PYTHONHASHSEED="7"),
     "20 files": cell("ulimit -n 20", codes=(0, 69, 73, 78)),
     "64 files": cell("ulimit -n 64", codes=(0, 78)),
-    "no file may grow": cell("ulimit -f 0", codes=(73,)),
+    "no file may grow": cell("ulimit -f 0", codes=(0, 73)),
     "a terminal one column wide": cell(COLUMNS="1", TERM="dumb", NO_COLOR="1"),
     "other libraries' variables": Cell(env=dict(FOREIGN)),
     "libpq's encoding": cell(PGCLIENTENCODING="SQL_ASCII", PGAPPNAME="x", PGOPTIONS="-c search_path=public"),

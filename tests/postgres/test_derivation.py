@@ -504,3 +504,16 @@ def test_a_json_as_deep_as_the_server_takes_is_stored(session: Session) -> None:
     deep = '{"a":' * 1000 + "1" + "}" * 1000
     session.ask("insert into fuel.records (id, raw) values (1, $1::jsonb) returning id", f'{{"car": {deep}}}')
     assert derived(session) == dict.fromkeys(EXPECTED)
+
+
+def test_what_was_edited_with_triggers_off_is_derived_again(session: Session) -> None:
+    session.insert([{"car": "KCA 542Q", "liters": 40, "amount": 7_200}, {"car": "KDC 300C", "liters": 30}])
+    session.run(
+        "set session_replication_role = replica; update fuel.records set plate = null, litres = 1 where id = 1;"
+        " reset session_replication_role"
+    )
+    session.ask("select fuel.rederive(), fuel.mark_every_vehicle()::text")
+    assert session.ask("select id, plate, trim_scale(litres)::text from fuel.records order by id") == [
+        (1, "KCA542Q", "40"),
+        (2, "KDC300C", "30"),
+    ]
