@@ -296,7 +296,8 @@ def _records(trials: Sequence[tuple[Log, str, list[Fill], set[int]]], start: int
                 "liters": fill.litres,
                 "amount": fill.kes,
                 "type": fill.fuel,
-                "odometer": fill.odometer,
+                # Readings of its own: all spoilt logs of one honest log would have the same fills on another plate.
+                "odometer": fill.odometer + vehicle,
             }
 
 
