@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any, Final
 
+import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 from table import Row, at
@@ -108,6 +110,19 @@ def said(quick: Quick) -> list[tuple[str, str]]:
     return sorted((row["view"], row["line"]) for row in quick.ask_again(SAID))
 
 
+def set_usual_rules(quick: Quick) -> None:
+    for table, column, where, usual, _ in RULES:
+        quick.edit(f"update fuel.{table} set {column} = {usual} where {where}")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _rules_as_they_were(quick: Quick) -> Iterator[None]:
+    """The other laws use the same database."""
+    yield
+    quick.reset()
+    set_usual_rules(quick)
+
+
 @settings(max_examples=examples(12))
 @given(
     first=st.lists(RECORDS, min_size=3, max_size=6, unique_by=lambda record: record["id"]),
@@ -117,8 +132,7 @@ def test_the_views_say_what_the_formula_says(
     quick: Quick, first: list[Row], steps: list[tuple[Any, int | None]]
 ) -> None:
     quick.reset()
-    for table, column, where, usual, _ in RULES:
-        quick.edit(f"update fuel.{table} set {column} = {usual} where {where}")
+    set_usual_rules(quick)
     for hour, (step, budget) in enumerate([(("snapshot", first), 1000), *steps]):
         note(f"{step}, then refresh {budget}")
         if isinstance(step, str):
