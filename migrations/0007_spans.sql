@@ -93,7 +93,7 @@ create type fuel.usual as (
     unsure       bigint[]
 );
 
-comment on type fuel.usual is 'What is usual for a vehicle: the middle of its spans'' km a litre, whether that rests on three spans or more, so that one wrong span does not move it, the ids of the fills whose spans are far from it, those of them whose own reading explains it, and the ids of both spans around a reading that is probably wrong.';
+comment on type fuel.usual is 'What is usual for a vehicle: the middle of its spans'' km a litre, whether that rests on three spans or more, so that one wrong span does not move it, the ids of the fills whose spans are far from it, those of them whose own reading explains it, and the ids of the fills whose figures are not sure, as a reading or the litres are probably wrong.';
 
 -- One missing fill doubles a figure, one doubled fill halves it. Figures are judged in logarithms against the vehicle's own
 -- spread: the middle of the distances from the middle, scaled to a standard deviation.
@@ -105,9 +105,11 @@ comment on type fuel.usual is 'What is usual for a vehicle: the middle of its sp
 --   only over a factor of 1.65 and 3 of such spreads.
 --
 -- A far span next to one that is far the other way, the two together being usual: the reading between them is mistyped.
--- Neither figure is sure if one is off by more than 1.65, the other by more than 1.42. Nor is a figure if it is off by more
--- than 1.65 and its price is one that nobody pays, less than a third or more than three times what this vehicle pays: its litres
--- are wrong, not only the amount. Three spans are enough to see that.
+-- Two figures next to each other are unsure if one is off by more than 1.65, the other by more than 1.42 the other way, and
+-- the two together are usual: the reading between them is probably wrong.
+-- One figure is unsure if it is off by more than 1.65, and its price is one that nobody pays and less than a third, or more than
+-- three times, of what this vehicle usually pays: its litres are wrong, not only the amount. For this, three spans are enough.
+--
 -- is_believable: false for a consumption outside the class's range; null if litres of another fuel lie within the span,
 -- of which nobody knows whether they belong to it: such a span is neither usual nor evidence against a reading.
 create function fuel.far_spans(limits fuel.anomaly_limit, ids bigint[], km bigint[], litres numeric[], kes numeric[], is_believable boolean[]) returns fuel.usual
@@ -287,7 +289,6 @@ comment on function fuel.is_double(fuel.usual, bigint, text, bigint, numeric, nu
 create view fuel.gathered_fills as
 select
     s.*,
-    -- Once a vehicle, at the last of its stops.
     case when s.carries and lead(s.id) over carriers is null then fuel.far_spans(
         (select l from fuel.anomaly_limit as l),
         array_agg(s.id) filter (where s.is_span) over carriers,
