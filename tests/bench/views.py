@@ -24,12 +24,17 @@ VIEWS: Final = {
 }
 """View → what of it an aggregate asks for."""
 
+FINDINGS: Final = "count(worst_severity), max(cardinality(finding_codes)), max(changed_at)"
+"""What `v_fuel_fills` says of each fill beyond its record; the views of the first wave had none of it."""
+
 QUESTIONS: Final = {
     "whole, count": "select count(*) from reporting.{view}",
     "whole, values": "select {values} from reporting.{view}",
     "30 days, values": "select {values} from reporting.{view} where filled_at >= '{since}' and filled_at < '{until}'",
     "one plate, values": "select {values} from reporting.{view} where plate = '{plate}'",
 }
+
+LATEST: Final = "select * from reporting.{view} order by filled_at desc limit 100"
 
 HOURLY_FILLS: Final = 50_000
 
@@ -93,11 +98,17 @@ def questions_of(cursor: adbc.Cursor) -> dict[tuple[str, str], str]:
         " from reporting.v_fuel_fills where filled_at < now() and plate is not null"
     )
     since, until, plate = cursor.fetchall()[0]
-    return {
-        (view, name): question.format(view=view, values=values, since=since, until=until, plate=plate)
+    about = {"since": since, "until": until, "plate": plate}
+    questions = {
+        (view, name): question.format(view=view, values=values, **about)
         for view, values in VIEWS.items()
         for name, question in QUESTIONS.items()
     }
+    for name in ("whole", "30 days", "one plate"):
+        question = QUESTIONS[f"{name}, values"]
+        questions["v_fuel_fills", f"{name}, findings"] = question.format(view="v_fuel_fills", values=FINDINGS, **about)
+    questions["v_fuel_fills", "latest 100"] = LATEST.format(view="v_fuel_fills")
+    return questions
 
 
 def _ask(cursor: adbc.Cursor, key: Sequence[str], question: str, rounds: int) -> Answer:

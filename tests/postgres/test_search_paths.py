@@ -85,7 +85,8 @@ def test_nothing_is_called_with_the_rights_of_its_owner_but_what_has_to_be(sessi
         "copy_devices", "forget_facts", "keep_version", "mark_every_vehicle", "mark_vehicles",
         "mark_where_rules_changed", "refresh_fill_facts",
         # What the reports compute with: they read records for whoever may read the reports.
-        "explaining_record", "facts_apart", "facts_of", "fuel_of", "said_time", "twins_of",
+        "differences", "doubt", "driver_of", "explaining_record", "explanation", "facts_apart", "facts_of", "fuel_of",
+        "said_time", "text_of", "twins_of",
     }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from fleetfuel.table.database import connect
 from fleetfuel.table.migrate import apply_migrations, plan_migrations
 
 from .conftest import CASES, Session
+from .test_fill_facts import WRONG_IN_STORE
 
 LIST: Final = Path(__file__).parent / "released.sha256"
 VIEWS: Final = ("v_fuel_fills", "v_fuel_efficiency", "v_fuel_anomalies", "v_fuel_monthly")
@@ -48,7 +49,9 @@ def test_a_database_that_the_release_made_goes_on(empty_database: str, database_
     upgraded, fresh = Session(empty_database), Session(database_uri)
     records = json.loads((CASES / "figures" / "edited_amount.json").read_text(encoding="utf-8"))["records"]
     upgraded.insert(records)
+    assert upgraded.one("select fills from fuel.refresh_fill_facts(1000)") > 0
     migrate(empty_database, packaged("migrations"))
+    assert upgraded.one(WRONG_IN_STORE) == 0
     fresh.insert(records)
     for view in VIEWS:
         said = f"select (to_jsonb(v) - 'changed_at')::text from reporting.{view} as v order by 1"
