@@ -86,40 +86,51 @@ $$;
 comment on function fuel.facts_of(text) is 'What fuel.computed_fill_facts gives for one vehicle.';
 comment on function fuel.facts_apart() is 'What fuel.computed_fill_facts gives for fills without a plate or a time.';
 
+-- The facts of a vehicle that is stale come from the formula, all others from the table. That one is left whole, and its stale
+-- rows are left out afterwards, so that the planner may walk along its indexes: the latest hundred fills are a hundred rows.
 create view fuel.current_fill_facts as
-select f.*
-from fuel.fill_facts as f
-where not exists (select from fuel.stale_vehicles as s where s.vehicle = f.vehicle)
-union all
-select
-    c.filled_at, c.id, c.filled_at_eat, c.findings, c.reported_at, c.odometer_km, c.distance_km, c.from_at, c.from_km,
-    c.usual_km_per_litre, c.rolling_spans_used, c.superseded_by, c.unclear_with, c.before_km, c.after_km, c.last_stop_id, c.next_span_id,
-    c.explained_by, c.odd_km, c.max_km, c.before_id, c.before_at, false, c.filled_at_is_assumed, c.is_too_fast, c.is_after_first,
-    c.is_swapped, c.is_too_dear, c.cap_is_floor, c.cap_is_old, stale.vehicle, stale.plate, c.status, c.litres, c.amount_kes, c.span_litres,
-    c.span_amount_kes, c.km_per_litre, c.rolling_km_per_litre, c.litres_per_100km, c.kes_per_km, c.price_per_litre_kes, c.cap_kes,
-    c.fuel_type, c.fuel_family, c.vehicle_class, c.car, c.driver, c.driver_name, c.department, c.odd_litres, c.most_litres, c.tank_litres,
-    c.usual_family
-from (
-    -- By its own plate and by every other spelling, so that whoever asks for a plate computes its vehicle alone.
-    select distinct s.vehicle, s.vehicle as plate from fuel.stale_vehicles as s
-    union all
-    select distinct k.vehicle, k.plate
-    from fuel.stale_vehicles as s
-    join fuel.known_vehicle as k on k.vehicle = s.vehicle and k.plate <> k.vehicle
-) as stale
-cross join lateral fuel.facts_of(stale.vehicle) as c
--- Written so that the planner does not think the comparison leaves one fill in a hundred: it leaves all, but for former plates.
-where coalesce(c.plate = stale.plate, false)
-union all
 select
     f.filled_at, f.id, f.filled_at_eat, f.findings, f.reported_at, f.odometer_km, f.distance_km, f.from_at, f.from_km,
-    f.usual_km_per_litre, f.rolling_spans_used, f.superseded_by, f.unclear_with, f.before_km, f.after_km, f.last_stop_id, f.next_span_id,
-    f.explained_by, f.odd_km, f.max_km, f.before_id, f.before_at, true, f.filled_at_is_assumed, f.is_too_fast, f.is_after_first,
-    f.is_swapped, f.is_too_dear, f.cap_is_floor, f.cap_is_old, f.vehicle, f.plate, f.status, f.litres, f.amount_kes, f.span_litres,
-    f.span_amount_kes, f.km_per_litre, f.rolling_km_per_litre, f.litres_per_100km, f.kes_per_km, f.price_per_litre_kes, f.cap_kes,
-    f.fuel_type, f.fuel_family, f.vehicle_class, f.car, f.driver, f.driver_name, f.department, f.odd_litres, f.most_litres, f.tank_litres,
-    f.usual_family
-from fuel.facts_apart() as f;
+    f.usual_km_per_litre, f.rolling_spans_used, f.superseded_by, f.unclear_with, f.before_km, f.after_km, f.last_stop_id,
+    f.next_span_id, f.explained_by, f.odd_km, f.max_km, f.before_id, f.before_at, f.is_apart, f.filled_at_is_assumed,
+    f.is_too_fast, f.is_after_first, f.is_swapped, f.is_too_dear, f.cap_is_floor, f.cap_is_old, f.vehicle, f.plate, f.status,
+    f.litres, f.amount_kes, f.span_litres, f.span_amount_kes, f.km_per_litre, f.rolling_km_per_litre, f.litres_per_100km,
+    f.kes_per_km, f.price_per_litre_kes, f.cap_kes, f.fuel_type, f.fuel_family, f.vehicle_class, f.car, f.driver, f.driver_name,
+    f.department, f.odd_litres, f.most_litres, f.tank_litres, f.usual_family
+from (
+    select true as is_stored, f.* from fuel.fill_facts as f
+    union all
+    select
+        false, c.filled_at, c.id, c.filled_at_eat, c.findings, c.reported_at, c.odometer_km, c.distance_km, c.from_at, c.from_km,
+        c.usual_km_per_litre, c.rolling_spans_used, c.superseded_by, c.unclear_with, c.before_km, c.after_km, c.last_stop_id,
+        c.next_span_id, c.explained_by, c.odd_km, c.max_km, c.before_id, c.before_at, false, c.filled_at_is_assumed, c.is_too_fast,
+        c.is_after_first, c.is_swapped, c.is_too_dear, c.cap_is_floor, c.cap_is_old, stale.vehicle, stale.plate, c.status,
+        c.litres, c.amount_kes, c.span_litres, c.span_amount_kes, c.km_per_litre, c.rolling_km_per_litre, c.litres_per_100km,
+        c.kes_per_km, c.price_per_litre_kes, c.cap_kes, c.fuel_type, c.fuel_family, c.vehicle_class, c.car, c.driver,
+        c.driver_name, c.department, c.odd_litres, c.most_litres, c.tank_litres, c.usual_family
+    from (
+        -- By its own plate and by every other spelling, so that whoever asks for a plate computes its vehicle alone.
+        select distinct s.vehicle, s.vehicle as plate from fuel.stale_vehicles as s
+        union all
+        select distinct k.vehicle, k.plate
+        from fuel.stale_vehicles as s
+        join fuel.known_vehicle as k on k.vehicle = s.vehicle and k.plate <> k.vehicle
+    ) as stale
+    cross join lateral fuel.facts_of(stale.vehicle) as c
+    -- Written so that the planner does not think the comparison leaves one fill in a hundred: it leaves all, but for former plates.
+    where coalesce(c.plate = stale.plate, false)
+    union all
+    select
+        false, a.filled_at, a.id, a.filled_at_eat, a.findings, a.reported_at, a.odometer_km, a.distance_km, a.from_at, a.from_km,
+        a.usual_km_per_litre, a.rolling_spans_used, a.superseded_by, a.unclear_with, a.before_km, a.after_km, a.last_stop_id,
+        a.next_span_id, a.explained_by, a.odd_km, a.max_km, a.before_id, a.before_at, true, a.filled_at_is_assumed, a.is_too_fast,
+        a.is_after_first, a.is_swapped, a.is_too_dear, a.cap_is_floor, a.cap_is_old, a.vehicle, a.plate, a.status, a.litres,
+        a.amount_kes, a.span_litres, a.span_amount_kes, a.km_per_litre, a.rolling_km_per_litre, a.litres_per_100km, a.kes_per_km,
+        a.price_per_litre_kes, a.cap_kes, a.fuel_type, a.fuel_family, a.vehicle_class, a.car, a.driver, a.driver_name,
+        a.department, a.odd_litres, a.most_litres, a.tank_litres, a.usual_family
+    from fuel.facts_apart() as a
+) as f
+where not exists (select from fuel.stale_vehicles as s where s.vehicle = f.vehicle and f.is_stored);
 
 -- Fills --------------------------------------------------------------------------------------------------------------
 

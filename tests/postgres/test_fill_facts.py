@@ -422,6 +422,17 @@ def test_stored_facts_are_read_without_computing(fleet: Session) -> None:
                 assert read(nodes, "records") == 0, about
 
 
+def test_a_report_reads_and_looks_up_what_it_shows(fleet: Session) -> None:
+    store(fleet)
+    for about, fills in (("where plate = 'KCA007A'", 100), ("order by filled_at desc limit 100", 100)):
+        nodes = fleet.plan(f"select * from reporting.v_fuel_fills {about}")
+        check_plan(nodes)
+        assert read(nodes, "fill_facts") <= fills + 1, about
+        looked_up = [node["Actual Loops"] for node in nodes if node.get("Index Name") == "records_live_by_reading"]
+        # Each fill's edited plate twice at most: for its severity and for its codes.
+        assert 0 < sum(looked_up) <= 2 * fills, about
+
+
 def computed(nodes: list[dict[str, Any]]) -> tuple[int, int]:
     """How many vehicles were computed for an answer, and about how many fills in all."""
     calls = [node for node in nodes if node.get("Function Name") == "facts_of"]
