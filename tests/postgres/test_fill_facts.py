@@ -235,6 +235,14 @@ def test_the_feed_of_the_demo_has_something_for_every_check(session: Session) ->
     refresh(session, 10_000)
     checks = {code for (code,) in session.ask("select code from fuel.enabled_check")}
     assert {code for (code,) in session.ask("select distinct code from reporting.v_fuel_anomalies")} == checks
+    # Both reports find the same, though each has its own way to edited plates.
+    assert session.ask(
+        "select id, worst_severity, array_to_string(finding_codes, ',') from reporting.v_fuel_fills"
+        " where worst_severity is not null or finding_codes <> '{}' order by id"
+    ) == session.ask(
+        "select id, max(severity), string_agg(code, ',' order by code) from reporting.v_fuel_anomalies"
+        " group by id order by id"
+    )
 
 
 # --- two at once --------------------------------------------------------------------------------------------------
