@@ -323,7 +323,7 @@ begin atomic
     select left(r.raw ->> s.alias, 200)
     from fuel.records as r
     cross join fuel.source_field as s
-    where r.id = text_of.id and s.field = text_of.field and btrim(r.raw ->> s.alias) <> ''
+    where r.id = text_of.id and s.field = text_of.field and s.field in ('fuel_type', 'filled_at') and btrim(r.raw ->> s.alias) <> ''
     order by s.rank
     limit 1;
 end;
