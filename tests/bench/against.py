@@ -52,9 +52,9 @@ def measure_against(stage: Stage, size: int, commit: str, rounds: int) -> list[P
         for cursor in (then, now):
             cursor.executescript("select fuel.refresh_fill_facts(1000000000)")
             cursor.executescript("vacuum (analyze)")
-        questions = {
-            key: asked for key, asked in questions_of(now).items() if FINDINGS not in asked or _has_findings(then)
-        }
+        questions = questions_of(now)
+        if not _has_findings(then):
+            questions = {key: asked for key, asked in questions.items() if FINDINGS not in asked}
         pairs = [*_asked(then, now, questions, rounds)]
         for what, marked, script in (
             ("one fill changed", TOUCH_ONE, REFRESH),

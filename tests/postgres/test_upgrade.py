@@ -51,11 +51,13 @@ def test_a_database_that_the_release_made_goes_on(empty_database: str, database_
     upgraded.insert(records)
     assert upgraded.one("select fills from fuel.refresh_fill_facts(1000)") > 0
     migrate(empty_database, packaged("migrations"))
-    assert upgraded.one(WRONG_IN_STORE) == 0
     fresh.insert(records)
-    for view in VIEWS:
-        said = f"select (to_jsonb(v) - 'changed_at')::text from reporting.{view} as v order by 1"
-        assert upgraded.ask(said) == fresh.ask(said) != []
+    for _ in range(2):  # computed as they are read, then stored
+        for view in VIEWS:
+            said = f"select (to_jsonb(v) - 'changed_at')::text from reporting.{view} as v order by 1"
+            assert upgraded.ask(said) == fresh.ask(said) != []
+        upgraded.ask("select vehicles from fuel.refresh_fill_facts(1000)")
+        assert upgraded.one(WRONG_IN_STORE) == 0
     upgraded.close()
     fresh.close()
 
