@@ -339,8 +339,8 @@ VEHICLES = 400
 
 @pytest.fixture
 def fleet(session: Session) -> Session:
-    """A fleet with devices, its facts stored, as autovacuum leaves it. No worker helps its session: each would read some
-    tables once more."""
+    """A fleet with devices, its facts stored, as autovacuum leaves it. No worker helps its session: each would
+    read some tables once more."""
     session.run(
         "set max_parallel_workers_per_gather = 0;"
         "create schema tracksolid; create table tracksolid.devices (imei text primary key, vehicle_number text);"
