@@ -68,5 +68,6 @@ def test_the_licence_of_everything_is_known() -> None:
 
 
 def test_the_program_and_its_package_have_one_version(project: dict[str, Any]) -> None:
-    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert fleetfuel.__version__ == project["project"]["version"] == re.findall(r"^## (\S+)$", changes, re.MULTILINE)[0]
+    headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    released = headings[1:] if headings[0] == "Unreleased" else headings
+    assert fleetfuel.__version__ == project["project"]["version"] == released[0]
