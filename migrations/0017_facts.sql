@@ -3,7 +3,7 @@
 --
 --     a row of fuel.fill_facts is a fifth smaller
 --     a stored row is found along the table's indexes, whatever is stale
---     an edited plate is looked up for the fills that a report shows; for months, all are found at once
+--     edited plates are looked for among the few fills that have another vehicle's reading (fuel.equal_readings)
 --     words are found by functions, so that the server's workers share them
 --
 -- Reports are replaced, never dropped: others may have views of their own on them. What they stood on before goes in the end.
@@ -13,6 +13,7 @@ alter view fuel.current_fill_facts rename to released_fill_facts_view;
 alter table fuel.fill_facts rename to released_fill_facts;
 alter function fuel.facts_of(text) rename to released_facts_of;
 alter function fuel.facts_apart() rename to released_facts_apart;
+alter view fuel.equal_readings rename to released_equal_readings;
 
 -- Facts of fills ----------------------------------------------------------------------------------------------------
 
@@ -144,18 +145,40 @@ and case
     else fuel.clean_driver(a.driver) = fuel.clean_driver(b.driver)
 end;
 
--- The fills with an edited plate, each with the first record that it may be.
-create or replace view fuel.edited_plates as
-select r.id, r.vehicle, r.plate, r.filled_at, min(other.id) as other_id
+-- The fills that agree with a fill of another vehicle in all that the index knows, each with that.
+create view fuel.reading_pairs as
+select r.id, r.vehicle, r.plate, r.filled_at, other.id as other_id, other.vehicle as other_vehicle
 from fuel.hashed_readings as r
 join fuel.hashed_readings as other on other.hash = r.hash
--- Of the few that the index finds: the rest of each record is not read before.
-cross join lateral (select from fuel.equal_drivers as d where d.id = r.id and d.other_id = other.id offset 0) as driver
 where other.odometer_km = r.odometer_km and other.litres = r.litres and other.amount_kes = r.amount_kes
 and other.reported_at between r.reported_at - (select l.twin_within from fuel.twin_limit as l)
     and r.reported_at + (select l.twin_within from fuel.twin_limit as l)
-and other.vehicle <> r.vehicle
-group by r.id, r.vehicle, r.plate, r.filled_at;
+and other.vehicle <> r.vehicle;
+
+-- The fills that were one of such a pair when either vehicle was last refreshed. So it has every pair of two vehicles that are not
+-- stale: of these, whichever was refreshed last saw the other as it is. It may have fills that are no pair any more. Nothing is said
+-- of a fill for being here: its plate is held against the others' when a report is read.
+create table fuel.equal_readings (
+    vehicle text collate "C" not null,
+    id      bigint not null,
+    primary key (vehicle, id)
+);
+
+comment on table fuel.equal_readings is 'The fills among which edited plates are looked for, as of when vehicles were last refreshed: written by fuel.refresh_fill_facts(), read through fuel.edited_plates, never edited.';
+
+-- The fills with an edited plate, each with the first record that it may be.
+create or replace view fuel.edited_plates as
+select p.id, p.vehicle, p.plate, p.filled_at, min(p.other_id) as other_id
+from (
+    select p.* from fuel.equal_readings as e join fuel.reading_pairs as p on p.id = e.id and p.vehicle = e.vehicle
+    union all
+    select p.* from fuel.stale_vehicles as s join fuel.reading_pairs as p on p.vehicle = s.vehicle
+    union all
+    select p.* from fuel.stale_vehicles as s join fuel.reading_pairs as p on p.other_vehicle = s.vehicle
+) as p
+-- Of the few that were found: the rest of each record is not read before.
+cross join lateral (select from fuel.equal_drivers as d where d.id = p.id and d.other_id = p.other_id offset 0) as driver
+group by p.id, p.vehicle, p.plate, p.filled_at;
 
 -- The facts of a fill with what is never stored: that it lies ahead, and that its plate was edited: the same rule as above, asked
 -- for one fill. Only the fills that a report shows in the end are looked up.
@@ -296,11 +319,12 @@ group by 1, 2, 3, 4, 5, 6;
 -- Findings -----------------------------------------------------------------------------------------------------------
 
 -- What the records themselves say: functions, asked only where a sentence needs it. (A sub-select in their place would keep the
--- server from sharing the sentences out among its workers.)
+-- server from sharing the sentences out among its workers.) Most sentences need none, so they are called cheap; otherwise the server
+-- shares out the few sentences of one plate, too, and starting workers takes longer than those.
 
 -- What the feed says of a field, in its own words.
 create function fuel.text_of(id bigint, field text) returns text
-language sql stable strict parallel safe security definer
+language sql stable strict parallel safe security definer cost 10
 set search_path = pg_catalog, pg_temp
 begin atomic
     select left(r.raw ->> s.alias, 200)
@@ -312,7 +336,7 @@ begin atomic
 end;
 
 create function fuel.driver_of(id bigint) returns text
-language sql stable strict parallel safe security definer
+language sql stable strict parallel safe security definer cost 10
 set search_path = pg_catalog, pg_temp
 begin atomic
     select fuel.clean_driver(r.driver) from fuel.records as r where r.id = driver_of.id;
@@ -320,7 +344,7 @@ end;
 
 -- In what two records differ; null if in nothing.
 create function fuel.differences(id bigint, other_id bigint) returns text
-language sql stable strict parallel safe security definer
+language sql stable strict parallel safe security definer cost 10
 set search_path = pg_catalog, pg_temp
 begin atomic
     select nullif(concat_ws(', ',
@@ -338,7 +362,7 @@ end;
 
 -- Of a fill that may be another one, reported twice.
 create function fuel.doubt(id bigint, other_id bigint) returns text
-language sql stable strict parallel safe security definer
+language sql stable strict parallel safe security definer cost 10
 set search_path = pg_catalog, pg_temp
 begin atomic
     select case
@@ -353,7 +377,7 @@ end;
 
 -- Of the record whose litres would make a span usual.
 create function fuel.explanation(id bigint) returns text
-language sql stable strict parallel safe security definer
+language sql stable strict parallel safe security definer cost 10
 set search_path = pg_catalog, pg_temp
 begin atomic
     select format(' Record %s would explain it: it %s.', r.id,
@@ -588,7 +612,7 @@ where c.code = 'edited_plate';
 -- What they stood on before ------------------------------------------------------------------------------------------
 
 drop view fuel.checked_fills;
-drop view fuel.equal_readings;
+drop view fuel.released_equal_readings;
 drop view fuel.released_fill_facts_view;
 drop function fuel.released_facts_of(text);
 drop function fuel.released_facts_apart();
@@ -604,5 +628,82 @@ comment on table fuel.fill_facts is 'What fuel.computed_fill_facts gave when eac
 comment on column fuel.fill_facts.is_apart is 'Fills without a plate or a time are few, and never stored.';
 comment on column fuel.fill_facts.findings is 'The checks that find the fill odd, whether or not rules/ has them switched on; null for most fills.';
 
--- The new table is empty: every vehicle is computed anew, by `migrate` itself or as it is read.
+-- Refreshing ----------------------------------------------------------------------------------------------------------
+
+-- As in 0012, with equal readings.
+create or replace function fuel.forget_facts() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    truncate fuel.fill_facts, fuel.equal_readings, fuel.stale_vehicles;
+    return null;
+end
+$$;
+
+create or replace function fuel.refresh_fill_facts(max_fills bigint, out vehicles bigint, out fills bigint, out vehicles_left bigint)
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+    chosen text[] := '{}';
+    one    record;
+begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'facts of fills are refreshed in a read committed transaction only' using errcode = 'active_sql_transaction';
+    end if;
+    fills := 0;
+    if exists (select from fuel.stale_vehicles) then
+        -- The order in which a truncate locks, too.
+        lock table fuel.records in access share mode;
+        perform from fuel.fill_facts_rules for update skip locked;
+        if found then
+            for one in
+                select
+                    s.vehicle,
+                    (
+                        select count(*) from fuel.records as r
+                        where r.vehicle = s.vehicle and r.filled_at is not null and r.deleted_at is null and r.absent_since is null
+                    ) as fills
+                from (select distinct p.vehicle from fuel.stale_vehicles as p order by p.vehicle) as s
+            loop
+                exit when cardinality(chosen) > 0 and fills + one.fills > max_fills;
+                chosen := chosen || one.vehicle;
+                fills := fills + one.fills;
+            end loop;
+            -- A table that nobody has analysed yet looks tiny to the planner: after a first load this took four times as long,
+            -- and reports would take minutes until autovacuum comes along. Analysed are the columns that the plan turns on.
+            if fills >= 1000 and not exists (select from pg_stats as s where s.schemaname = 'fuel' and s.tablename = 'records') then
+                analyze fuel.records (id, vehicle, plate, filled_at, deleted_at, absent_since);
+            end if;
+            -- Marks first, each statement with a snapshot of its own: see fuel.stale_vehicles.
+            delete from fuel.stale_vehicles as s where s.vehicle = any (chosen);
+            delete from fuel.fill_facts as f where f.vehicle = any (chosen);
+            insert into fuel.fill_facts
+            select c.*
+            from unnest(chosen) as v (vehicle)
+            cross join lateral (select * from fuel.computed_fill_facts as f where f.vehicle = v.vehicle and not f.is_apart offset 0) as c;
+            get diagnostics fills = row_count;
+            delete from fuel.equal_readings as e where e.vehicle = any (chosen);
+            insert into fuel.equal_readings (vehicle, id)
+            select distinct found.vehicle, found.id
+            from unnest(chosen) as v (vehicle)
+            cross join lateral (select * from fuel.reading_pairs as p where p.vehicle = v.vehicle offset 0) as p
+            cross join lateral (values (p.vehicle, p.id), (p.other_vehicle, p.other_id)) as found (vehicle, id)
+            on conflict do nothing;
+            if fills >= 1000 and not exists (select from pg_stats as s where s.schemaname = 'fuel' and s.tablename = 'fill_facts') then
+                analyze fuel.fill_facts;
+            end if;
+        end if;
+    end if;
+    vehicles := cardinality(chosen);
+    select count(distinct s.vehicle) into vehicles_left from fuel.stale_vehicles as s;
+end
+$$;
+
+-- The new tables are empty: every vehicle is computed anew, by `migrate` itself or as it is read.
 do $$ begin perform fuel.mark_every_vehicle(); end $$;

@@ -78,7 +78,7 @@ NUMBERED: Final = {"record_versions": "version_id", "evidence_versions": "eviden
 
 EMPTY: Final = "".join([
     "set session_replication_role = replica;",
-    *(f"delete from fuel.{name};" for name in (*STATE, "fill_facts", "stale_vehicles")),
+    *(f"delete from fuel.{name};" for name in (*STATE, "fill_facts", "equal_readings", "stale_vehicles")),
     *(
         f"select setval(pg_get_serial_sequence('fuel.{name}', '{key}'), 1, false);"
         for name, key in NUMBERED.items()

@@ -441,6 +441,29 @@ def test_a_report_reads_and_looks_up_what_it_shows(fleet: Session) -> None:
         assert 0 < sum(looked_up) <= 2 * fills, about
 
 
+def test_edited_plates_are_looked_for_among_the_fills_that_share_a_reading(fleet: Session) -> None:
+    """Comparing a fleet's fills with each other was half of what its findings of a month took."""
+    fleet.run(
+        "alter table fuel.records disable trigger user;"
+        # The vehicles have the same readings, on different days; but of two pairs, on the same day.
+        "update fuel.records set source_at = now(),"
+        f" source_created_at = filled_at + id % {VEHICLES} * interval '1 day';"
+        "update fuel.records set source_created_at = filled_at where id in (1007, 1008, 30007, 30008);"
+        "alter table fuel.records enable trigger user"
+    )
+    store(fleet)
+    found = "select id, other_id from reporting.v_fuel_anomalies where code = 'edited_plate' order by id"
+    pairs = [(1007, 1008), (1008, 1007), (30007, 30008), (30008, 30007)]
+    for stale, most in ("where false", 4), ("where plate = 'KCA009A' limit 1", 4 + 2 * 100):
+        fleet.run(f"insert into fuel.stale_vehicles (vehicle) select vehicle from fuel.records {stale}")
+        assert fleet.ask(found) == pairs
+        for about in ABOUT.values():
+            nodes = fleet.plan(f"select * from reporting.v_fuel_anomalies where {about}")
+            check_plan(nodes)
+            looked_up = [node["Actual Loops"] for node in nodes if node.get("Index Name") == "records_live_by_reading"]
+            assert sum(looked_up) <= most, (stale, about)
+
+
 def computed(nodes: list[dict[str, Any]]) -> tuple[int, int]:
     """How many vehicles were computed for an answer, and about how many fills in all."""
     calls = [node for node in nodes if node.get("Function Name") == "facts_of"]

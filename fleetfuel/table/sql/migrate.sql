@@ -129,7 +129,7 @@ select vehicles, fills, vehicles_left from fuel.refresh_fill_facts($1);
 
 -- name: analyze_fill_facts
 -- Let the planner know how large the stored facts are now.
-analyze fuel.fill_facts, fuel.stale_vehicles;
+analyze fuel.fill_facts, fuel.equal_readings, fuel.stale_vehicles;
 
 -- name: read_schema_owner
 -- Who owns the schema fuel, if it exists, how many objects it holds, and whether another run has made the ledger meanwhile.
