@@ -3,7 +3,7 @@
 --
 --     a row of fuel.fill_facts is a fifth smaller
 --     a stored row is found along the table's indexes, whatever is stale
---     edited plates are looked for among the few fills that have another vehicle's reading (fuel.equal_readings)
+--     edited plates are looked for among the few readings that several vehicles have (fuel.equal_readings)
 --     words are found by functions, so that the server's workers share them
 --
 -- Reports are replaced, never dropped: others may have views of their own on them. What they stood on before goes in the end.
@@ -147,7 +147,7 @@ end;
 
 -- The fills that agree with a fill of another vehicle in all that the index knows, each with that.
 create view fuel.reading_pairs as
-select r.id, r.vehicle, r.plate, r.filled_at, other.id as other_id, other.vehicle as other_vehicle
+select r.id, r.vehicle, r.plate, r.filled_at, r.hash, other.id as other_id, other.vehicle as other_vehicle
 from fuel.hashed_readings as r
 join fuel.hashed_readings as other on other.hash = r.hash
 where other.odometer_km = r.odometer_km and other.litres = r.litres and other.amount_kes = r.amount_kes
@@ -155,22 +155,24 @@ and other.reported_at between r.reported_at - (select l.twin_within from fuel.tw
     and r.reported_at + (select l.twin_within from fuel.twin_limit as l)
 and other.vehicle <> r.vehicle;
 
--- The fills that were one of such a pair when either vehicle was last refreshed. So it has every pair of two vehicles that are not
--- stale: of these, whichever was refreshed last saw the other as it is. It may have fills that are no pair any more. Nothing is said
--- of a fill for being here: its plate is held against the others' when a report is read.
+-- The readings of a vehicle that made such a pair when it was last refreshed: readings, not pairs, as of thousands of fills that
+-- agree there are millions of pairs. Of two vehicles that are not stale, whichever was refreshed last saw the other as it is, so the
+-- readings of all their pairs are here; and others, which make none any more. Nothing is said of a fill for having one of these:
+-- its plate is held against the others' when a report is read.
 create table fuel.equal_readings (
     vehicle text collate "C" not null,
-    id      bigint not null,
-    primary key (vehicle, id)
+    hash    bigint not null,
+    primary key (vehicle, hash)
 );
+create index equal_readings_by_hash on fuel.equal_readings (hash);
 
-comment on table fuel.equal_readings is 'The fills among which edited plates are looked for, as of when vehicles were last refreshed: written by fuel.refresh_fill_facts(), read through fuel.edited_plates, never edited.';
+comment on table fuel.equal_readings is 'The readings among which edited plates are looked for, as of when vehicles were last refreshed: written by fuel.refresh_fill_facts(), read through fuel.edited_plates, never edited.';
 
 -- The fills with an edited plate, each with the first record that it may be.
 create or replace view fuel.edited_plates as
 select p.id, p.vehicle, p.plate, p.filled_at, min(p.other_id) as other_id
 from (
-    select p.* from fuel.equal_readings as e join fuel.reading_pairs as p on p.id = e.id and p.vehicle = e.vehicle
+    select p.* from fuel.reading_pairs as p where p.hash in (select e.hash from fuel.equal_readings as e)
     union all
     select p.* from fuel.stale_vehicles as s join fuel.reading_pairs as p on p.vehicle = s.vehicle
     union all
@@ -689,12 +691,11 @@ begin
             cross join lateral (select * from fuel.computed_fill_facts as f where f.vehicle = v.vehicle and not f.is_apart offset 0) as c;
             get diagnostics fills = row_count;
             delete from fuel.equal_readings as e where e.vehicle = any (chosen);
-            insert into fuel.equal_readings (vehicle, id)
-            select distinct found.vehicle, found.id
+            insert into fuel.equal_readings (vehicle, hash)
+            select distinct r.vehicle, r.hash
             from unnest(chosen) as v (vehicle)
-            cross join lateral (select * from fuel.reading_pairs as p where p.vehicle = v.vehicle offset 0) as p
-            cross join lateral (values (p.vehicle, p.id), (p.other_vehicle, p.other_id)) as found (vehicle, id)
-            on conflict do nothing;
+            join fuel.hashed_readings as r on r.vehicle = v.vehicle
+            where exists (select from fuel.reading_pairs as p where p.id = r.id offset 0);
             if fills >= 1000 and not exists (select from pg_stats as s where s.schemaname = 'fuel' and s.tablename = 'fill_facts') then
                 analyze fuel.fill_facts;
             end if;

@@ -1,6 +1,6 @@
 """Whatever is written and refreshed, in whatever order: an edited plate is found, and nothing else is taken for one.
 
-Edited plates are looked for among fills that were remembered when their vehicles were refreshed
+Edited plates are looked for among readings that were remembered when their vehicles were refreshed
 (`fuel.equal_readings`). The law compares every record with every other instead.
 """
 
@@ -22,19 +22,19 @@ IDS: Final = st.integers(1, 6)
 RECORDS: Final = st.fixed_dictionaries(
     {
         "id": IDS,
-        "car": st.sampled_from(["KCA 542Q", "KDA 717B", "KDB 200B"] * 3 + [None]),
+        "car": st.sampled_from(["KCA 542Q", "KDA 717B", "KDB 200B"] * 4 + [None]),
         "datetime": st.sampled_from(["2026-03-02-09-00"] * 5 + [None]),
-        "odometer": st.sampled_from([1000] * 8 + [2000, None]),
-        "liters": st.sampled_from([20] * 9 + [40]),
+        "odometer": st.sampled_from([1000] * 14 + [2000, None]),
+        "liters": st.sampled_from([20] * 14 + [40]),
         "amount": st.just(3320),
-        "driver": st.sampled_from(["Asha"] * 6 + ["asha ", "Baraka"]),
-        "created_at": st.sampled_from([f"2026-03-02 12:{minute}:00" for minute in ("00", "15", "25") * 3] + [None]),
+        "driver": st.sampled_from(["Asha"] * 10 + ["asha ", "Baraka"]),
+        "created_at": st.sampled_from([f"2026-03-02 12:{minute}:00" for minute in ("00", "15", "25") * 5] + [None]),
     }
 )  # fmt: skip
 """Mostly one and the same fill, so that most examples have edited plates."""
 
 STEPS: Final = st.one_of(
-    st.lists(RECORDS, max_size=6, unique_by=lambda record: record["id"]),
+    st.lists(RECORDS, min_size=1, max_size=2, unique_by=lambda record: record["id"]),
     st.builds(lambda key, record: f"update fuel.records set raw = '{json.dumps(record)}' where id = {key}",
         IDS, RECORDS),
     st.builds(lambda key, plate: f"update fuel.records set raw = raw || '{{\"car\": \"{plate}\"}}' where id = {key}",
@@ -80,7 +80,7 @@ def _limit_as_it_was(quick: Quick) -> Iterator[None]:
 
 @settings(max_examples=examples(25))
 @given(
-    first=st.lists(RECORDS, min_size=3, max_size=6, unique_by=lambda record: record["id"]),
+    first=st.lists(RECORDS, min_size=2, max_size=4, unique_by=lambda record: record["id"]),
     steps=st.lists(st.tuples(STEPS, BUDGETS), min_size=3, max_size=8),
 )
 def test_edited_plates_are_those_that_comparing_all_records_finds(
