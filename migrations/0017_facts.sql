@@ -691,6 +691,8 @@ begin
             cross join lateral (select * from fuel.computed_fill_facts as f where f.vehicle = v.vehicle and not f.is_apart offset 0) as c;
             get diagnostics fills = row_count;
             delete from fuel.equal_readings as e where e.vehicle = any (chosen);
+            -- Each reading asks for one fill that agrees (`offset 0` keeps the planner from making a join of it): where thousands
+            -- agree, meeting all of them took minutes.
             insert into fuel.equal_readings (vehicle, hash)
             select distinct r.vehicle, r.hash
             from unnest(chosen) as v (vehicle)
